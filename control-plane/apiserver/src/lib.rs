@@ -1,0 +1,1 @@
+//! The API: requests, authentication, authorisation, admission, the registry and the watch cache.

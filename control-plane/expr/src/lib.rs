@@ -1,0 +1,1 @@
+//! CEL as Kubernetes speaks it: libraries and cost limits. No IO.

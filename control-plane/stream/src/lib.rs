@@ -1,0 +1,1 @@
+//! SPDY/3.1 and the WebSocket channel protocols as codecs. No IO.

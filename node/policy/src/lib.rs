@@ -1,0 +1,1 @@
+//! NetworkPolicy as nftables rules.

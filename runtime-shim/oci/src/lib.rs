@@ -1,0 +1,1 @@
+//! Executor on namespaces and cgroups, and the pod process.

@@ -1,0 +1,1 @@
+//! Executor on wasmtime: one host for the guests of every pod.
