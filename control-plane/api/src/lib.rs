@@ -1,1 +1,13 @@
-//! The vocabulary of both sides of the wire: values, kinds, validation, patches, codecs. No IO, no clock.
+//! The vocabulary of both sides of the wire: values, objects, kinds, validation, patches, selectors, codecs.
+//!
+//! This crate does no IO, starts no task and reads no clock: whoever needs the time passes it in.
+
+pub mod kind;
+mod object;
+pub mod status;
+pub mod value;
+
+pub use kind::Kind;
+pub use object::Object;
+pub use status::{Cause, FieldError, Status};
+pub use value::{Key, Map, Value};

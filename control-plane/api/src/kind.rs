@@ -1,0 +1,95 @@
+//! A kind is data with defaults: built-in kinds are constants, and a CustomResourceDefinition builds the same
+//! [`Kind`] at run time.
+
+use crate::object::Object;
+use crate::status::FieldError;
+use crate::value::Value;
+use std::borrow::Cow;
+
+type Text = Cow<'static, str>;
+
+/// How a kind is called. `group` is empty for core.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
+    pub plural: Text,
+    pub singular: Text,
+    pub short: Cow<'static, [Text]>,
+    pub categories: Cow<'static, [Text]>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    Namespaced,
+    Cluster,
+}
+
+/// One subresource, as discovery shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subresource {
+    pub name: Text,
+    /// Group, version and kind of its bodies, where they differ from the parent's (`autoscaling/v1 Scale`).
+    pub group: Text,
+    pub version: Text,
+    pub kind: Text,
+    pub verbs: Cow<'static, [Text]>,
+}
+
+/// One column of the kind's Table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    pub name: Text,
+    /// `string`, `integer`, `number`, `boolean`, `date`.
+    pub kind: Text,
+    pub format: Text,
+    pub priority: i64,
+}
+
+/// What the rules of a kind may know besides the object.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    /// The time of the request, RFC 3339 with seconds.
+    pub now: &'a str,
+    /// `""` for the object itself, else the subresource that is written (`status`).
+    pub subresource: &'a str,
+}
+
+/// Everything the apiserver must know of a kind. The functions run in this order on a write:
+/// schema pass → `default` → `prepare_*` → `validate*`.
+#[derive(Debug, Clone)]
+pub struct Kind {
+    pub names: Names,
+    pub scope: Scope,
+    pub verbs: Cow<'static, [Text]>,
+    pub subresources: Cow<'static, [Subresource]>,
+    pub columns: Cow<'static, [Column]>,
+    /// The type in the schema tables (`io.k8s.api.core.v1.Pod`).
+    pub type_name: Text,
+    /// The status is written only through the subresource, and the rest not through it.
+    pub has_status: bool,
+    /// `metadata.generation` starts at 1 and grows when anything but metadata and status changes.
+    pub has_generation: bool,
+    /// PUT of an absent object creates it.
+    pub create_on_update: bool,
+    /// PUT without a resourceVersion is taken as "whatever is there".
+    pub unconditional_update: bool,
+    /// Fills in what the client left out.
+    pub default: fn(&mut Object),
+    /// Brings a new object into its first shape (drops the status, sets what only the server sets).
+    pub prepare_create: fn(&mut Object, Context<'_>),
+    /// The same for an update; `(new, old)`.
+    pub prepare_update: fn(&mut Object, &Object, Context<'_>),
+    pub validate: fn(&Object, &mut Vec<FieldError>),
+    /// What may not change; `(new, old)`. `validate` runs as well.
+    pub validate_update: fn(&Object, &Object, Context<'_>, &mut Vec<FieldError>),
+    /// What clients are warned of in `Warning` headers.
+    pub warnings: fn(&Object) -> Vec<String>,
+    /// The object's values of the fields that field selectors may name, besides `metadata.name` and `metadata.namespace`.
+    pub selectable: fn(&Object) -> Vec<(&'static str, String)>,
+    /// The names of those fields.
+    pub selectable_fields: &'static [&'static str],
+    /// The cells of the object's row, one per column; ages are filled in from `now` (seconds since the epoch).
+    pub cells: fn(&Kind, &Object, i64) -> Vec<Value>,
+}
