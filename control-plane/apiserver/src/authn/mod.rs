@@ -1,0 +1,89 @@
+//! Who is asking.
+//!
+//! INVARIANT: an [`Identity`] is built only in this module: from a certificate, a token, or by a caller in this
+//! process. Nothing that came over the network can carry one in.
+
+use crate::ctx::Ctx;
+use api::Status;
+use rustls_pki_types::CertificateDer;
+use std::collections::BTreeMap;
+
+/// The attributes of a caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct User {
+    pub name: String,
+    pub uid: String,
+    pub groups: Vec<String>,
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// An authenticated caller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    user: User,
+}
+
+impl Identity {
+    pub fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// The identity of a role that runs in this process.
+    pub(crate) fn internal(user: &InternalUser) -> Identity {
+        let (name, groups): (String, &[&str]) = match user {
+            InternalUser::Apiserver => ("system:apiserver".into(), &["system:masters"]),
+            InternalUser::Admin => ("kubernetes-admin".into(), &["system:masters"]),
+            InternalUser::Scheduler => ("system:kube-scheduler".into(), &[]),
+            InternalUser::ControllerManager => ("system:kube-controller-manager".into(), &[]),
+            InternalUser::Controller(name) => (
+                format!("system:serviceaccount:kube-system:{name}"),
+                &["system:serviceaccounts", "system:serviceaccounts:kube-system"],
+            ),
+            InternalUser::Node(name) => (format!("system:node:{name}"), &["system:nodes"]),
+            InternalUser::Proxy => ("system:kube-proxy".into(), &[]),
+        };
+        let groups = groups.iter().copied().chain(["system:authenticated"]).map(str::to_owned).collect();
+        Identity { user: User { name, groups, ..User::default() } }
+    }
+}
+
+/// The callers that may live in this process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InternalUser {
+    Apiserver,
+    /// `system:masters`.
+    Admin,
+    Scheduler,
+    ControllerManager,
+    /// A controller under its own service account in `kube-system`.
+    Controller(String),
+    Node(String),
+    Proxy,
+}
+
+/// What the authenticators keep.
+pub(crate) struct Authn {}
+
+impl Authn {
+    pub(crate) fn new() -> Authn {
+        Authn {}
+    }
+}
+
+/// Finds out who sent a request, impersonation headers not yet applied. Without credentials: `system:anonymous`.
+pub(crate) async fn authenticate(
+    _ctx: &Ctx,
+    _parts: &http::request::Parts,
+    _peer: Option<&[CertificateDer<'static>]>,
+) -> Result<Identity, Status> {
+    Err(Status::unauthorized())
+}
+
+/// Applies `Impersonate-*` headers, after asking authz whether the caller may.
+pub(crate) async fn impersonate(
+    _ctx: &Ctx,
+    _parts: &http::request::Parts,
+    identity: Identity,
+) -> Result<Identity, Status> {
+    Ok(identity)
+}
