@@ -2,11 +2,14 @@
 //!
 //! This crate refuses to know namespaces, cgroups, WebAssembly or gRPC: the executors and the CRI server bring those.
 
+pub mod log;
+pub mod persist;
 mod spec;
 mod state;
 
 pub use spec::{
-    Capabilities, DnsConfig, Env, Image, ImageContent, Mount, NamespaceMode, Port, Propagation, Resources, Sandbox, Security, Spec,
+    Capabilities, DnsConfig, Env, Image, ImageContent, Mount, NamespaceMode, Port, Propagation, Resources, Sandbox,
+    Security, Spec,
 };
 pub use state::{Event, Exit, Illegal, State};
 

@@ -25,7 +25,10 @@ pub struct Exit {
 /// What can happen to a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    Started { at: i64, pid: u32 },
+    Started {
+        at: i64,
+        pid: u32,
+    },
     Exited(Exit),
     /// Released; allowed unless it runs.
     Deleted,
@@ -48,7 +51,9 @@ impl State {
                 Ok(Some(State::Running { created_at, started_at: at, pid }))
             }
             // A container whose start failed half-way ends without having run.
-            (State::Created { created_at }, Event::Exited(exit)) => Ok(Some(State::Exited { created_at, started_at: 0, exit })),
+            (State::Created { created_at }, Event::Exited(exit)) => {
+                Ok(Some(State::Exited { created_at, started_at: 0, exit }))
+            }
             (State::Running { created_at, started_at, .. }, Event::Exited(exit)) => {
                 Ok(Some(State::Exited { created_at, started_at, exit }))
             }
