@@ -4,9 +4,22 @@
 //! router is not known here. Nothing here knows what any particular controller does.
 
 pub mod backoff;
+pub mod driver;
+pub mod event;
+pub mod execute;
+mod fence;
 pub mod informer;
+pub mod lease;
 mod object;
+pub mod plan;
+pub mod queue;
+pub mod view;
 
 pub use backoff::Backoff;
+pub use driver::{Controller, Counts, Driver};
+pub use event::Recorder;
+pub use execute::Executor;
 pub use informer::{Change, Changes, Informer, Informers};
 pub use object::{Key, Meta, Object};
+pub use plan::{Action, Decision, DeleteOptions, Note, Plan, Read, Severity, Target};
+pub use view::{Moment, View, Watches};

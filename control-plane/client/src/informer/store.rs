@@ -116,11 +116,12 @@ impl<K: Object> Informer<K> {
     pub fn changes(&self) -> Changes<K> {
         let inbox = Arc::new(Inbox::new());
         let mut inboxes = self.shared.inboxes.lock();
-        let objects = self.shared.objects.read();
-        objects.by_key.iter().for_each(|(key, object)| inbox.put(key, None, Some(object)));
+        // INVARIANT: never asked for while the objects are locked: who waits for progress locks them in the other order.
         if self.shared.progress.borrow().closed {
             inbox.close();
         }
+        let objects = self.shared.objects.read();
+        objects.by_key.iter().for_each(|(key, object)| inbox.put(key, None, Some(object)));
         inboxes.push(Arc::downgrade(&inbox));
         Changes { inbox }
     }

@@ -1,0 +1,244 @@
+//! Runs a controller: changes become keys, keys become plans, plans become writes.
+//!
+//! What every controller would otherwise do for itself is here once: one plan per key at a time, the fence, retries,
+//! reads on demand, and the rule that a panicking plan harms its key and nothing else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use futures::stream::{FuturesUnordered, SelectAll};
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::event::Recorder;
+use crate::execute::{Executor, Failure, Outcome, Written};
+use crate::fence;
+use crate::informer::{Informers, Tracked};
+use crate::object::Key;
+use crate::plan::{Answers, Decision, Plan};
+use crate::queue::{Ended, Queue};
+use crate::view::{Keys, Moment, View, Watches};
+
+/// Keys that wait for their fence or are worked on: the memory of that many plans.
+const IN_FLIGHT: usize = 256;
+/// A plan that still asks after this many rounds of reads never comes to an end.
+const READ_ROUNDS: usize = 16;
+
+/// A controller: what it watches and what it decides. Everything else is the driver's.
+pub trait Controller: Send + Sync + 'static {
+    /// Its name: in logs, metrics, events and, upstream, its service account.
+    fn name(&self) -> &'static str;
+
+    /// Declares what it looks at.
+    fn watches(&self, watches: &mut Watches<'_>);
+
+    /// Decides what is to be done about a key. Pure.
+    fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision;
+
+    /// Keys that are planned and carried out at the same time.
+    fn workers(&self) -> usize {
+        5
+    }
+}
+
+/// What a driver did, for metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub plans: AtomicU64,
+    pub writes: AtomicU64,
+    pub conflicts: AtomicU64,
+    pub failures: AtomicU64,
+    pub panics: AtomicU64,
+    /// Keys waiting, ready or in work.
+    pub depth: AtomicU64,
+}
+
+pub struct Driver {
+    controller: Arc<dyn Controller>,
+    executor: Executor,
+    counts: Arc<Counts>,
+}
+
+/// What the work on a key left behind.
+struct Worked {
+    key: Key,
+    ended: Ended,
+    again_after: Option<Duration>,
+    written: Vec<Written>,
+}
+
+struct Running {
+    controller: Arc<dyn Controller>,
+    executor: Executor,
+    counts: Arc<Counts>,
+    view: Arc<View>,
+    tracked: Vec<Arc<dyn Tracked>>,
+    permits: Semaphore,
+}
+
+impl Driver {
+    pub fn new(controller: Arc<dyn Controller>, client: kube::Client, stop: &CancellationToken) -> Driver {
+        let recorder = Recorder::start(client.clone(), controller.name(), stop.clone());
+        Driver { controller, executor: Executor::new(client, recorder), counts: Arc::default() }
+    }
+
+    pub fn counts(&self) -> Arc<Counts> {
+        self.counts.clone()
+    }
+
+    /// Runs until stopped.
+    pub async fn run(self, informers: &Informers, stop: CancellationToken) {
+        let name = self.controller.name();
+        stop.run_until_cancelled(self.work(informers)).await;
+        tracing::debug!(controller = name, "stopped");
+    }
+
+    async fn work(self, informers: &Informers) {
+        let (running, mut keys, mut timers) = self.start(informers).await;
+        tracing::debug!(controller = running.controller.name(), "running");
+        let mut queue = Queue::new(Instant::now());
+        let mut fences = std::collections::HashMap::<Key, Vec<Written>>::new();
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < IN_FLIGHT
+                && let Some(key) = queue.take(Instant::now())
+            {
+                let fence = fences.remove(&key).unwrap_or_default();
+                in_flight.push(running.work(key, fence));
+            }
+            running.counts.depth.store(queue.len() as u64, Relaxed);
+            let due = queue.next_at();
+            tokio::select! {
+                Some(worked) = in_flight.next(), if !in_flight.is_empty() => {
+                    let now = Instant::now();
+                    if !worked.written.is_empty() {
+                        fences.insert(worked.key.clone(), worked.written);
+                    }
+                    if let Some(after) = worked.again_after {
+                        queue.add_at(worked.key.clone(), now + after);
+                    }
+                    queue.done(worked.key, worked.ended, now);
+                }
+                Some(changed) = keys.next(), if !keys.is_empty() => changed.into_iter().for_each(|key| queue.add(key)),
+                Some(timed) = timers.next(), if !timers.is_empty() => timed.into_iter().for_each(|key| queue.add(key)),
+                () = sleep_until(due), if due.is_some() => {}
+                else => return,
+            }
+        }
+    }
+
+    async fn start(self, informers: &Informers) -> (Running, SelectAll<Keys>, SelectAll<Keys>) {
+        let mut watches = Watches::live(informers);
+        self.controller.watches(&mut watches);
+        let view = Arc::new(watches.view());
+        for tracked in &watches.tracked {
+            // The sender lives in the informer, so waiting cannot fail.
+            let _ = tracked.progress().wait_for(|p| p.synced || p.closed).await;
+        }
+        let keys = futures::stream::select_all(watches.start(&view));
+        let timers = watches.timed.iter().map(|(period, keys)| timer(*period, *keys, view.clone()));
+        let timers = futures::stream::select_all(timers);
+        let permits = Semaphore::new(self.controller.workers());
+        let tracked = std::mem::take(&mut watches.tracked);
+        let Driver { controller, executor, counts } = self;
+        (Running { controller, executor, counts, view, tracked, permits }, keys, timers)
+    }
+}
+
+fn timer(period: Duration, keys: fn(&View) -> Vec<Key>, view: Arc<View>) -> Keys {
+    let ticks = tokio::time::interval(period);
+    Box::pin(futures::stream::unfold((ticks, view), move |(mut ticks, view)| async move {
+        ticks.tick().await;
+        let due = keys(&view);
+        Some((due, (ticks, view)))
+    }))
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Running {
+    async fn work(&self, key: Key, fence: Vec<Written>) -> Worked {
+        let mut worked = Worked { key, ended: Ended::Well, again_after: None, written: Vec::new() };
+        if let Err(failure) = fence::pass(fence.clone(), &self.tracked, &self.executor).await {
+            worked.written = fence;
+            worked.ended = self.failed(&worked.key, &failure);
+            return worked;
+        }
+        let Ok(_permit) = self.permits.acquire().await else { return worked };
+        match self.decide(&worked.key).await {
+            Ok(Some(plan)) => self.act(&mut worked, plan).await,
+            Ok(None) => worked.ended = Ended::Failed,
+            Err(failure) => worked.ended = self.failed(&worked.key, &failure),
+        }
+        worked
+    }
+
+    /// Plans, with as many rounds of reads as it takes; none if the plan cannot be had.
+    async fn decide(&self, key: &Key) -> Result<Option<Plan>, Failure> {
+        let mut answers = Answers::new();
+        for _ in 0..READ_ROUNDS {
+            let view = self.view.with_answers(answers);
+            let moment = Moment { now: Timestamp::now(), seed: rand::random() };
+            self.counts.plans.fetch_add(1, Relaxed);
+            let planned = std::panic::catch_unwind(AssertUnwindSafe(|| self.controller.plan(&view, key, moment)));
+            match planned {
+                Ok(Decision::Do(plan)) => return Ok(Some(plan)),
+                Ok(Decision::Need(reads)) => {
+                    answers = view.into_answers();
+                    self.executor.read(&reads, &mut answers).await?;
+                }
+                Err(panic) => {
+                    self.counts.panics.fetch_add(1, Relaxed);
+                    let message = panic_text(panic.as_ref());
+                    tracing::error!(controller = self.controller.name(), %key, "the plan panicked: {message}");
+                    return Ok(None);
+                }
+            }
+        }
+        tracing::error!(controller = self.controller.name(), %key, "the plan asks for reads without end");
+        Ok(None)
+    }
+
+    async fn act(&self, worked: &mut Worked, plan: Plan) {
+        let acted = AssertUnwindSafe(self.executor.act(&plan)).catch_unwind().await;
+        let outcome = acted.unwrap_or_else(|panic| {
+            self.counts.panics.fetch_add(1, Relaxed);
+            tracing::error!(key = %worked.key, "carrying out a plan panicked: {}", panic_text(panic.as_ref()));
+            Outcome { cut: true, ..Outcome::default() }
+        });
+        self.counts.writes.fetch_add(outcome.written.len() as u64, Relaxed);
+        worked.again_after = plan.again_after;
+        worked.written = outcome.written;
+        worked.ended = match &outcome.failure {
+            Some(failure) => self.failed(&worked.key, failure),
+            None if outcome.cut => Ended::Unfinished,
+            None => Ended::Well,
+        };
+    }
+
+    fn failed(&self, key: &Key, failure: &Failure) -> Ended {
+        let controller = self.controller.name();
+        if failure.is_conflict() {
+            self.counts.conflicts.fetch_add(1, Relaxed);
+            tracing::debug!(controller, %key, "{failure}");
+            return Ended::Conflict;
+        }
+        self.counts.failures.fetch_add(1, Relaxed);
+        tracing::warn!(controller, %key, "{failure}");
+        Ended::Failed
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no message)")
+}

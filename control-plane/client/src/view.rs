@@ -1,0 +1,160 @@
+//! What a controller watches, and what its plan may look at.
+
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use jiff::Timestamp;
+use kube::Resource;
+use kube::core::ApiResource;
+use serde_json::Value;
+
+use crate::informer::{Change, Informer, Informers, Tracked};
+use crate::object::{Key, Object};
+use crate::plan::{Answers, Read};
+
+/// When a plan is made, and the chance it may use.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub now: Timestamp,
+    pub seed: u64,
+}
+
+/// Everything a plan sees: the watched kinds and the answers to reads it asked for.
+#[derive(Default)]
+pub struct View {
+    watched: Arc<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
+    answers: Answers,
+}
+
+impl View {
+    /// The objects of a kind.
+    ///
+    /// # Panics
+    /// If `watches()` does not name the kind: a mistake in the controller that its first test shows.
+    pub fn of<K: Object>(&self) -> &Informer<K> {
+        let known = self.watched.get(&TypeId::of::<K>()).and_then(|any| any.downcast_ref());
+        known.unwrap_or_else(|| panic!("a plan looks at {}, which watches() does not name", std::any::type_name::<K>()))
+    }
+
+    /// The answer to a live read: none if it was not made yet, an inner none if nothing is there.
+    pub fn answer(&self, read: &Read) -> Option<Option<&Value>> {
+        self.answers.get(read).map(Option::as_ref)
+    }
+
+    /// The same view with these answers.
+    pub fn with_answers(&self, answers: Answers) -> View {
+        View { watched: self.watched.clone(), answers }
+    }
+
+    pub(crate) fn into_answers(self) -> Answers {
+        self.answers
+    }
+}
+
+type Mapping<K> = fn(&View, &Change<K>) -> Vec<Key>;
+type Timed = (Duration, fn(&View) -> Vec<Key>);
+type Starter = Box<dyn FnOnce(Arc<View>) -> Keys + Send>;
+pub(crate) type Keys = Pin<Box<dyn Stream<Item = Vec<Key>> + Send>>;
+
+/// Declares the kinds a controller looks at, and which keys a change of each concerns.
+pub struct Watches<'a> {
+    from: From<'a>,
+    watched: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    pub(crate) tracked: Vec<Arc<dyn Tracked>>,
+    starters: Vec<Starter>,
+    pub(crate) timed: Vec<Timed>,
+}
+
+enum From<'a> {
+    Live(&'a Informers),
+    Fixed(&'a [Value]),
+}
+
+impl<'a> Watches<'a> {
+    pub(crate) fn live(informers: &'a Informers) -> Watches<'a> {
+        Watches::new(From::Live(informers))
+    }
+
+    /// Stores that hold these objects and nothing else: plans are tested on them.
+    pub fn fixed(objects: &'a [Value]) -> Watches<'a> {
+        Watches::new(From::Fixed(objects))
+    }
+
+    fn new(from: From<'a>) -> Watches<'a> {
+        Watches { from, watched: HashMap::new(), tracked: Vec::new(), starters: Vec::new(), timed: Vec::new() }
+    }
+
+    /// A change of such an object concerns its own key.
+    pub fn own<K: Object<DynamicType = ()>>(&mut self) {
+        self.mapped::<K>(|_, change| vec![change.key.clone()]);
+    }
+
+    /// A change of such an object concerns its controlling owner, if that is of kind `O`.
+    pub fn owned<K: Object<DynamicType = ()>, O: Object<DynamicType = ()>>(&mut self) {
+        self.mapped::<K>(|_, change| {
+            let mut keys: Vec<Key> =
+                [&change.before, &change.after].into_iter().flatten().filter_map(|o| controller::<K, O>(o)).collect();
+            keys.dedup();
+            keys
+        });
+    }
+
+    /// A change of such an object concerns the keys that `keys` names.
+    pub fn mapped<K: Object<DynamicType = ()>>(&mut self, keys: Mapping<K>) {
+        let informer = self.seen::<K>();
+        self.starters.push(Box::new(move |view| {
+            Box::pin(
+                informer
+                    .changes()
+                    .map(move |change| keys(&view, &change))
+                    .filter(|k| std::future::ready(!k.is_empty())),
+            )
+        }));
+    }
+
+    /// Such objects are looked at, but their changes concern nobody.
+    pub fn seen<K: Object<DynamicType = ()>>(&mut self) -> Informer<K> {
+        let informer = match self.from {
+            From::Live(informers) => informers.of::<K>(),
+            From::Fixed(objects) => fixed::<K>(objects),
+        };
+        self.watched.insert(TypeId::of::<K>(), Box::new(informer.clone()));
+        self.tracked.push(Arc::new(informer.clone()));
+        informer
+    }
+
+    /// These keys are planned every so often, even if nothing changes.
+    pub fn every(&mut self, period: Duration, keys: fn(&View) -> Vec<Key>) {
+        self.timed.push((period, keys));
+    }
+
+    /// The view over everything named so far.
+    pub fn view(&mut self) -> View {
+        View { watched: Arc::new(std::mem::take(&mut self.watched)), answers: Answers::new() }
+    }
+
+    pub(crate) fn start(&mut self, view: &Arc<View>) -> Vec<Keys> {
+        self.starters.drain(..).map(|starter| starter(view.clone())).collect()
+    }
+}
+
+fn controller<K: Resource, O: Resource<DynamicType = ()>>(object: &K) -> Option<Key> {
+    let meta = object.meta();
+    let owner = meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    let group = |api_version: &str| api_version.split_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+    let matches = owner.kind == O::kind(&()) && group(&owner.api_version) == O::group(&());
+    matches.then(|| Key::new(meta.namespace.clone().unwrap_or_default(), owner.name.clone()))
+}
+
+fn fixed<K: Object<DynamicType = ()>>(objects: &[Value]) -> Informer<K> {
+    let resource = ApiResource::erase::<K>(&());
+    let of_kind = |o: &&Value| o["kind"] == resource.kind.as_str() && o["apiVersion"] == resource.api_version.as_str();
+    let decode = |o: &Value| {
+        serde_json::from_value(o.clone()).unwrap_or_else(|error| panic!("a {} of a test case: {error}", resource.kind))
+    };
+    Informer::fixed(resource.clone(), objects.iter().filter(of_kind).map(decode).collect::<Vec<K>>())
+}
