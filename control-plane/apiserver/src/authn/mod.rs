@@ -3,7 +3,11 @@
 //! INVARIANT: an [`Identity`] is built only in this module: from a certificate, a token, or by a caller in this
 //! process. Nothing that came over the network can carry one in.
 
+pub(crate) mod bearer;
+mod impersonate;
+
 use crate::ctx::Ctx;
+use crate::pki;
 use api::Status;
 use rustls_pki_types::CertificateDer;
 use std::collections::BTreeMap;
@@ -70,20 +74,48 @@ impl Authn {
     }
 }
 
+const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+const ANONYMOUS: &str = "system:anonymous";
+
 /// Finds out who sent a request, impersonation headers not yet applied. Without credentials: `system:anonymous`.
 pub(crate) async fn authenticate(
-    _ctx: &Ctx,
-    _parts: &http::request::Parts,
-    _peer: Option<&[CertificateDer<'static>]>,
+    ctx: &Ctx,
+    parts: &http::request::Parts,
+    peer: Option<&[CertificateDer<'static>]>,
 ) -> Result<Identity, Status> {
-    Err(Status::unauthorized())
+    if let Some(user) = peer.and_then(|chain| certificate_user(chain.first()?)) {
+        return Ok(Identity { user });
+    }
+    let Some(token) = bearer::token_of(&parts.headers) else {
+        return Ok(Identity {
+            user: User { name: ANONYMOUS.into(), groups: vec![UNAUTHENTICATED.into()], ..User::default() },
+        });
+    };
+    let audiences = [ctx.tokens.issuer().to_owned()];
+    match bearer::user(ctx, &token, &audiences).await? {
+        Ok((user, _)) => Ok(Identity { user }),
+        Err(_) => Err(Status::unauthorized()),
+    }
+}
+
+/// The user that a client certificate names. The chain has been verified by the TLS acceptor.
+fn certificate_user(leaf: &CertificateDer<'_>) -> Option<User> {
+    let (name, mut groups) = pki::user_of(leaf)?;
+    if !groups.iter().any(|g| g == AUTHENTICATED) {
+        groups.push(AUTHENTICATED.into());
+    }
+    let digest = ring::digest::digest(&ring::digest::SHA256, leaf);
+    let digest: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let extra = BTreeMap::from([(bearer::CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={digest}")])]);
+    Some(User { name, groups, extra, ..User::default() })
 }
 
 /// Applies `Impersonate-*` headers, after asking authz whether the caller may.
 pub(crate) async fn impersonate(
-    _ctx: &Ctx,
-    _parts: &http::request::Parts,
+    ctx: &Ctx,
+    parts: &http::request::Parts,
     identity: Identity,
 ) -> Result<Identity, Status> {
-    Ok(identity)
+    impersonate::apply(ctx, parts, identity).await
 }
