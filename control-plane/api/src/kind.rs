@@ -93,3 +93,61 @@ pub struct Kind {
     /// The cells of the object's row, one per column; ages are filled in from `now` (seconds since the epoch).
     pub cells: fn(&Kind, &Object, i64) -> Vec<Value>,
 }
+
+impl Kind {
+    /// A kind without rules of its own: everything is namespaced, stored, and free to change.
+    pub const PLAIN: Kind = Kind {
+        names: Names {
+            group: Cow::Borrowed(""),
+            version: Cow::Borrowed(""),
+            kind: Cow::Borrowed(""),
+            plural: Cow::Borrowed(""),
+            singular: Cow::Borrowed(""),
+            short: Cow::Borrowed(&[]),
+            categories: Cow::Borrowed(&[]),
+        },
+        scope: Scope::Namespaced,
+        verbs: Cow::Borrowed(ALL_VERBS),
+        subresources: Cow::Borrowed(&[]),
+        columns: Cow::Borrowed(&[]),
+        type_name: Cow::Borrowed(""),
+        has_status: false,
+        has_generation: false,
+        create_on_update: false,
+        unconditional_update: true,
+        default: |_| {},
+        prepare_create: |_, _| {},
+        prepare_update: |_, _, _| {},
+        validate: |_, _| {},
+        validate_update: |_, _, _, _| {},
+        warnings: |_| Vec::new(),
+        selectable: |_| Vec::new(),
+        selectable_fields: &[],
+        cells: crate::table::plain_cells,
+    };
+
+    /// `v1`, or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        match self.names.group.is_empty() {
+            true => self.names.version.to_string(),
+            false => format!("{}/{}", self.names.group, self.names.version),
+        }
+    }
+
+    /// A subresource by its name.
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources.iter().find(|s| s.name == name)
+    }
+}
+
+/// The verbs of a kind that is stored.
+pub const ALL_VERBS: &[Text] = &[
+    Cow::Borrowed("create"),
+    Cow::Borrowed("delete"),
+    Cow::Borrowed("deletecollection"),
+    Cow::Borrowed("get"),
+    Cow::Borrowed("list"),
+    Cow::Borrowed("patch"),
+    Cow::Borrowed("update"),
+    Cow::Borrowed("watch"),
+];

@@ -2,12 +2,18 @@
 //!
 //! This crate does no IO, starts no task and reads no clock: whoever needs the time passes it in.
 
+pub mod codec;
 pub mod kind;
+pub mod kinds;
 mod object;
+pub mod quantity;
+pub mod schema;
 pub mod status;
+pub mod table;
 pub mod value;
 
 pub use kind::Kind;
 pub use object::Object;
+pub use quantity::Quantity;
 pub use status::{Cause, FieldError, Status};
 pub use value::{Key, Map, Value};

@@ -67,7 +67,12 @@ impl Object {
     }
 
     pub fn finalizers(&self) -> impl Iterator<Item = &str> {
-        self.meta().and_then(|m| m.get("finalizers")).and_then(Value::as_list).unwrap_or(&[]).iter().filter_map(Value::as_str)
+        self.meta()
+            .and_then(|m| m.get("finalizers"))
+            .and_then(Value::as_list)
+            .unwrap_or(&[])
+            .iter()
+            .filter_map(Value::as_str)
     }
 
     /// The string pairs of a metadata map (`labels`, `annotations`).

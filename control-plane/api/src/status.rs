@@ -98,7 +98,8 @@ impl Status {
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Status {
-        self.details = Some(Details { name: name.into(), group: group.into(), kind: kind.into(), ..Details::default() });
+        self.details =
+            Some(Details { name: name.into(), group: group.into(), kind: kind.into(), ..Details::default() });
         self
     }
 
@@ -139,7 +140,8 @@ impl Status {
             many => format!("[{}]", many.iter().map(FieldError::to_string).collect::<Vec<_>>().join(", ")),
         };
         let what = qualified(group, kind);
-        let mut status = Status::new(422, "Invalid", format!("{what} {name:?} is invalid: {list}")).about(group, kind, name);
+        let mut status =
+            Status::new(422, "Invalid", format!("{what} {name:?} is invalid: {list}")).about(group, kind, name);
         let causes = errors.iter().map(|e| Cause {
             reason: e.reason.cause().into(),
             message: e.message.clone(),

@@ -1,0 +1,19 @@
+//! EndpointSlices.
+
+use super::{columns, names};
+use crate::kind::Kind;
+use std::borrow::Cow;
+
+pub static ENDPOINT_SLICE: Kind = Kind {
+    names: names!("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.discovery.v1.EndpointSlice"),
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("AddressType", "string", "", 0),
+        ("Ports", "string", "", 0),
+        ("Endpoints", "string", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    has_generation: true,
+    ..Kind::PLAIN
+};

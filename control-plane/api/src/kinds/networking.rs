@@ -1,0 +1,64 @@
+//! Ingresses, network policies, addresses and their ranges.
+
+use super::{columns, names, subresources};
+use crate::kind::{Kind, Scope};
+use std::borrow::Cow;
+
+pub static INGRESS_CLASS: Kind = Kind {
+    names: names!("networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.networking.v1.IngressClass"),
+    scope: Scope::Cluster,
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("Controller", "string", "", 0),
+        ("Parameters", "string", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    has_generation: true,
+    ..Kind::PLAIN
+};
+
+pub static INGRESS: Kind = Kind {
+    names: names!("networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", ["ing"], []),
+    type_name: Cow::Borrowed("io.k8s.api.networking.v1.Ingress"),
+    subresources: subresources![("status", "", "", "Ingress", ["get", "patch", "update"]),],
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("Class", "string", "", 0),
+        ("Hosts", "string", "", 0),
+        ("Address", "string", "", 0),
+        ("Ports", "string", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    has_status: true,
+    has_generation: true,
+    ..Kind::PLAIN
+};
+
+pub static IP_ADDRESS: Kind = Kind {
+    names: names!("networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", ["ip"], []),
+    type_name: Cow::Borrowed("io.k8s.api.networking.v1.IPAddress"),
+    scope: Scope::Cluster,
+    columns: columns![("Name", "string", "name", 0), ("ParentRef", "string", "", 0),],
+    has_generation: true,
+    ..Kind::PLAIN
+};
+
+pub static NETWORK_POLICY: Kind = Kind {
+    names: names!("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", ["netpol"], []),
+    type_name: Cow::Borrowed("io.k8s.api.networking.v1.NetworkPolicy"),
+    columns: columns![("Name", "string", "name", 0), ("Pod-Selector", "string", "", 0), ("Age", "string", "", 0),],
+    has_generation: true,
+    ..Kind::PLAIN
+};
+
+pub static SERVICE_CIDR: Kind = Kind {
+    names: names!("networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.networking.v1.ServiceCIDR"),
+    scope: Scope::Cluster,
+    subresources: subresources![("status", "", "", "ServiceCIDR", ["get", "patch", "update"]),],
+    columns: columns![("Name", "string", "name", 0), ("CIDRs", "string", "", 0), ("Age", "string", "", 0),],
+    has_status: true,
+    has_generation: true,
+    ..Kind::PLAIN
+};

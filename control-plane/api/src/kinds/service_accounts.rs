@@ -1,0 +1,13 @@
+//! ServiceAccounts.
+
+use super::{columns, names, subresources};
+use crate::kind::Kind;
+use std::borrow::Cow;
+
+pub static SERVICE_ACCOUNT: Kind = Kind {
+    names: names!("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", ["sa"], []),
+    type_name: Cow::Borrowed("io.k8s.api.core.v1.ServiceAccount"),
+    subresources: subresources![("token", "authentication.k8s.io", "v1", "TokenRequest", ["create"]),],
+    columns: columns![("Name", "string", "name", 0), ("Age", "string", "", 0),],
+    ..Kind::PLAIN
+};

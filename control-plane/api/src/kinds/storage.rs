@@ -1,0 +1,88 @@
+//! Storage classes, CSI and attachments.
+
+use super::{columns, names, subresources};
+use crate::kind::{Kind, Scope};
+use std::borrow::Cow;
+
+pub static CSI_DRIVER: Kind = Kind {
+    names: names!("storage.k8s.io", "v1", "CSIDriver", "csidrivers", "csidriver", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.CSIDriver"),
+    scope: Scope::Cluster,
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("AttachRequired", "boolean", "", 0),
+        ("PodInfoOnMount", "boolean", "", 0),
+        ("StorageCapacity", "boolean", "", 0),
+        ("TokenRequests", "string", "", 0),
+        ("RequiresRepublish", "boolean", "", 0),
+        ("Modes", "string", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    unconditional_update: false,
+    ..Kind::PLAIN
+};
+
+pub static CSI_NODE: Kind = Kind {
+    names: names!("storage.k8s.io", "v1", "CSINode", "csinodes", "csinode", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.CSINode"),
+    scope: Scope::Cluster,
+    columns: columns![("Name", "string", "name", 0), ("Drivers", "integer", "", 0), ("Age", "string", "", 0),],
+    unconditional_update: false,
+    ..Kind::PLAIN
+};
+
+pub static CSI_STORAGE_CAPACITY: Kind = Kind {
+    names: names!("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.CSIStorageCapacity"),
+    columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
+    ..Kind::PLAIN
+};
+
+pub static STORAGE_CLASS: Kind = Kind {
+    names: names!("storage.k8s.io", "v1", "StorageClass", "storageclasses", "storageclass", ["sc"], []),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.StorageClass"),
+    scope: Scope::Cluster,
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("Provisioner", "string", "", 0),
+        ("ReclaimPolicy", "string", "", 0),
+        ("VolumeBindingMode", "string", "", 0),
+        ("AllowVolumeExpansion", "string", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    ..Kind::PLAIN
+};
+
+pub static VOLUME_ATTACHMENT: Kind = Kind {
+    names: names!("storage.k8s.io", "v1", "VolumeAttachment", "volumeattachments", "volumeattachment", [], []),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.VolumeAttachment"),
+    scope: Scope::Cluster,
+    subresources: subresources![("status", "", "", "VolumeAttachment", ["get", "patch", "update"]),],
+    columns: columns![
+        ("Name", "string", "name", 0),
+        ("Attacher", "string", "name", 0),
+        ("PV", "string", "", 0),
+        ("Node", "string", "", 0),
+        ("Attached", "boolean", "", 0),
+        ("Age", "string", "", 0),
+    ],
+    has_status: true,
+    unconditional_update: false,
+    ..Kind::PLAIN
+};
+
+pub static VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
+    names: names!(
+        "storage.k8s.io",
+        "v1",
+        "VolumeAttributesClass",
+        "volumeattributesclasses",
+        "volumeattributesclass",
+        ["vac"],
+        []
+    ),
+    type_name: Cow::Borrowed("io.k8s.api.storage.v1.VolumeAttributesClass"),
+    scope: Scope::Cluster,
+    columns: columns![("Name", "string", "name", 0), ("DriverName", "string", "", 0), ("Age", "string", "", 0),],
+    ..Kind::PLAIN
+};

@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Makes tables/<package>.txt from tab-separated facts about Kubernetes' types.
+
+    tables/generate.py FACTS_DIR
+
+FACTS_DIR holds kubernetes-resources.tsv, -fields.tsv, -presence.tsv and -enums.tsv. The format of what is made is stated
+at the head of src/schema/table.rs.
+"""
+import os
+import sys
+
+facts = sys.argv[1]
+here = os.path.dirname(os.path.abspath(__file__))
+
+
+def rows(name):
+    with open(os.path.join(facts, f"kubernetes-{name}.tsv")) as f:
+        lines = [line.rstrip("\n").split("\t") for line in f]
+    return lines[1:]
+
+
+fields = rows("fields")
+presence = {(t, f): p for t, f, p in rows("presence")}
+SCALARS = {
+    "string": "s", "boolean": "b", "integer:int32": "i", "integer:int64": "l", "number:double": "d",
+    "string:byte": "y", "object": "o", "any": "a", "string:date-time": "t", "string:int-or-string": "x",
+}
+NAMED = {
+    "io.k8s.apimachinery.pkg.api.resource.Quantity": "q",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.Time": "t",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime": "m",
+    "io.k8s.apimachinery.pkg.util.intstr.IntOrString": "x",
+    "io.k8s.apimachinery.pkg.apis.meta.v1.FieldsV1": "o",
+    "io.k8s.apimachinery.pkg.runtime.RawExtension": "r",
+}
+ANY = {t for t, f, j, *_ in fields if f == "-" and j in ("any", "object")}
+PROTO = {"s": "string", "b": "bool", "i": "int32", "l": "int64", "d": "double", "y": "bytes"}
+PRESENCE = {
+    "pointer": "p", "pointer-always": "P", "value-omitempty": "v", "value-always": "V",
+    "slice": "z", "slice-always": "Z", "map": "z", "map-always": "Z",
+}
+
+
+def package(name):
+    return name.rsplit(".", 1)[0]
+
+
+def code(json, own):
+    if json.startswith("["):
+        return "[" + code(json[1:-1], own)
+    if json.startswith("{"):
+        return "{" + code(json[1:-1], own)
+    if json in SCALARS:
+        return SCALARS[json]
+    if json in NAMED:
+        return NAMED[json]
+    if json in ANY:
+        return "a"
+    return "." + (json.rsplit(".", 1)[1] if package(json) == own else json)
+
+
+def proto_of(json, own):
+    """The protobuf type that follows from the JSON type, as the facts spell it."""
+    if json.startswith("["):
+        return "repeated " + proto_of(json[1:-1], own)
+    if json.startswith("{"):
+        return f"map<string,{proto_of(json[1:-1], own)}>"
+    if json in SCALARS:
+        return PROTO.get(SCALARS[json], "?")
+    return json.rsplit(".", 1)[1] if package(json) == own else "." + "k8s.io." + json[len("io.k8s."):]
+
+
+types = {}
+for row in fields:
+    types.setdefault(row[0], []).append(row)
+json_types = {t for t, rs in types.items() if any(not r[1].startswith("~") for r in rs)}
+
+wanted, queue = set(), []
+served = {}
+for group, version, _, _, kind, *_ in rows("resources"):
+    served.setdefault(kind.rsplit("/", 1)[-1], set()).add(version)
+for t in json_types:
+    name = t.rsplit(".", 1)[1]
+    for kind, versions in served.items():
+        if name in (kind, kind + "List") and t.split(".")[-2] in versions:
+            queue.append(t)
+    if package(t).endswith("pkg.apis.meta.v1"):
+        queue.append(t)
+while queue:
+    t = queue.pop()
+    if t in wanted or t in NAMED or t in ANY or t not in json_types:
+        continue
+    wanted.add(t)
+    for _, f, json, *_ in types[t]:
+        ref = json.strip("[]{}")
+        if ref.startswith("io."):
+            queue.append(ref)
+
+by_package = {}
+for t in sorted(wanted):
+    by_package.setdefault(package(t), []).append(t)
+for name in os.listdir(here):
+    if name.endswith(".txt"):
+        os.remove(os.path.join(here, name))
+for own, names in by_package.items():
+    out = []
+    for t in names:
+        out.append(":" + t.rsplit(".", 1)[1])
+        for _, f, json, required, kind, keys, strategy, merge_key, number, proto in types[t]:
+            if f == "-":
+                continue
+            if f.startswith("~"):
+                out.append("\t".join([f, "", "", "", number, proto]).rstrip("\t"))
+                continue
+            flags = PRESENCE.get(presence.get((t, f), ""), "v") + ("!" if required else "")
+            lists = {"": "", "atomic": "a", "set": "s", "map": "m" + keys, "granular": "g"}[kind]
+            patch = strategy.replace("retainKeys", "r").replace("merge", "m").replace("replace", "x").replace(",", "")
+            patch += ":" + merge_key if merge_key else ""
+            told = "" if proto == proto_of(json, own) else proto
+            out.append("\t".join([f, code(json, own), flags, lists + (" " + patch if patch else ""), number, told]).rstrip("\t"))
+    with open(os.path.join(here, own + ".txt"), "w") as f:
+        f.write("\n".join(out) + "\n")
+
+with open(os.path.join(here, "enums.txt"), "w") as f:
+    values = {}
+    for t, v in rows("enums"):
+        values.setdefault(t, []).append(v)
+    for t, vs in values.items():
+        if package(t) in by_package:
+            f.write(t + "\t" + ",".join(vs) + "\n")
