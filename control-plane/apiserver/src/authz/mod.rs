@@ -129,3 +129,6 @@ pub(crate) fn forbidden(user: &User, request: &RequestInfo, reason: &str) -> Sta
     }
     Status::forbidden(&request.group, &request.resource, &request.name, &why)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,9 @@ pub(crate) struct Rule {
     pub urls: Vec<String>,
 }
 
+/// Upstream's own chain (admin of edit of view) has three steps; longer ones take a few more changes to settle.
+const AGGREGATION_DEPTH_MAX: usize = 5;
+
 pub(crate) type Rules = Arc<[Rule]>;
 
 fn texts(rule: &Value, key: &str) -> Vec<String> {
@@ -108,10 +111,29 @@ impl Policy {
             let key = (role.namespace().to_owned(), role.name().to_owned());
             policy.roles.insert(key, rules_of(role).into());
         }
+        policy.aggregate(&objects.cluster_roles);
         for binding in objects.cluster_role_bindings.iter().chain(&objects.role_bindings) {
             policy.bind(binding);
         }
         policy
+    }
+
+    /// Aggregated roles are worked out here as well, so that a grant does not wait for a controller to write it down.
+    fn aggregate(&mut self, roles: &[Object]) {
+        let aggregated: Vec<&Object> = roles.iter().filter(|r| r.at(&["aggregationRule"]).is_some()).collect();
+        // Each pass carries rules one step further, and a chain is no longer than there are aggregated roles.
+        for _ in 0..aggregated.len().min(AGGREGATION_DEPTH_MAX) {
+            for role in &aggregated {
+                let sources = roles.iter().filter(|r| r.name() != role.name() && selected(role, r));
+                let mut rules = rules_of(role);
+                for rule in sources.filter_map(|r| self.role("", r.name())).flat_map(|r| r.to_vec()) {
+                    if !rules.contains(&rule) {
+                        rules.push(rule);
+                    }
+                }
+                self.roles.insert((String::new(), role.name().to_owned()), rules.into());
+            }
+        }
     }
 
     /// The rules of a Role (with its namespace) or a ClusterRole (without).
@@ -175,9 +197,8 @@ fn subject_of(subject: &Value, namespace: &str) -> Option<(Who, String)> {
 /// The rules of an aggregated ClusterRole: those of every ClusterRole that one of its selectors matches.
 /// `None` where the role is not aggregated.
 pub(crate) fn aggregate(role: &Object, all: &[Object]) -> Option<Vec<Value>> {
-    let selectors = role.at(&["aggregationRule", "clusterRoleSelectors"])?.as_list()?;
-    let mut sources: Vec<&Object> =
-        all.iter().filter(|r| r.name() != role.name() && selectors.iter().any(|s| selects(s, r))).collect();
+    role.at(&["aggregationRule", "clusterRoleSelectors"])?.as_list()?;
+    let mut sources: Vec<&Object> = all.iter().filter(|r| r.name() != role.name() && selected(role, r)).collect();
     sources.sort_by(|a, b| a.name().cmp(b.name()));
     let mut rules: Vec<Value> = Vec::new();
     for rule in sources.iter().filter_map(|r| r.at(&["rules"])?.as_list()).flatten() {
@@ -186,6 +207,12 @@ pub(crate) fn aggregate(role: &Object, all: &[Object]) -> Option<Vec<Value>> {
         }
     }
     Some(rules)
+}
+
+/// Whether one of the selectors of an aggregated role matches another role.
+fn selected(aggregated: &Object, role: &Object) -> bool {
+    let selectors = aggregated.at(&["aggregationRule", "clusterRoleSelectors"]).and_then(Value::as_list);
+    selectors.is_some_and(|list| list.iter().any(|s| selects(s, role)))
 }
 
 fn selects(selector: &Value, role: &Object) -> bool {
