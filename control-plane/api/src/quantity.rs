@@ -108,6 +108,12 @@ impl Quantity {
         self.rounded(1_000_000)
     }
 
+    /// Rounded away from zero to thousandths.
+    pub fn rounded_to_milli(self) -> Quantity {
+        let nanos = div_up(self.nanos.abs(), 1_000_000) * 1_000_000 * self.nanos.signum();
+        Quantity { nanos, ..self }
+    }
+
     fn rounded(self, unit: i128) -> i64 {
         let up = div_up(self.nanos.abs(), unit) * self.nanos.signum();
         i64::try_from(up).unwrap_or(if up < 0 { i64::MIN } else { i64::MAX })

@@ -1,7 +1,11 @@
 //! Webhooks and policies of admission.
 
+use super::fill::{each, put, put_text, sub};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Map;
 use std::borrow::Cow;
 
 pub static MUTATING_ADMISSION_POLICY: Kind = Kind {
@@ -24,6 +28,7 @@ pub static MUTATING_ADMISSION_POLICY: Kind = Kind {
     ],
     has_generation: true,
     unconditional_update: false,
+    default: mutating_policy,
     ..Kind::PLAIN
 };
 
@@ -47,6 +52,7 @@ pub static MUTATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     ],
     has_generation: true,
     unconditional_update: false,
+    default: binding,
     ..Kind::PLAIN
 };
 
@@ -65,6 +71,7 @@ pub static MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Webhooks", "integer", "", 0), ("Age", "string", "", 0),],
     has_generation: true,
     unconditional_update: false,
+    default: mutating_webhooks,
     ..Kind::PLAIN
 };
 
@@ -90,6 +97,9 @@ pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
     has_status: true,
     has_generation: true,
     unconditional_update: false,
+    default: policy,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -113,6 +123,7 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     ],
     has_generation: true,
     unconditional_update: false,
+    default: binding,
     ..Kind::PLAIN
 };
 
@@ -131,5 +142,55 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Webhooks", "integer", "", 0), ("Age", "string", "", 0),],
     has_generation: true,
     unconditional_update: false,
+    default: |o| each(&mut o.0, "webhooks", webhook),
     ..Kind::PLAIN
 };
+
+fn mutating_webhooks(object: &mut Object) {
+    each(&mut object.0, "webhooks", |w| {
+        webhook(w);
+        put(w, "reinvocationPolicy", "Never");
+    });
+}
+
+fn webhook(w: &mut Map) {
+    put(w, "failurePolicy", "Fail");
+    put(w, "matchPolicy", "Equivalent");
+    put(w, "namespaceSelector", Map::new());
+    put(w, "objectSelector", Map::new());
+    put(w, "timeoutSeconds", 10);
+    each(w, "rules", |rule| put(rule, "scope", "*"));
+    if let Some(service) = sub(w, "clientConfig").and_then(|c| sub(c, "service")) {
+        put(service, "port", 443);
+    }
+}
+
+fn policy(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put(spec, "failurePolicy", "Fail");
+    if let Some(constraints) = sub(spec, "matchConstraints") {
+        matches(constraints);
+    }
+}
+
+fn mutating_policy(object: &mut Object) {
+    policy(object);
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        put_text(spec, "reinvocationPolicy", "Never");
+    }
+}
+
+fn binding(object: &mut Object) {
+    if let Some(resources) = sub(&mut object.0, "spec").and_then(|s| sub(s, "matchResources")) {
+        matches(resources);
+    }
+}
+
+fn matches(resources: &mut Map) {
+    put(resources, "matchPolicy", "Equivalent");
+    put(resources, "namespaceSelector", Map::new());
+    put(resources, "objectSelector", Map::new());
+    for rules in ["resourceRules", "excludeResourceRules"] {
+        each(resources, rules, |rule| put(rule, "scope", "*"));
+    }
+}

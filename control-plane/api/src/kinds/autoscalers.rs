@@ -1,7 +1,11 @@
 //! HorizontalPodAutoscalers.
 
+use super::fill::{list, made, map, put, sub};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 
 pub static HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
@@ -26,6 +30,9 @@ pub static HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_status: true,
+    default: v1,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -51,5 +58,45 @@ pub static HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_status: true,
+    default: v2,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+/// Of the CPU that pods ask for, in percent, where nothing is said about what to aim at.
+const CPU_PERCENT: i64 = 80;
+
+fn v1(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put(spec, "minReplicas", 1);
+    put(spec, "targetCPUUtilizationPercentage", CPU_PERCENT);
+}
+
+fn v2(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put(spec, "minReplicas", 1);
+    if spec.get("metrics").and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
+        let target = map([("type", "Utilization".into()), ("averageUtilization", CPU_PERCENT.into())]);
+        let resource = map([("name", "cpu".into()), ("target", target)]);
+        spec.insert("metrics", list([map([("type", "Resource".into()), ("resource", resource)])]));
+    }
+    if let Some(behavior) = sub(spec, "behavior") {
+        behave(behavior);
+    }
+}
+
+fn policy(kind: &str, value: i64) -> Value {
+    map([("type", kind.into()), ("value", value.into()), ("periodSeconds", 15.into())])
+}
+
+/// Up: at once, by four pods or to the double every 15 seconds. Down: to nothing every 15 seconds.
+fn behave(behavior: &mut Map) {
+    let up = made(behavior, "scaleUp");
+    put(up, "stabilizationWindowSeconds", 0);
+    put(up, "selectPolicy", "Max");
+    put(up, "policies", list([policy("Pods", 4), policy("Percent", 100)]));
+    let down = made(behavior, "scaleDown");
+    put(down, "selectPolicy", "Max");
+    put(down, "policies", list([policy("Percent", 100)]));
+}

@@ -1,5 +1,6 @@
 //! CertificateSigningRequests.
 
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use std::borrow::Cow;
@@ -29,5 +30,9 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
         ("Condition", "string", "", 0),
     ],
     has_status: true,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
+    selectable: |o| vec![("spec.signerName", o.str_at(&["spec", "signerName"]).to_owned())],
+    selectable_fields: &["spec.signerName"],
     ..Kind::PLAIN
 };

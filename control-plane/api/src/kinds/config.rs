@@ -1,7 +1,11 @@
 //! ConfigMaps and Secrets.
 
+use super::fill::{made, put_text};
 use super::{columns, names};
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::value::Value;
+use base64::prelude::{BASE64_STANDARD, Engine};
 use std::borrow::Cow;
 
 pub static CONFIG_MAP: Kind = Kind {
@@ -20,5 +24,19 @@ pub static SECRET: Kind = Kind {
         ("Data", "string", "", 0),
         ("Age", "string", "", 0),
     ],
+    default: secret,
+    selectable: |o| vec![("type", o.str_at(&["type"]).to_owned())],
+    selectable_fields: &["type"],
     ..Kind::PLAIN
 };
+
+/// `stringData` is for writing only: it goes into `data`.
+fn secret(object: &mut Object) {
+    put_text(&mut object.0, "type", "Opaque");
+    if let Some(Value::Map(plain)) = object.0.remove("stringData") {
+        let data = made(&mut object.0, "data");
+        for (key, value) in plain {
+            data.insert(key, BASE64_STANDARD.encode(value.as_str().unwrap_or("")));
+        }
+    }
+}

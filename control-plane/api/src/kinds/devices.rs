@@ -1,7 +1,11 @@
 //! Device classes, claims and slices.
 
+use super::fill::{each, put_int, put_text, sub, text};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Map;
 use std::borrow::Cow;
 
 pub static DEVICE_CLASS: Kind = Kind {
@@ -19,6 +23,9 @@ pub static RESOURCE_CLAIM: Kind = Kind {
     subresources: subresources![("status", "", "", "ResourceClaim", ["get", "patch", "update"]),],
     columns: columns![("Name", "string", "name", 0), ("State", "string", "", 0), ("Age", "string", "", 0),],
     has_status: true,
+    default: |o| claim(&mut o.0),
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -34,6 +41,7 @@ pub static RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
     ),
     type_name: Cow::Borrowed("io.k8s.api.resource.v1.ResourceClaimTemplate"),
     columns: columns![("Name", "string", "name", 0), ("Age", "string", "", 0),],
+    default: claim_template,
     ..Kind::PLAIN
 };
 
@@ -49,5 +57,38 @@ pub static RESOURCE_SLICE: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_generation: true,
+    selectable: slice_fields,
+    selectable_fields: &["spec.nodeName", "spec.driver"],
     ..Kind::PLAIN
 };
+
+fn claim_template(object: &mut Object) {
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        claim(spec);
+    }
+}
+
+fn claim(object: &mut Map) {
+    let Some(devices) = sub(object, "spec").and_then(|s| sub(s, "devices")) else { return };
+    each(devices, "requests", |request| {
+        if let Some(exactly) = sub(request, "exactly") {
+            count(exactly);
+        }
+        each(request, "firstAvailable", count);
+    });
+}
+
+fn count(request: &mut Map) {
+    put_text(request, "allocationMode", "ExactCount");
+    if text(request, "allocationMode") == "ExactCount" {
+        put_int(request, "count", 1);
+    }
+    each(request, "tolerations", |toleration| put_text(toleration, "operator", "Equal"));
+}
+
+fn slice_fields(object: &Object) -> Vec<(&'static str, String)> {
+    vec![
+        ("spec.nodeName", object.str_at(&["spec", "nodeName"]).to_owned()),
+        ("spec.driver", object.str_at(&["spec", "driver"]).to_owned()),
+    ]
+}

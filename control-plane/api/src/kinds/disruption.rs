@@ -1,5 +1,6 @@
 //! PodDisruptionBudgets.
 
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
 use std::borrow::Cow;
@@ -18,5 +19,7 @@ pub static POD_DISRUPTION_BUDGET: Kind = Kind {
     has_status: true,
     has_generation: true,
     unconditional_update: false,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };

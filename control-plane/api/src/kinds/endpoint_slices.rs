@@ -1,7 +1,9 @@
 //! EndpointSlices.
 
+use super::fill::{each, put};
 use super::{columns, names};
 use crate::kind::Kind;
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static ENDPOINT_SLICE: Kind = Kind {
@@ -15,5 +17,13 @@ pub static ENDPOINT_SLICE: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_generation: true,
+    default: slice,
     ..Kind::PLAIN
 };
+
+fn slice(object: &mut Object) {
+    each(&mut object.0, "ports", |port| {
+        put(port, "name", "");
+        put(port, "protocol", "TCP");
+    });
+}

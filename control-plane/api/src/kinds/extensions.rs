@@ -1,7 +1,12 @@
 //! What adds kinds: CustomResourceDefinitions and APIServices.
 
+use super::fill::{made, put, put_text, sub, text};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
+use crate::kind::Context;
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
@@ -21,6 +26,9 @@ pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     has_status: true,
     has_generation: true,
     unconditional_update: false,
+    default: definition,
+    prepare_create: new_definition,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -37,5 +45,37 @@ pub static API_SERVICE: Kind = Kind {
     ],
     has_status: true,
     unconditional_update: false,
+    default: api_service,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+fn definition(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    if let Some(names) = sub(spec, "names") {
+        let kind = text(names, "kind").to_owned();
+        put_text(names, "singular", &kind.to_lowercase());
+        put_text(names, "listKind", &format!("{kind}List"));
+    }
+    put_text(made(spec, "conversion"), "strategy", "None");
+    if let Some(service) =
+        sub(made(spec, "conversion"), "webhook").and_then(|w| sub(w, "clientConfig")).and_then(|c| sub(c, "service"))
+    {
+        put(service, "port", 443);
+    }
+}
+
+fn new_definition(object: &mut Object, context: Context<'_>) {
+    reset_status(object, context);
+    let versions = object.at(&["spec", "versions"]).and_then(Value::as_list).unwrap_or(&[]);
+    let stored = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true)));
+    let stored: Vec<Value> = stored.filter_map(|v| v.get("name").cloned()).collect();
+    object.set(&["status", "storedVersions"], Value::List(stored));
+}
+
+fn api_service(object: &mut Object) {
+    if let Some(service) = sub(&mut object.0, "spec").and_then(|s| sub(s, "service")) {
+        put(service, "port", 443);
+    }
+}

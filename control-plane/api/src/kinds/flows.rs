@@ -1,7 +1,11 @@
 //! Flow schemas and priority levels of requests.
 
+use super::fill::{has, put, put_int, sub, text};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Map;
 use std::borrow::Cow;
 
 pub static FLOW_SCHEMA: Kind = Kind {
@@ -20,6 +24,9 @@ pub static FLOW_SCHEMA: Kind = Kind {
     has_status: true,
     has_generation: true,
     unconditional_update: false,
+    default: flow_schema,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -48,5 +55,35 @@ pub static PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     has_status: true,
     has_generation: true,
     unconditional_update: false,
+    default: priority_level,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+fn flow_schema(object: &mut Object) {
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        put_int(spec, "matchingPrecedence", 1000);
+    }
+}
+
+/// The shares and queues of upstream.
+fn priority_level(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    if text(spec, "type") == "Exempt" && !has(spec, "exempt") {
+        spec.insert("exempt", Map::new());
+    }
+    if let Some(exempt) = sub(spec, "exempt") {
+        put(exempt, "nominalConcurrencyShares", 0);
+        put(exempt, "lendablePercent", 0);
+    }
+    if let Some(limited) = sub(spec, "limited") {
+        put(limited, "nominalConcurrencyShares", 30);
+        put(limited, "lendablePercent", 0);
+        if let Some(queuing) = sub(limited, "limitResponse").and_then(|r| sub(r, "queuing")) {
+            put_int(queuing, "queues", 64);
+            put_int(queuing, "handSize", 8);
+            put_int(queuing, "queueLengthLimit", 50);
+        }
+    }
+}

@@ -1,7 +1,12 @@
 //! Jobs and CronJobs.
 
+use super::fill::{each, has, is_true, made, put, put_text, sub};
+use super::pod_spec;
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
+use crate::kind::Context;
 use crate::kind::Kind;
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static CRON_JOB: Kind = Kind {
@@ -22,6 +27,9 @@ pub static CRON_JOB: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: cron_job,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -41,5 +49,75 @@ pub static JOB: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: job,
+    prepare_create: new_job,
+    prepare_update: keep_other_half,
+    selectable: |o| vec![("status.successful", o.i64_at(&["status", "succeeded"]).unwrap_or(0).to_string())],
+    selectable_fields: &["status.successful"],
     ..Kind::PLAIN
 };
+
+/// What stands for "no limit of retries" where each index has its own.
+const NO_LIMIT: i64 = i32::MAX as i64;
+
+fn job(object: &mut Object) {
+    labels_of_template(object);
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    pod_spec::template(spec);
+    if !has(spec, "completions") && !has(spec, "parallelism") {
+        spec.insert("completions", 1);
+    }
+    put(spec, "parallelism", 1);
+    let limit = if has(spec, "backoffLimitPerIndex") { NO_LIMIT } else { 6 };
+    put(spec, "backoffLimit", limit);
+    put(spec, "completionMode", "NonIndexed");
+    put(spec, "suspend", false);
+    put(spec, "manualSelector", false);
+    let replaced = if has(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+    put(spec, "podReplacementPolicy", replaced);
+    if let Some(policy) = sub(spec, "podFailurePolicy") {
+        each(policy, "rules", |rule| {
+            each(rule, "onPodConditions", |condition| put_text(condition, "status", "True"));
+        });
+    }
+}
+
+fn labels_of_template(object: &mut Object) {
+    let labels = object.at(&["spec", "template", "metadata", "labels"]).cloned();
+    if let Some(labels) = labels.filter(|_| object.meta_pairs("labels").next().is_none()) {
+        object.set(&["metadata", "labels"], labels);
+    }
+}
+
+/// Selector and labels of a job are generated from its uid, which the registry has set before.
+fn new_job(object: &mut Object, context: Context<'_>) {
+    reset_status(object, context);
+    let (name, uid) = (object.name().to_owned(), object.uid().to_owned());
+    let spec = made(&mut object.0, "spec");
+    if is_true(spec, "manualSelector") {
+        return;
+    }
+    let labels = made(made(made(spec, "template"), "metadata"), "labels");
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        labels.insert(key, value.as_str());
+    }
+    let selector = made(made(spec, "selector"), "matchLabels");
+    selector.insert("batch.kubernetes.io/controller-uid", uid);
+    labels_of_template(object);
+}
+
+fn cron_job(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put_text(spec, "concurrencyPolicy", "Allow");
+    put(spec, "suspend", false);
+    put(spec, "successfulJobsHistoryLimit", 3);
+    put(spec, "failedJobsHistoryLimit", 1);
+    if let Some(job) = sub(spec, "jobTemplate").and_then(|t| sub(t, "spec")) {
+        pod_spec::template(job);
+    }
+}

@@ -1,7 +1,9 @@
 //! Leases.
 
+use super::fill::sub;
 use super::{columns, names};
 use crate::kind::Kind;
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static LEASE: Kind = Kind {
@@ -10,5 +12,15 @@ pub static LEASE: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Holder", "string", "", 0), ("Age", "string", "", 0),],
     create_on_update: true,
     unconditional_update: false,
+    prepare_create: |o, _| drop_gated(o),
+    prepare_update: |o, _, _| drop_gated(o),
     ..Kind::PLAIN
 };
+
+/// Coordinated election is behind a gate that is off.
+fn drop_gated(object: &mut Object) {
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        spec.remove("strategy");
+        spec.remove("preferredHolder");
+    }
+}

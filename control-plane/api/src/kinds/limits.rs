@@ -1,7 +1,11 @@
 //! LimitRanges and ResourceQuotas.
 
+use super::fill::{each, made, sub, text};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static LIMIT_RANGE: Kind = Kind {
@@ -9,6 +13,7 @@ pub static LIMIT_RANGE: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.core.v1.LimitRange"),
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     create_on_update: true,
+    default: limit_range,
     ..Kind::PLAIN
 };
 
@@ -23,5 +28,26 @@ pub static RESOURCE_QUOTA: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_status: true,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+/// A container's default limit follows from the maximum, its default request from that, and else from the minimum.
+fn limit_range(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    each(spec, "limits", |item| {
+        if text(item, "type") != "Container" {
+            return;
+        }
+        for (from, to) in [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")] {
+            let Some(Value::Map(amounts)) = item.get(from).cloned() else { continue };
+            let target = made(item, to);
+            for (name, amount) in amounts {
+                if !target.contains_key(&name) {
+                    target.insert(name, amount);
+                }
+            }
+        }
+    });
+}

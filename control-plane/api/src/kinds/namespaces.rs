@@ -1,7 +1,12 @@
 //! Namespaces.
 
+use super::fill::{made, map};
+use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
+use crate::kind::Context;
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static NAMESPACE: Kind = Kind {
@@ -15,5 +20,30 @@ pub static NAMESPACE: Kind = Kind {
     ],
     columns: columns![("Name", "string", "name", 0), ("Status", "string", "", 0), ("Age", "string", "", 0),],
     has_status: true,
+    default: name_label,
+    prepare_create: new_namespace,
+    prepare_update: keep_other_half,
+    selectable: |o| vec![("name", o.name().to_owned()), ("status.phase", o.str_at(&["status", "phase"]).to_owned())],
+    selectable_fields: &["name", "status.phase"],
     ..Kind::PLAIN
 };
+
+/// Every namespace is labelled with its name, so that selectors can choose it.
+fn name_label(object: &mut Object) {
+    let name = object.name().to_owned();
+    if !name.is_empty() {
+        made(object.meta_mut(), "labels").insert("kubernetes.io/metadata.name", name);
+    }
+}
+
+fn new_namespace(object: &mut Object, _: Context<'_>) {
+    name_label(object);
+    object.set(&["status"], map([("phase", "Active".into())]));
+    let finalizers = made(&mut object.0, "spec").entry("finalizers");
+    let mut kept = finalizers.as_list().unwrap_or(&[]).to_vec();
+    let ours = Value::from("kubernetes");
+    if !kept.contains(&ours) {
+        kept.push(ours);
+    }
+    *finalizers = Value::List(kept);
+}

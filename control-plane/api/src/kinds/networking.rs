@@ -1,7 +1,11 @@
 //! Ingresses, network policies, addresses and their ranges.
 
+use super::fill::{each, has, put, sub};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static INGRESS_CLASS: Kind = Kind {
@@ -15,6 +19,7 @@ pub static INGRESS_CLASS: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     has_generation: true,
+    default: ingress_class,
     ..Kind::PLAIN
 };
 
@@ -32,6 +37,8 @@ pub static INGRESS: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -49,6 +56,7 @@ pub static NETWORK_POLICY: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.networking.v1.NetworkPolicy"),
     columns: columns![("Name", "string", "name", 0), ("Pod-Selector", "string", "", 0), ("Age", "string", "", 0),],
     has_generation: true,
+    default: network_policy,
     ..Kind::PLAIN
 };
 
@@ -60,5 +68,24 @@ pub static SERVICE_CIDR: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("CIDRs", "string", "", 0), ("Age", "string", "", 0),],
     has_status: true,
     has_generation: true,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+fn network_policy(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    for rules in ["ingress", "egress"] {
+        each(spec, rules, |rule| each(rule, "ports", |port| put(port, "protocol", "TCP")));
+    }
+    if !has(spec, "policyTypes") {
+        let egress = spec.get("egress").and_then(Value::as_list).is_some_and(|e| !e.is_empty());
+        spec.insert("policyTypes", if egress { vec!["Ingress", "Egress"] } else { vec!["Ingress"] });
+    }
+}
+
+fn ingress_class(object: &mut Object) {
+    if let Some(parameters) = sub(&mut object.0, "spec").and_then(|s| sub(s, "parameters")) {
+        put(parameters, "scope", "Cluster");
+    }
+}

@@ -1,7 +1,11 @@
 //! Nodes and component statuses.
 
+use super::fill::{has, sub, text};
+use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static COMPONENT_STATUS: Kind = Kind {
@@ -39,5 +43,29 @@ pub static NODE: Kind = Kind {
         ("Container-Runtime", "string", "", 1),
     ],
     has_status: true,
+    default: node,
+    prepare_update: keep_other_half,
+    selectable: |o| vec![("spec.unschedulable", o.bool_at(&["spec", "unschedulable"]).unwrap_or(false).to_string())],
+    selectable_fields: &["spec.unschedulable"],
     ..Kind::PLAIN
 };
+
+/// What can be given out is all there is, unless the node says less; the first of the pod ranges has a field of its own.
+fn node(object: &mut Object) {
+    if let Some(status) = sub(&mut object.0, "status")
+        && let Some(Value::Map(capacity)) = status.get("capacity").cloned()
+        && !has(status, "allocatable")
+    {
+        status.insert("allocatable", capacity);
+    }
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        let range = text(spec, "podCIDR").to_owned();
+        if !range.is_empty() && !has(spec, "podCIDRs") {
+            spec.insert("podCIDRs", vec![range]);
+        } else if let Some(first) = spec.get("podCIDRs").and_then(|l| l.at(&["0"])).cloned()
+            && range.is_empty()
+        {
+            spec.insert("podCIDR", first);
+        }
+    }
+}

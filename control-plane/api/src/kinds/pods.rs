@@ -1,7 +1,13 @@
 //! Pods, pod templates and bindings.
 
+use super::fill::{made, sub};
+use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
+use super::{pod_spec, volume_sources};
+use crate::kind::Context;
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static BINDING: Kind = Kind {
@@ -39,6 +45,11 @@ pub static POD: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: pod,
+    prepare_create: new_pod,
+    prepare_update: keep_other_half,
+    selectable: pod_fields,
+    selectable_fields: POD_FIELDS,
     ..Kind::PLAIN
 };
 
@@ -52,5 +63,49 @@ pub static POD_TEMPLATE: Kind = Kind {
         ("Pod Labels", "string", "", 0),
     ],
     has_generation: true,
+    default: |o| pod_spec::template(&mut o.0),
     ..Kind::PLAIN
 };
+
+fn pod(object: &mut Object) {
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        pod_spec::pod_spec(spec);
+        pod_spec::pod(spec);
+    }
+}
+
+fn new_pod(object: &mut Object, context: Context<'_>) {
+    let spec = made(&mut object.0, "spec");
+    volume_sources::drop_gated(spec);
+    let status = pod_spec::first_status(spec, context.now);
+    object.0.insert("status", status);
+}
+
+const POD_FIELDS: &[&str] = &[
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.schedulerName",
+    "spec.serviceAccountName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.podIP",
+    "status.podIPs",
+    "status.nominatedNodeName",
+];
+
+fn pod_fields(object: &Object) -> Vec<(&'static str, String)> {
+    let value = |name: &'static str| match name {
+        "spec.hostNetwork" => object.bool_at(&["spec", "hostNetwork"]).unwrap_or(false).to_string(),
+        "status.podIPs" => pod_ips(object),
+        _ => {
+            let (part, field) = name.split_once('.').unwrap_or((name, ""));
+            object.str_at(&[part, field]).to_owned()
+        }
+    };
+    POD_FIELDS.iter().map(|name| (*name, value(name))).collect()
+}
+
+fn pod_ips(object: &Object) -> String {
+    let ips = object.at(&["status", "podIPs"]).and_then(Value::as_list).unwrap_or(&[]);
+    ips.iter().filter_map(|ip| ip.get("ip")?.as_str()).collect::<Vec<_>>().join(",")
+}

@@ -1,5 +1,6 @@
 //! PriorityClasses.
 
+use super::fill::put;
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
 use std::borrow::Cow;
@@ -16,5 +17,6 @@ pub static PRIORITY_CLASS: Kind = Kind {
         ("PreemptionPolicy", "string", "", 0),
     ],
     has_generation: true,
+    default: |o| put(&mut o.0, "preemptionPolicy", "PreemptLowerPriority"),
     ..Kind::PLAIN
 };

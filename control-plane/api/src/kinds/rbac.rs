@@ -1,7 +1,9 @@
 //! Roles and their bindings.
 
+use super::fill::{each, put_text, sub, text};
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static CLUSTER_ROLE_BINDING: Kind = Kind {
@@ -25,6 +27,7 @@ pub static CLUSTER_ROLE_BINDING: Kind = Kind {
         ("ServiceAccounts", "string", "", 1),
     ],
     create_on_update: true,
+    default: binding,
     ..Kind::PLAIN
 };
 
@@ -49,6 +52,7 @@ pub static ROLE_BINDING: Kind = Kind {
         ("ServiceAccounts", "string", "", 1),
     ],
     create_on_update: true,
+    default: binding,
     ..Kind::PLAIN
 };
 
@@ -59,3 +63,16 @@ pub static ROLE: Kind = Kind {
     create_on_update: true,
     ..Kind::PLAIN
 };
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+fn binding(object: &mut Object) {
+    if let Some(role) = sub(&mut object.0, "roleRef") {
+        put_text(role, "apiGroup", GROUP);
+    }
+    each(&mut object.0, "subjects", |subject| {
+        if matches!(text(subject, "kind"), "User" | "Group") {
+            put_text(subject, "apiGroup", GROUP);
+        }
+    });
+}

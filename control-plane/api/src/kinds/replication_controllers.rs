@@ -1,7 +1,12 @@
 //! ReplicationControllers.
 
+use super::fill::{has, put, sub};
+use super::pod_spec;
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
+use crate::object::Object;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static REPLICATION_CONTROLLER: Kind = Kind {
@@ -31,5 +36,29 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: controller,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
+    selectable: replicas_field,
+    selectable_fields: &["status.replicas"],
     ..Kind::PLAIN
 };
+
+/// Selector and labels follow from the template.
+fn controller(object: &mut Object) {
+    let labels =
+        object.at(&["spec", "template", "metadata", "labels"]).and_then(Value::as_map).cloned().unwrap_or_default();
+    if !labels.is_empty() && object.meta_pairs("labels").next().is_none() {
+        object.set(&["metadata", "labels"], labels.clone());
+    }
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    if !labels.is_empty() && !has(spec, "selector") {
+        spec.insert("selector", labels);
+    }
+    put(spec, "replicas", 1);
+    pod_spec::template(spec);
+}
+
+pub(super) fn replicas_field(object: &Object) -> Vec<(&'static str, String)> {
+    vec![("status.replicas", object.i64_at(&["status", "replicas"]).unwrap_or(0).to_string())]
+}

@@ -1,7 +1,10 @@
 //! Storage classes, CSI and attachments.
 
+use super::fill::{put, sub};
+use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static CSI_DRIVER: Kind = Kind {
@@ -19,6 +22,7 @@ pub static CSI_DRIVER: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     unconditional_update: false,
+    default: driver,
     ..Kind::PLAIN
 };
 
@@ -50,6 +54,7 @@ pub static STORAGE_CLASS: Kind = Kind {
         ("AllowVolumeExpansion", "string", "", 0),
         ("Age", "string", "", 0),
     ],
+    default: storage_class,
     ..Kind::PLAIN
 };
 
@@ -68,6 +73,8 @@ pub static VOLUME_ATTACHMENT: Kind = Kind {
     ],
     has_status: true,
     unconditional_update: false,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -86,3 +93,18 @@ pub static VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("DriverName", "string", "", 0), ("Age", "string", "", 0),],
     ..Kind::PLAIN
 };
+
+fn storage_class(object: &mut Object) {
+    put(&mut object.0, "reclaimPolicy", "Delete");
+    put(&mut object.0, "volumeBindingMode", "Immediate");
+}
+
+fn driver(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put(spec, "attachRequired", true);
+    for off in ["podInfoOnMount", "storageCapacity", "requiresRepublish", "seLinuxMount"] {
+        put(spec, off, false);
+    }
+    put(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
+    put(spec, "volumeLifecycleModes", vec!["Persistent"]);
+}

@@ -1,7 +1,12 @@
 //! PersistentVolumes and their claims.
 
+use super::fill::{made, map, put, put_text, sub};
+use super::shape::keep_other_half;
+use super::volume_sources;
 use super::{columns, names, subresources};
+use crate::kind::Context;
 use crate::kind::{Kind, Scope};
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
@@ -20,6 +25,9 @@ pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
         ("VolumeMode", "string", "", 1),
     ],
     has_status: true,
+    default: claim,
+    prepare_create: new_claim,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -42,5 +50,47 @@ pub static PERSISTENT_VOLUME: Kind = Kind {
         ("VolumeMode", "string", "", 1),
     ],
     has_status: true,
+    default: volume,
+    prepare_create: new_volume,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+fn volume(object: &mut Object) {
+    put_status(object);
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put_text(spec, "persistentVolumeReclaimPolicy", "Retain");
+    put(spec, "volumeMode", "Filesystem");
+    volume_sources::source(spec);
+}
+
+fn new_volume(object: &mut Object, context: Context<'_>) {
+    object.set(&["status"], map([("phase", "Pending".into()), ("lastPhaseTransitionTime", context.now.into())]));
+}
+
+/// The defaults of a claim, also of one in the template of a StatefulSet.
+pub(super) fn claim(object: &mut Object) {
+    put_status(object);
+    if let Some(spec) = sub(&mut object.0, "spec") {
+        put(spec, "volumeMode", "Filesystem");
+    }
+}
+
+fn put_status(object: &mut Object) {
+    put_text(made(&mut object.0, "status"), "phase", "Pending");
+}
+
+/// `dataSource` is the narrower, older field: each fills the other where that can say the same.
+fn new_claim(object: &mut Object, _: Context<'_>) {
+    object.set(&["status"], map([("phase", "Pending".into())]));
+    let spec = made(&mut object.0, "spec");
+    match (spec.get("dataSource").cloned(), spec.get("dataSourceRef").cloned()) {
+        (Some(source), None) => {
+            spec.insert("dataSourceRef", source);
+        }
+        (None, Some(source)) if source.get("namespace").is_none() => {
+            spec.insert("dataSource", source);
+        }
+        _ => {}
+    }
+}

@@ -1,7 +1,14 @@
 //! Deployments, ReplicaSets, StatefulSets, DaemonSets and ControllerRevisions.
 
+use super::fill::{each, made, put, put_text, sub, text};
+use super::pod_spec;
+use super::replication_controllers::replicas_field;
+use super::shape::{keep_other_half, reset_status};
+use super::volumes;
 use super::{columns, names, subresources};
+use crate::kind::Context;
 use crate::kind::Kind;
+use crate::object::Object;
 use std::borrow::Cow;
 
 pub static CONTROLLER_REVISION: Kind = Kind {
@@ -35,6 +42,9 @@ pub static DAEMON_SET: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: daemon_set,
+    prepare_create: new_daemon_set,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -57,6 +67,9 @@ pub static DEPLOYMENT: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: deployment,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
 
@@ -79,6 +92,11 @@ pub static REPLICA_SET: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: replica_set,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
+    selectable: replicas_field,
+    selectable_fields: &["status.replicas"],
     ..Kind::PLAIN
 };
 
@@ -98,5 +116,70 @@ pub static STATEFUL_SET: Kind = Kind {
     ],
     has_status: true,
     has_generation: true,
+    default: stateful_set,
+    prepare_create: reset_status,
+    prepare_update: keep_other_half,
     ..Kind::PLAIN
 };
+
+fn deployment(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    pod_spec::template(spec);
+    put(spec, "replicas", 1);
+    put(spec, "revisionHistoryLimit", 10);
+    put(spec, "progressDeadlineSeconds", 600);
+    let strategy = made(spec, "strategy");
+    put_text(strategy, "type", "RollingUpdate");
+    if text(strategy, "type") == "RollingUpdate" {
+        let rolling = made(strategy, "rollingUpdate");
+        put(rolling, "maxUnavailable", "25%");
+        put(rolling, "maxSurge", "25%");
+    }
+}
+
+fn replica_set(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    put(spec, "replicas", 1);
+    pod_spec::template(spec);
+}
+
+fn stateful_set(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    pod_spec::template(spec);
+    put_text(spec, "podManagementPolicy", "OrderedReady");
+    put(spec, "replicas", 1);
+    put(spec, "revisionHistoryLimit", 10);
+    let strategy = made(spec, "updateStrategy");
+    put_text(strategy, "type", "RollingUpdate");
+    if text(strategy, "type") == "RollingUpdate" {
+        put(made(strategy, "rollingUpdate"), "partition", 0);
+    }
+    let retention = made(spec, "persistentVolumeClaimRetentionPolicy");
+    put_text(retention, "whenDeleted", "Retain");
+    put_text(retention, "whenScaled", "Retain");
+    each(spec, "volumeClaimTemplates", |template| {
+        let mut claim = Object(std::mem::take(template));
+        claim.set_type("v1", "PersistentVolumeClaim");
+        volumes::claim(&mut claim);
+        *template = claim.0;
+    });
+}
+
+fn daemon_set(object: &mut Object) {
+    let Some(spec) = sub(&mut object.0, "spec") else { return };
+    pod_spec::template(spec);
+    put(spec, "revisionHistoryLimit", 10);
+    let strategy = made(spec, "updateStrategy");
+    put_text(strategy, "type", "RollingUpdate");
+    if text(strategy, "type") == "RollingUpdate" {
+        let rolling = made(strategy, "rollingUpdate");
+        put(rolling, "maxUnavailable", 1);
+        put(rolling, "maxSurge", 0);
+    }
+}
+
+fn new_daemon_set(object: &mut Object, context: Context<'_>) {
+    reset_status(object, context);
+    // What older clients read the generation of the template from.
+    made(object.meta_mut(), "annotations").insert("deprecated.daemonset.template.generation", "1");
+}

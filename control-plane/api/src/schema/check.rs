@@ -204,7 +204,7 @@ impl Pass {
             Type::Bytes => self.bytes(at, ty, value),
             Type::Time => self.time(value, false),
             Type::MicroTime => self.time(value, true),
-            Type::Quantity => self.quantity(value),
+            Type::Quantity => self.quantity(value, false),
             Type::IntOrString => self.int_or_string(value),
             Type::Object => self.expect(at, ty, value, |v| matches!(v, Value::Map(_))),
             Type::Raw | Type::Any => {}
@@ -240,7 +240,11 @@ impl Pass {
         for (key, v) in map.iter_mut() {
             // Marked, because the decoder's messages do not name the keys of maps.
             self.path.push(Step::Key(Key::from(format!("\0{key}"))));
-            self.value(at, item, v);
+            match item {
+                // Lists of resources are kept to the thousandth.
+                Type::Quantity if !v.is_null() => self.quantity(v, true),
+                _ => self.value(at, item, v),
+            }
             if v.is_null() && !matches!(item, Type::List(_)) {
                 *v = zero_of(item);
             }
@@ -269,7 +273,7 @@ impl Pass {
         }
     }
 
-    fn quantity(&mut self, value: &mut Value) {
+    fn quantity(&mut self, value: &mut Value, milli: bool) {
         let text = match value {
             Value::Str(text) => text.to_string(),
             Value::Int(i) => i.to_string(),
@@ -277,6 +281,7 @@ impl Pass {
             _ => String::new(),
         };
         match Quantity::parse(&text) {
+            Ok(quantity) if milli => *value = Value::from(quantity.rounded_to_milli().to_string()),
             Ok(quantity) => *value = Value::from(quantity.to_string()),
             Err(error) => self.fail(error.to_string()),
         }

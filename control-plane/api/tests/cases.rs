@@ -1,0 +1,231 @@
+//! The recorded answers of the real apiserver, where they are there: what a creation makes of an object, and the words
+//! in which an ill-typed one is refused.
+
+use api::codec::json;
+use api::kind::Context;
+use api::{Object, Value, kinds, schema};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// The lines of one file of cases; none, loudly, where the recordings are absent.
+fn cases(file: &str) -> Vec<Value> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/api-cases").join(file);
+    match std::fs::read(&path) {
+        Ok(text) => text
+            .split(|b| *b == b'\n')
+            .filter(|l| !l.is_empty())
+            .map(|l| json::decode(l).expect("a case").value)
+            .collect(),
+        Err(e) => {
+            eprintln!("SKIPPED: no recorded cases at {}: {e}", path.display());
+            Vec::new()
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+/// What admission and the registry set, which this crate does not.
+const SERVER_SET: &[&str] = &[
+    "metadata.uid",
+    "metadata.resourceVersion",
+    "metadata.creationTimestamp",
+    "metadata.generation",
+    "metadata.managedFields",
+    "metadata.namespace",
+    "metadata.name",
+    "metadata.generateName",
+];
+
+/// The same, of single kinds: what other steps of the server add.
+fn other_steps(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "Pod" => &[
+            "spec.volumes",
+            "spec.containers",
+            "spec.initContainers",
+            "spec.ephemeralContainers",
+            "spec.serviceAccountName",
+            "spec.serviceAccount",
+            "spec.tolerations",
+            "spec.priority",
+            "spec.preemptionPolicy",
+            "spec.imagePullSecrets",
+        ],
+        "Service" => &["spec.clusterIP", "spec.clusterIPs", "spec.ports", "spec.healthCheckNodePort"],
+        "Namespace" => &["metadata.labels"],
+        "CertificateSigningRequest" => &["spec.username", "spec.groups", "spec.extra", "spec.uid"],
+        "PersistentVolume" | "PersistentVolumeClaim" => &["metadata.finalizers"],
+        "APIService" => &["status"],
+        "Node" => &["spec.taints"],
+        "VolumeAttributesClass" => &["metadata.finalizers"],
+        "ResourceClaim" => &["metadata.finalizers"],
+        "TokenReview"
+        | "SubjectAccessReview"
+        | "SelfSubjectAccessReview"
+        | "LocalSubjectAccessReview"
+        | "SelfSubjectRulesReview"
+        | "SelfSubjectReview" => &["status"],
+        _ => &[],
+    }
+}
+
+/// Service-account tokens are mounted by admission: those volumes and mounts are left out on both sides.
+fn without_tokens(kind: &str, path: &str, value: &Value) -> Option<Value> {
+    if kind != "Pod" && kind != "Service" {
+        return None;
+    }
+    let items = value.as_list().unwrap_or(&[]);
+    let token = |v: &Value| text(v, "name").starts_with("kube-api-access");
+    let mut kept: Vec<Value> = items.iter().filter(|v| !token(v)).cloned().collect();
+    for item in &mut kept {
+        if let Some(map) = item.as_map_mut() {
+            if let Some(mounts) = map.get_mut("volumeMounts").and_then(Value::as_list_mut) {
+                mounts.retain(|v| !token(v));
+                if mounts.is_empty() {
+                    map.remove("volumeMounts");
+                }
+            }
+            if path == "spec.ports" {
+                map.remove("nodePort");
+            }
+        }
+    }
+    Some(Value::List(kept))
+}
+
+fn differences(kind: &str, path: &str, ours: &Value, theirs: &Value, out: &mut Vec<String>) {
+    if SERVER_SET.contains(&path) || theirs.as_str().is_some_and(|t| t.starts_with('<')) {
+        return;
+    }
+    if other_steps(kind).contains(&path) {
+        let (Some(a), Some(b)) = (without_tokens(kind, path, ours), without_tokens(kind, path, theirs)) else { return };
+        if matches!(path.rsplit('.').next(), Some("volumes" | "containers" | "initContainers" | "ports")) {
+            lists(kind, path, &a, &b, out);
+        }
+        return;
+    }
+    match (ours, theirs) {
+        (Value::Map(a), Value::Map(b)) => {
+            let keys: std::collections::BTreeSet<&str> = a.keys().chain(b.keys()).map(|k| k.as_str()).collect();
+            for key in keys {
+                let below = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+                let missing = Value::from("\0absent");
+                differences(kind, &below, a.get(key).unwrap_or(&missing), b.get(key).unwrap_or(&missing), out);
+            }
+        }
+        (Value::List(_), Value::List(_)) => lists(kind, path, ours, theirs, out),
+        (a, b) if a == b => {}
+        (a, b) => out.push(format!(
+            "{path}: {} instead of {}",
+            String::from_utf8_lossy(&json::encode(a)),
+            String::from_utf8_lossy(&json::encode(b))
+        )),
+    }
+}
+
+fn lists(kind: &str, path: &str, ours: &Value, theirs: &Value, out: &mut Vec<String>) {
+    let (a, b) = (ours.as_list().unwrap_or(&[]), theirs.as_list().unwrap_or(&[]));
+    if a.len() != b.len() {
+        let show = |v: &Value| String::from_utf8_lossy(&json::encode(v)).into_owned();
+        out.push(format!("{path}: {} instead of {}", show(ours), show(theirs)));
+        return;
+    }
+    for (i, (x, y)) in a.iter().zip(b).enumerate() {
+        differences(kind, &format!("{path}[{i}]"), x, y, out);
+    }
+}
+
+/// The kind that a path of a collection serves.
+fn served_at(path: &str) -> Option<&'static api::Kind> {
+    let parts: Vec<&str> = path.split('?').next()?.trim_matches('/').split('/').collect();
+    let (group, version, rest) = match parts.as_slice() {
+        ["api", version, rest @ ..] => ("", *version, rest),
+        ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        _ => return None,
+    };
+    match rest {
+        ["namespaces", _, plural] | [plural] => kinds::find(group, version, plural),
+        _ => None,
+    }
+}
+
+#[test]
+fn creations_make_what_upstream_makes() {
+    let mut failures: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let (mut tried, mut right) = (0, 0);
+    for case in cases("defaults.jsonl") {
+        for step in case.get("steps").and_then(Value::as_list).unwrap_or(&[]) {
+            let (Some(Value::Map(body)), Some(expect)) = (step.get("body"), step.get("expect")) else { continue };
+            let created = text(step, "method") == "POST" && expect.get("code") == Some(&Value::Int(201));
+            let Some(kind) = served_at(text(step, "path")).filter(|_| created && step.get("pick").is_none()) else {
+                continue;
+            };
+            tried += 1;
+            let mut object = Object(body.clone());
+            let checked = schema::check(&kind.type_name, &mut object);
+            let context = Context { now: "2026-01-01T00:00:00Z", subresource: "" };
+            object.set(&["metadata", "uid"], "<uid-1>");
+            (kind.default)(&mut object);
+            (kind.prepare_create)(&mut object, context);
+            let mut found = Vec::new();
+            if let Some(error) = checked.error {
+                found.push(format!("refused: {error}"));
+            }
+            let nothing = Value::Null;
+            differences(
+                &kind.names.kind,
+                "",
+                &Value::Map(object.0),
+                expect.get("body").unwrap_or(&nothing),
+                &mut found,
+            );
+            if found.is_empty() {
+                right += 1;
+            } else {
+                failures.entry(text(&case, "name").to_owned()).or_default().extend(found);
+            }
+        }
+    }
+    eprintln!("{right} of {tried} creations are right");
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn wrong_types_are_refused_in_upstreams_words() {
+    let mut failures = Vec::new();
+    for case in cases("validation.jsonl") {
+        for step in case.get("steps").and_then(Value::as_list).unwrap_or(&[]) {
+            let (Some(Value::Map(body)), Some(expect)) = (step.get("body"), step.get("expect")) else { continue };
+            let Some(kind) = served_at(text(step, "path")) else { continue };
+            let message = expect.get("body").map_or("", |b| text(b, "message"));
+            let decoded = message.split_once("cannot be handled as a ").and_then(|(_, m)| m.split_once(": "));
+            let expected = decoded.map(|(_, m)| m).filter(|m| !m.contains("unknown") && !m.starts_with("no kind"));
+            let mut object = Object(body.clone());
+            let error = schema::check(&kind.type_name, &mut object).error;
+            if error.as_deref() != expected && !message.contains("unknown conversion") {
+                failures.push(format!("{}: {error:?} instead of {expected:?}", text(&case, "name")));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[test]
+fn every_kind_has_its_schema_and_table() {
+    for kind in kinds::all() {
+        assert!(schema::find(&kind.type_name).is_some(), "{}", kind.type_name);
+        let row = (kind.cells)(kind, &Object::default(), 0);
+        assert_eq!(row.len(), kind.columns.len(), "{}", kind.names.kind);
+    }
+    for name in schema::names() {
+        let schema = schema::find(&name).expect("a listed type");
+        for field in &schema.fields {
+            if let Some(inner) = field.ty.schema() {
+                assert!(!inner.name.is_empty(), "{name}.{} refers to a type that is not there", field.name);
+            }
+        }
+    }
+}
