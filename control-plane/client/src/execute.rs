@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::backoff;
 use crate::event::Recorder;
 use crate::object::Key;
-use crate::plan::{ACTION_LIMIT, Action, Answers, Plan, Read, Target};
+use crate::plan::{ACTION_LIMIT, Action, Answers, Note, Plan, Read, Target};
 
 /// No write or read takes longer in a healthy cluster: the server itself gives up after a minute.
 const REQUEST_LIMIT: Duration = Duration::from_secs(60);
@@ -125,12 +125,20 @@ impl Executor {
                         let namespace = at.key.namespace.clone();
                         outcome.written.push(Written::Unknown { resource: at.resource.clone(), namespace });
                     }
-                    outcome.failure = Some(Failure { doing: format!("{} {at}", action.verb()), source });
+                    let failure = Failure { doing: format!("{} {at}", action.verb()), source };
+                    self.refused(plan, &failure);
+                    outcome.failure = Some(failure);
                     return outcome;
                 }
             }
         }
         outcome
+    }
+
+    fn refused(&self, plan: &Plan, failure: &Failure) {
+        if let (Some(note), Some(status), false) = (&plan.if_refused, failure.status(), failure.is_conflict()) {
+            self.recorder.record(Note { message: format!("{}: {}", note.message, status.message), ..note.clone() });
+        }
     }
 
     fn note(&self, action: &Action) {

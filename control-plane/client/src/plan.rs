@@ -24,6 +24,9 @@ pub struct Plan {
     /// Plan this key again after this long, even if nothing changes.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     pub again_after: Option<Duration>,
+    /// Recorded, with the error appended to its message, if an action fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub if_refused: Option<Note>,
 }
 
 /// What `plan()` answers.
@@ -162,6 +165,12 @@ impl Plan {
     ) {
         let regarding = regarding.object_ref(&());
         self.actions.push(Action::Event(Note { regarding, severity, reason: reason.into(), message: message.into() }));
+    }
+
+    /// What to record about `regarding` if the server refuses an action.
+    pub fn if_refused<K: Resource<DynamicType = ()>>(&mut self, regarding: &K, reason: &str, doing: &str) {
+        let (regarding, severity) = (regarding.object_ref(&()), Severity::Warning);
+        self.if_refused = Some(Note { regarding, severity, reason: reason.into(), message: doing.into() });
     }
 
     /// Asks to be planned again, at the earliest of all times asked for.

@@ -105,7 +105,12 @@ impl<'a> Watches<'a> {
 
     /// A change of such an object concerns the keys that `keys` names.
     pub fn mapped<K: Object<DynamicType = ()>>(&mut self, keys: Mapping<K>) {
-        let informer = self.seen::<K>();
+        self.selected::<K>("", keys);
+    }
+
+    /// The same for the objects that a field selector chooses; the others are not even cached.
+    pub fn selected<K: Object<DynamicType = ()>>(&mut self, fields: &str, keys: Mapping<K>) {
+        let informer = self.look::<K>(fields);
         self.starters.push(Box::new(move |view| {
             Box::pin(
                 informer
@@ -117,9 +122,13 @@ impl<'a> Watches<'a> {
     }
 
     /// Such objects are looked at, but their changes concern nobody.
-    pub fn seen<K: Object<DynamicType = ()>>(&mut self) -> Informer<K> {
+    pub fn seen<K: Object<DynamicType = ()>>(&mut self) {
+        self.look::<K>("");
+    }
+
+    fn look<K: Object<DynamicType = ()>>(&mut self, fields: &str) -> Informer<K> {
         let informer = match self.from {
-            From::Live(informers) => informers.of::<K>(),
+            From::Live(informers) => informers.filtered::<K>(fields, ""),
             From::Fixed(objects) => fixed::<K>(objects),
         };
         self.watched.insert(TypeId::of::<K>(), Box::new(informer.clone()));

@@ -1,0 +1,156 @@
+//! What controllers ask of pods, and how they make them.
+
+use std::sync::Arc;
+
+use client::view::Moment;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+/// The characters of generated names: no vowels, so that no words come out.
+const SUFFIX: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Generated names leave room for their suffix within what a label value may have.
+const PREFIX_LENGTH: usize = 58;
+
+/// Neither finished nor being deleted.
+pub(crate) fn is_active(pod: &Pod) -> bool {
+    !is_finished(pod) && pod.metadata.deletion_timestamp.is_none()
+}
+
+pub(crate) fn is_finished(pod: &Pod) -> bool {
+    matches!(phase(pod), "Succeeded" | "Failed")
+}
+
+pub(crate) fn phase(pod: &Pod) -> &str {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
+}
+
+pub(crate) fn node(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+pub(crate) fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
+    pod.status.as_ref()?.conditions.as_ref()?.iter().find(|condition| condition.type_ == kind)
+}
+
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    condition(pod, "Ready").is_some_and(|ready| ready.status == "True")
+}
+
+/// Since when the pod is ready.
+pub(crate) fn ready_since(pod: &Pod) -> Option<Timestamp> {
+    condition(pod, "Ready").filter(|ready| ready.status == "True")?.last_transition_time.as_ref().map(|time| time.0)
+}
+
+/// How long until a ready pod has been so for `seconds`; zero if it is available now, none if it is not ready.
+pub(crate) fn until_available(pod: &Pod, seconds: i32, now: Timestamp) -> Option<SignedDuration> {
+    if !is_ready(pod) {
+        return None;
+    }
+    if seconds <= 0 {
+        return Some(SignedDuration::ZERO);
+    }
+    let available = ready_since(pod)? + SignedDuration::from_secs(seconds.into());
+    Some(available.duration_since(now).max(SignedDuration::ZERO))
+}
+
+/// The pod that a template describes, owned by its controller.
+pub(crate) fn from_template(
+    template: &PodTemplateSpec,
+    namespace: &str,
+    owner: OwnerReference,
+    prefix: &str,
+    seed: u64,
+) -> Pod {
+    let meta = template.metadata.clone().unwrap_or_default();
+    let prefix = &prefix[..prefix.len().min(PREFIX_LENGTH)];
+    Pod {
+        metadata: ObjectMeta {
+            name: Some(format!("{prefix}{}", suffix(seed))),
+            generate_name: Some(prefix.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: meta.labels,
+            annotations: meta.annotations,
+            finalizers: meta.finalizers,
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: template.spec.clone(),
+        status: None,
+    }
+}
+
+/// The reference by which a controller owns what it makes.
+pub(crate) fn owner<K: Resource<DynamicType = ()>>(controller: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: controller.meta().name.clone().unwrap_or_default(),
+        uid: controller.meta().uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }
+}
+
+pub(crate) fn controller_of<K: Resource>(object: &K) -> Option<&OwnerReference> {
+    object.meta().owner_references.as_ref()?.iter().find(|owner| owner.controller == Some(true))
+}
+
+/// Five characters out of a seed.
+pub(crate) fn suffix(seed: u64) -> String {
+    let mut rest = mix(seed);
+    let mut draw = || {
+        let at = rest % SUFFIX.len() as u64;
+        rest /= SUFFIX.len() as u64;
+        char::from(SUFFIX[at as usize])
+    };
+    std::iter::repeat_with(&mut draw).take(5).collect()
+}
+
+/// Spreads the bits of a seed (the finalizer of SplitMix64), so that seeds that follow each other give unlike names.
+fn mix(seed: u64) -> u64 {
+    let mut bits = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+/// The seed of the nth thing made in one plan.
+pub(crate) fn nth(moment: Moment, n: usize) -> u64 {
+    moment.seed.wrapping_add((n as u64).wrapping_mul(0x2545_f491_4f6c_dd1d))
+}
+
+/// Orders pods by how little is lost when they go: the first are deleted first.
+pub(crate) fn by_loss(pods: &mut [Arc<Pod>]) {
+    let mut on_node = std::collections::HashMap::<String, usize>::new();
+    for pod in pods.iter().filter(|pod| is_active(pod)) {
+        *on_node.entry(node(pod).to_owned()).or_default() += 1;
+    }
+    pods.sort_by_cached_key(|pod| {
+        let phase = match phase(pod) {
+            "Pending" => 0,
+            "Unknown" => 1,
+            _ => 2,
+        };
+        let newest_first = |time: Option<Timestamp>| std::cmp::Reverse(time.map_or(i64::MAX, Timestamp::as_second));
+        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (
+            (!node(pod).is_empty(), phase, is_ready(pod)),
+            deletion_cost(pod),
+            std::cmp::Reverse(on_node.get(node(pod)).copied().unwrap_or(0)),
+            (newest_first(ready_since(pod)), std::cmp::Reverse(restarts(pod)), newest_first(created)),
+            pod.metadata.name.clone(),
+        )
+    });
+}
+
+fn deletion_cost(pod: &Pod) -> i64 {
+    let cost = pod.metadata.annotations.as_ref().and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+    cost.and_then(|text| text.parse::<i32>().ok()).unwrap_or(0).into()
+}
+
+fn restarts(pod: &Pod) -> i32 {
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    statuses.map(|status| status.restart_count).max().unwrap_or(0)
+}

@@ -1,0 +1,152 @@
+//! Every controller's cases: objects given, a key planned, and what is to be done.
+//!
+//! `cases/<controller>/*.yaml` hold `given`, `key` and `then`; `UPDATE_CASES=1` rewrites `then`. Each plan is also carried
+//! out on the given objects and made again until nothing is left: it must come to rest.
+
+use std::path::{Path, PathBuf};
+
+use client::view::Moment;
+use client::{Action, Controller, Decision, Key, Plan, Target, Watches};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// A plan that still writes after this many rounds would write forever.
+const ROUNDS: usize = 8;
+
+#[derive(Deserialize)]
+struct Case {
+    given: Vec<Value>,
+    key: Key,
+    #[serde(default)]
+    now: Option<String>,
+    #[serde(default)]
+    then: Value,
+}
+
+fn config() -> controllers::Config {
+    controllers::Config {
+        root_ca: Some("PEM".into()),
+        cluster_cidr: Some("10.244.0.0/16".into()),
+        node_cidr_prefix: None,
+    }
+}
+
+#[test]
+fn cases() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let mut wrong = Vec::new();
+    for controller in controllers::all(&config()) {
+        let files = yaml_files(&root.join(controller.name()));
+        assert!(!files.is_empty(), "{} has no cases", controller.name());
+        wrong.extend(files.iter().filter_map(|file| check(controller.as_ref(), file).err()));
+    }
+    assert!(wrong.is_empty(), "{}\nUPDATE_CASES=1 rewrites what is expected", wrong.join("\n"));
+}
+
+fn yaml_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn check(controller: &dyn Controller, file: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(file).unwrap();
+    let case: Case = serde_saphyr::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
+    let now = case.now.as_deref().unwrap_or("2026-01-01T00:00:00Z").parse().unwrap();
+    let moment = Moment { now, seed: 1 };
+    let decision = plan(controller, &case.given, &case.key, moment);
+    let actual = serde_json::to_value(&decision).unwrap();
+    if std::env::var_os("UPDATE_CASES").is_some() {
+        let kept = text.split("\nthen:").next().unwrap().trim_end();
+        let rendered = serde_saphyr::to_string(&json!({"then": actual})).unwrap();
+        std::fs::write(file, format!("{kept}\n{rendered}")).unwrap();
+    } else if actual != case.then {
+        let (expected, actual) = (serde_json::to_string_pretty(&case.then), serde_json::to_string_pretty(&actual));
+        return Err(format!("{}:\nexpected {}\nplanned {}", file.display(), expected.unwrap(), actual.unwrap()));
+    }
+    settles(controller, &case, moment, decision).map_err(|left| format!("{} never rests: {left}", file.display()))
+}
+
+fn plan(controller: &dyn Controller, objects: &[Value], key: &Key, moment: Moment) -> Decision {
+    let mut watches = Watches::fixed(objects);
+    controller.watches(&mut watches);
+    controller.plan(&watches.view(), key, moment)
+}
+
+fn settles(controller: &dyn Controller, case: &Case, moment: Moment, mut decision: Decision) -> Result<(), String> {
+    let mut objects = case.given.clone();
+    for round in 0..ROUNDS {
+        let Decision::Do(plan_made) = &decision else { return Ok(()) };
+        if plan_made.actions.is_empty() {
+            return Ok(());
+        }
+        carry_out(&mut objects, plan_made, round);
+        let moment = Moment { seed: moment.seed + round as u64 + 1, ..moment };
+        decision = plan(controller, &objects, &case.key, moment);
+    }
+    Err(serde_json::to_string(&decision).unwrap())
+}
+
+fn carry_out(objects: &mut Vec<Value>, plan: &Plan, round: usize) {
+    for (n, action) in plan.actions.iter().enumerate() {
+        match action {
+            Action::Create { at, object } if at.subresource.is_none() => {
+                let mut object = object.clone();
+                object["metadata"]["uid"] = json!(format!("made-{round}-{n}"));
+                object["metadata"]["creationTimestamp"] = json!("2026-01-01T00:00:00Z");
+                objects.push(object);
+            }
+            Action::Update { at, object } => {
+                let Some(old) = find(objects, at) else { panic!("{at:?} is not there") };
+                match at.subresource {
+                    Some("status") => old["status"] = object["status"].clone(),
+                    _ => {
+                        let status = old["status"].take();
+                        *old = object.clone();
+                        if !status.is_null() {
+                            old["status"] = status;
+                        }
+                    }
+                }
+            }
+            Action::Patch { at, patch } => {
+                let Some(old) = find(objects, at) else { panic!("{at:?} is not there") };
+                let version = old["metadata"]["resourceVersion"].clone();
+                merge(old, patch);
+                old["metadata"]["resourceVersion"] = version;
+            }
+            Action::Delete { at, .. } => objects.retain(|object| !is_at(object, at)),
+            Action::Create { .. } | Action::Event(_) => {}
+        }
+    }
+}
+
+fn find<'a>(objects: &'a mut [Value], at: &Target) -> Option<&'a mut Value> {
+    objects.iter_mut().find(|object| is_at(object, at))
+}
+
+fn is_at(object: &Value, at: &Target) -> bool {
+    let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default();
+    object["kind"] == at.resource.kind.as_str()
+        && object["metadata"]["name"] == at.key.name.as_str()
+        && namespace == at.key.namespace
+}
+
+/// RFC 7386.
+fn merge(object: &mut Value, patch: &Value) {
+    let Value::Object(patch) = patch else {
+        *object = patch.clone();
+        return;
+    };
+    if !object.is_object() {
+        *object = json!({});
+    }
+    let fields = object.as_object_mut().unwrap();
+    for (key, value) in patch {
+        match value {
+            Value::Null => drop(fields.remove(key)),
+            _ => merge(fields.entry(key).or_insert(Value::Null), value),
+        }
+    }
+}
