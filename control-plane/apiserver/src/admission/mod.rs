@@ -1,7 +1,23 @@
 //! Admission: the plugins in upstream's order, mutating ones first.
 
+mod certificates;
+mod default_ingress_class;
+mod default_toleration_seconds;
+mod fields;
+mod limit_ranger;
+mod namespace_lifecycle;
+mod node_restriction;
+mod priority;
+mod rbac_escalation;
+mod resource_quota;
+mod runtime_class;
+mod service_account;
+mod storage;
+mod taint_nodes_by_condition;
+
 use crate::authn::User;
 use crate::ctx::Ctx;
+use crate::lookup::Resource;
 use crate::request::RequestInfo;
 use api::{Kind, Object, Status, Value};
 
@@ -30,12 +46,49 @@ pub(crate) struct Admission<'a> {
     pub warnings: Vec<String>,
 }
 
-/// Runs before defaulting and validation; may change `object`.
-pub(crate) async fn mutate(_ctx: &Ctx, _admission: &mut Admission<'_>) -> Result<(), Status> {
-    Ok(())
+impl Admission<'_> {
+    /// Whether this is one of these operations on a resource and its subresource (empty: the object itself).
+    fn writes(&self, at: Resource, subresource: &str, operations: &[Operation]) -> bool {
+        let info = self.info;
+        operations.contains(&self.operation)
+            && (info.group == at.group && info.resource == at.plural && info.subresource == subresource)
+    }
+
+    /// The answer of a plugin that says no.
+    fn forbid(&self, why: &str) -> Status {
+        let object = self.object.as_ref();
+        let generated = object.map_or("", |o| o.meta_text("generateName"));
+        let names = [self.info.name.as_str(), object.map_or("", Object::name), generated, "Unknown"];
+        let name = names.into_iter().find(|n| !n.is_empty()).unwrap_or_default();
+        Status::forbidden(&self.info.group, &self.info.resource, name, why)
+    }
+}
+
+/// Runs before validation; may change `object`.
+pub(crate) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
+    namespace_lifecycle::mutate(ctx, admission).await?;
+    limit_ranger::mutate(ctx, admission).await?;
+    service_account::mutate(ctx, admission).await?;
+    node_restriction::mutate(ctx, admission).await?;
+    taint_nodes_by_condition::mutate(admission);
+    priority::mutate(ctx, admission).await?;
+    default_toleration_seconds::mutate(admission);
+    storage::set_default_class(ctx, admission).await?;
+    storage::protect(admission);
+    runtime_class::mutate(ctx, admission).await?;
+    certificates::set_requester(admission);
+    default_ingress_class::mutate(ctx, admission).await?;
+    rbac_escalation::check(ctx, admission).await
 }
 
 /// Runs after validation; may only add warnings.
-pub(crate) async fn validate(_ctx: &Ctx, _admission: &mut Admission<'_>) -> Result<(), Status> {
-    Ok(())
+pub(crate) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
+    limit_ranger::validate(ctx, admission).await?;
+    priority::validate(ctx, admission).await?;
+    storage::validate_resize(ctx, admission).await?;
+    certificates::validate(ctx, admission).await?;
+    resource_quota::validate(ctx, admission).await
 }
+
+#[cfg(test)]
+mod tests;

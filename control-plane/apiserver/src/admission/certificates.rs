@@ -1,0 +1,99 @@
+//! CertificateApproval, CertificateSigning and CertificateSubjectRestriction, and who asked for a certificate.
+
+use super::{Admission, Operation};
+use crate::authz;
+use crate::ctx::Ctx;
+use crate::request::RequestInfo;
+use api::{Map, Object, Status, Value};
+use base64::Engine;
+use x509_parser::prelude::FromDer;
+
+fn concerns(admission: &Admission<'_>, subresource: &str, operation: Operation) -> bool {
+    let info = admission.info;
+    info.group == "certificates.k8s.io"
+        && info.resource == "certificatesigningrequests"
+        && info.subresource == subresource
+        && admission.operation == operation
+}
+
+/// The requester is whoever asks, whatever the request says.
+pub(super) fn set_requester(admission: &mut Admission<'_>) {
+    if !concerns(admission, "", Operation::Create) {
+        return;
+    }
+    let user = admission.user;
+    let Some(request) = admission.object.as_mut() else { return };
+    for key in ["username", "uid", "groups", "extra"] {
+        request.unset(&["spec", key]);
+    }
+    let texts = |list: &[String]| Value::List(list.iter().map(|t| Value::from(t.as_str())).collect());
+    request.set(&["spec", "username"], user.name.as_str());
+    if !user.uid.is_empty() {
+        request.set(&["spec", "uid"], user.uid.as_str());
+    }
+    if !user.groups.is_empty() {
+        request.set(&["spec", "groups"], texts(&user.groups));
+    }
+    if !user.extra.is_empty() {
+        let extra: Map = user.extra.iter().map(|(k, v)| (k.as_str(), texts(v))).collect();
+        request.set(&["spec", "extra"], extra);
+    }
+}
+
+pub(super) async fn validate(ctx: &Ctx, admission: &Admission<'_>) -> Result<(), Status> {
+    let Some(new) = &admission.object else { return Ok(()) };
+    if concerns(admission, "approval", Operation::Update) && changed(admission, "conditions") {
+        return may(ctx, admission, "approve").await;
+    }
+    if concerns(admission, "status", Operation::Update) && changed(admission, "certificate") {
+        return may(ctx, admission, "sign").await;
+    }
+    let signer = new.str_at(&["spec", "signerName"]);
+    if concerns(admission, "", Operation::Create)
+        && signer == "kubernetes.io/kube-apiserver-client"
+        && organizations(new).iter().any(|o| o == "system:masters")
+    {
+        return Err(admission.forbid(&format!("use of {signer} signer with system:masters group is not allowed")));
+    }
+    Ok(())
+}
+
+fn changed(admission: &Admission<'_>, key: &str) -> bool {
+    let at = |o: Option<&Object>| o.and_then(|o| o.at(&["status", key])).cloned();
+    at(admission.object.as_ref()) != at(admission.old)
+}
+
+/// The organisations that a request asks for; none where it cannot be read (validation says that).
+fn organizations(request: &Object) -> Vec<String> {
+    let text = request.str_at(&["spec", "request"]);
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|b| pem::parse(b).ok());
+    let Some(pem) = decoded else { return Vec::new() };
+    match x509_parser::certification_request::X509CertificationRequest::from_der(pem.contents()) {
+        Ok((_, csr)) => {
+            let names = csr.certification_request_info.subject.iter_organization();
+            names.filter_map(|o| o.as_str().ok()).map(str::to_owned).collect()
+        }
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Whether the user has a verb on the signer, or on its domain.
+async fn may(ctx: &Ctx, admission: &Admission<'_>, verb: &str) -> Result<(), Status> {
+    let signer = admission.old.map_or("", |o| o.str_at(&["spec", "signerName"]));
+    let domain = signer.split_once('/').map(|(domain, _)| format!("{domain}/*")).unwrap_or_default();
+    for name in [signer, &domain] {
+        let request = RequestInfo {
+            is_resource: true,
+            verb: verb.to_owned(),
+            group: "certificates.k8s.io".into(),
+            version: "*".into(),
+            resource: "signers".into(),
+            name: name.to_owned(),
+            ..RequestInfo::default()
+        };
+        if authz::decide(ctx, admission.user, &request).await?.allowed {
+            return Ok(());
+        }
+    }
+    Err(admission.forbid(&format!("user not permitted to {verb} requests with signerName {signer:?}")))
+}
