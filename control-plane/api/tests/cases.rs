@@ -229,3 +229,76 @@ fn every_kind_has_its_schema_and_table() {
         }
     }
 }
+
+/// What a patched object goes through before it is compared.
+fn settled(kind: &api::Kind, old: &Value, patched: Value, subresource: &str) -> Value {
+    let mut object = match patched {
+        Value::Map(map) => Object(map),
+        other => return other,
+    };
+    schema::check(&kind.type_name, &mut object);
+    (kind.default)(&mut object);
+    if let Value::Map(old) = old {
+        let context = Context { now: "2026-01-01T00:00:00Z", subresource };
+        (kind.prepare_update)(&mut object, &Object(old.clone()), context);
+    }
+    Value::Map(object.0)
+}
+
+#[test]
+fn patches_make_what_upstream_makes() {
+    use api::patch::{json as json_patch, merge, strategic};
+    let mut failures: Vec<String> = Vec::new();
+    let (mut tried, mut right) = (0, 0);
+    for case in cases("patches.jsonl") {
+        let mut current: Option<Value> = None;
+        for step in case.get("steps").and_then(Value::as_list).unwrap_or(&[]) {
+            let nothing = Value::Null;
+            let expect = step.get("expect").unwrap_or(&nothing);
+            let body = expect.get("body").unwrap_or(&nothing);
+            let content = step.at(&["headers", "Content-Type"]).and_then(Value::as_str).unwrap_or("");
+            let path = text(step, "path").split('?').next().unwrap_or("");
+            let (path, subresource) = match path.strip_suffix("/status") {
+                Some(p) => (p, "status"),
+                None => (path, ""),
+            };
+            let kind = path.rsplit_once('/').and_then(|(p, _)| served_at(p));
+            let before = std::mem::replace(&mut current, Some(body.clone()).filter(|b| text(b, "kind") != "Status"));
+            let (Some(old), Some(kind), Some(patch)) = (before, kind, step.get("body")) else { continue };
+            let result = match content {
+                "application/json-patch+json" => json_patch::apply(&old, patch),
+                "application/merge-patch+json" => merge::check(patch).map(|()| merge::apply(&old, patch)),
+                "application/strategic-merge-patch+json" => strategic::apply(&kind.type_name, &old, patch),
+                _ => continue,
+            };
+            if patch.is_null() || step.get("pick").is_some() {
+                continue;
+            }
+            tried += 1;
+            let mut found = Vec::new();
+            match (result, expect.get("code")) {
+                (Ok(value), Some(Value::Int(200))) => {
+                    differences(&kind.names.kind, "", &settled(kind, &old, value, subresource), body, &mut found);
+                }
+                (Err(error), Some(Value::Int(code))) => {
+                    let status = error.status();
+                    let same = |a: &str, b: &str| a == b || (a.len() > 200 && b.contains("uid") && a[..60] == b[..60]);
+                    if i64::from(status.code) != *code || !same(&status.message, text(body, "message")) {
+                        found.push(format!("{} {status}", status.code));
+                        found.push(format!("instead of {code} {}", text(body, "message")));
+                    }
+                }
+                // Refused by what comes after the patch: validation, names, conflicts.
+                (Ok(_), _) => {}
+                (Err(error), _) => found.push(error.to_string()),
+            }
+            right += usize::from(found.is_empty());
+            failures.extend(found.into_iter().map(|f| format!("{}: {f}", text(&case, "name"))));
+            if current.is_none() {
+                current = Some(old);
+            }
+        }
+    }
+    eprintln!("{right} of {tried} patches are right");
+    assert!(failures.is_empty(), "{failures:#?}");
+}

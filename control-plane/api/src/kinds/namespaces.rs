@@ -23,8 +23,8 @@ pub static NAMESPACE: Kind = Kind {
     default: name_label,
     prepare_create: new_namespace,
     prepare_update: keep_other_half,
-    selectable: |o| vec![("name", o.name().to_owned()), ("status.phase", o.str_at(&["status", "phase"]).to_owned())],
-    selectable_fields: &["name", "status.phase"],
+    selectable: |o| vec![("status.phase", o.str_at(&["status", "phase"]).to_owned())],
+    selectable_fields: &["status.phase"],
     ..Kind::PLAIN
 };
 

@@ -59,6 +59,6 @@ fn controller(object: &mut Object) {
     pod_spec::template(spec);
 }
 
-pub(super) fn replicas_field(object: &Object) -> Vec<(&'static str, String)> {
+fn replicas_field(object: &Object) -> Vec<(&'static str, String)> {
     vec![("status.replicas", object.i64_at(&["status", "replicas"]).unwrap_or(0).to_string())]
 }

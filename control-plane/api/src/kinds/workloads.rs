@@ -2,7 +2,6 @@
 
 use super::fill::{each, made, put, put_text, sub, text};
 use super::pod_spec;
-use super::replication_controllers::replicas_field;
 use super::shape::{keep_other_half, reset_status};
 use super::volumes;
 use super::{columns, names, subresources};
@@ -95,8 +94,6 @@ pub static REPLICA_SET: Kind = Kind {
     default: replica_set,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
-    selectable: replicas_field,
-    selectable_fields: &["status.replicas"],
     ..Kind::PLAIN
 };
 

@@ -1,0 +1,169 @@
+//! JSON patch, RFC 6902, with the liberties that upstream's library takes: negative indexes count from the end,
+//! `replace` sets what is absent, `test` takes absent as null, and the first part of a path is not looked at.
+
+use super::{PatchError, json_type};
+use crate::codec::json::encode;
+use crate::value::{Map, Value};
+
+/// As many operations as upstream allows: each walks the object.
+const MAX_OPERATIONS: usize = 10_000;
+/// How many bytes `copy` may add, as upstream: copies of copies grow exponentially.
+const MAX_COPIED: usize = 3 * 1024 * 1024;
+
+/// The target with all operations applied, or none.
+///
+/// # Errors
+/// The patch is malformed, too large, or does not fit the target.
+pub fn apply(target: &Value, patch: &Value) -> Result<Value, PatchError> {
+    let operations = patch.as_list().ok_or_else(|| wrong_type(patch, "[]handlers.jsonPatchOp"))?;
+    if operations.len() > MAX_OPERATIONS {
+        let message =
+            format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", operations.len());
+        return Err(PatchError::TooLarge(message));
+    }
+    for operation in operations {
+        if operation.as_map().is_none() {
+            return Err(wrong_type(operation, "handlers.jsonPatchOp"));
+        }
+    }
+    let mut out = target.clone();
+    let mut copied = 0;
+    for operation in operations.iter().filter_map(Value::as_map) {
+        step(&mut out, operation, &mut copied)?;
+    }
+    Ok(out)
+}
+
+fn wrong_type(value: &Value, go_type: &str) -> PatchError {
+    PatchError::Malformed(format!("json: cannot unmarshal {} into Go value of type {go_type}", json_type(value)))
+}
+
+fn reject(message: impl Into<String>) -> PatchError {
+    PatchError::Rejected(message.into())
+}
+
+fn text<'a>(operation: &'a Map, key: &str) -> Result<&'a str, PatchError> {
+    operation.get(key).and_then(Value::as_str).ok_or_else(|| reject(format!("operation without {key:?}")))
+}
+
+fn step(doc: &mut Value, operation: &Map, copied: &mut usize) -> Result<(), PatchError> {
+    let kind = text(operation, "op")?;
+    let path = text(operation, "path")?;
+    let value = || operation.get("value").cloned().unwrap_or_default();
+    match kind {
+        "add" => add(doc, path, value()),
+        "remove" => remove(doc, path).map(drop),
+        "replace" => replace(doc, path, value()),
+        "move" => {
+            let moved = remove(doc, text(operation, "from")?)?;
+            add(doc, path, moved)
+        }
+        "copy" => {
+            let value = get(doc, text(operation, "from")?)?;
+            *copied += encode(&value).len();
+            if *copied > MAX_COPIED {
+                let message = "Unable to complete the copy, the accumulated size increase of copy is above the limit";
+                return Err(PatchError::TooLarge(message.into()));
+            }
+            add(doc, path, value)
+        }
+        "test" => match get(doc, path)? == value() {
+            true => Ok(()),
+            false => Err(reject(format!("testing value {path} failed"))),
+        },
+        other => Err(reject(format!("unexpected kind: {other}"))),
+    }
+}
+
+fn unescaped(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
+}
+
+/// The list or map that holds the path's last part, and that part.
+fn holder<'a>(doc: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), PatchError> {
+    let absent = || reject(format!("doc is missing path: {path}"));
+    let parts: Vec<String> = path.split('/').skip(1).map(unescaped).collect();
+    let (last, before) = parts.split_last().ok_or_else(absent)?;
+    let mut at = doc;
+    for part in before {
+        at = match at {
+            Value::Map(map) => map.get_mut(part).ok_or_else(absent)?,
+            Value::List(items) => {
+                let i = index(part, items.len(), items.len())?;
+                items.get_mut(i).ok_or_else(absent)?
+            }
+            Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => return Err(absent()),
+        };
+    }
+    match at {
+        Value::Map(_) | Value::List(_) => Ok((at, last.clone())),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => Err(absent()),
+    }
+}
+
+/// A position in a list, negative ones counted from `from`; at most `len`, which is one past the end.
+fn index(part: &str, len: usize, from: usize) -> Result<usize, PatchError> {
+    let number: i64 = part.parse().map_err(|_| reject(format!("value was not a proper array index: {part:?}")))?;
+    let position = if number < 0 { number + from as i64 } else { number };
+    usize::try_from(position)
+        .ok()
+        .filter(|i| *i <= len)
+        .ok_or_else(|| reject(format!("Unable to access invalid index: {part}")))
+}
+
+fn add(doc: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
+    let (holder, key) = holder(doc, path)?;
+    match holder {
+        Value::List(items) if key == "-" => items.push(value),
+        Value::List(items) => {
+            let i = index(&key, items.len(), items.len() + 1)?;
+            items.insert(i, value);
+        }
+        other => {
+            other.make_map().insert(key, value);
+        }
+    }
+    Ok(())
+}
+
+fn remove(doc: &mut Value, path: &str) -> Result<Value, PatchError> {
+    let (holder, key) = holder(doc, path)?;
+    match holder {
+        Value::List(items) => {
+            let i = index(&key, items.len(), items.len())?;
+            match i < items.len() {
+                true => Ok(items.remove(i)),
+                false => Err(reject(format!("Unable to access invalid index: {i}"))),
+            }
+        }
+        other => {
+            other.make_map().remove(&key).ok_or_else(|| reject(format!("Unable to remove nonexistent key: {key}")))
+        }
+    }
+}
+
+fn replace(doc: &mut Value, path: &str, value: Value) -> Result<(), PatchError> {
+    let (holder, key) = holder(doc, path)?;
+    match holder {
+        Value::List(items) => {
+            let i = index(&key, items.len(), items.len())?;
+            *items.get_mut(i).ok_or_else(|| reject(format!("replace operation does not apply: {key}")))? = value;
+        }
+        other => {
+            other.make_map().insert(key, value);
+        }
+    }
+    Ok(())
+}
+
+/// Null for an absent key of a map.
+fn get(doc: &mut Value, path: &str) -> Result<Value, PatchError> {
+    let (holder, key) = holder(doc, path)?;
+    match holder {
+        Value::List(items) => {
+            let i = index(&key, items.len(), items.len())?;
+            items.get(i).cloned().ok_or_else(|| reject(format!("Unable to access invalid index: {i}")))
+        }
+        other => Ok(other.get(&key).cloned().unwrap_or_default()),
+    }
+}
