@@ -1,8 +1,31 @@
 //! Revisioned bytes with etcd's contract: one global revision, reads at a revision, transactions that compare
 //! modification revisions, gap-free watches, compaction, leases. Embedded on openraft and redb.
 //!
+//! A write is a command in a checksummed log ([`log`]); commands are applied by a pure function ([`state`]) to tables
+//! that redb keeps ([`tables`]). The log is synced, once for every group of waiting writes; the tables, which the log
+//! can rebuild, are synced only when a piece of the log is about to be dropped.
+//!
 //! The store knows no kind, and refuses to interpret a value.
 
-mod types;
+mod codec;
+mod command;
+mod contract;
+mod dir;
+mod expiry;
+mod flush;
+mod history;
+mod log;
+mod machine;
+mod raft;
+mod read;
+mod segment;
+mod state;
+mod store;
+mod tables;
+mod watch;
+mod writer;
 
-pub use types::{Compare, Error, Event, KeyValue, List, Op, Revision, Txn, TxnOutcome};
+pub use contract::{Compare, Error, Event, KeyValue, List, Op, Result, Revision, Txn, TxnOutcome};
+pub use history::Keep;
+pub use store::{Config, Store};
+pub use watch::Watch;

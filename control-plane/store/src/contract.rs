@@ -51,7 +51,7 @@ pub struct Txn {
     pub volatile: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum TxnOutcome {
     /// Carried out at this revision.
     Committed(Revision),
@@ -63,8 +63,15 @@ pub enum TxnOutcome {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// `prev` is the key's value before, `None` when this creates it.
-    Put { kv: KeyValue, prev: Option<KeyValue> },
-    Delete { key: Bytes, prev: KeyValue, revision: Revision },
+    Put {
+        kv: KeyValue,
+        prev: Option<KeyValue>,
+    },
+    Delete {
+        key: Bytes,
+        prev: KeyValue,
+        revision: Revision,
+    },
     /// Everything up to this revision has been delivered.
     Progress(Revision),
 }
@@ -83,6 +90,9 @@ pub enum Error {
     /// The disk is full, or refuses.
     #[error("the store cannot write: {0}")]
     Disk(String),
+    /// The request itself is wrong: a key twice in one transaction, an unknown lease, more than the limits allow.
+    #[error("the store refuses the request: {0}")]
+    Invalid(String),
     /// The data directory is of another version, or damaged; the message names the file and says what to do.
     #[error("{0}")]
     Data(String),

@@ -1,0 +1,150 @@
+//! The one thread that writes and syncs the log. Whatever was queued while it was busy goes out with its next sync.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::segment::Segment;
+
+pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
+
+/// Bytes for one place, and who waits for them.
+struct Job {
+    segment: Arc<Segment>,
+    offset: u64,
+    bytes: Vec<u8>,
+    /// Whether somebody waits for the disk, and not only for the system, to have it.
+    durable: bool,
+    done: Vec<Done>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: Vec<Job>,
+    failed: Option<String>,
+    stop: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    syncs: AtomicU64,
+}
+
+pub struct Flusher {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Flusher {
+    pub fn start() -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let run = shared.clone();
+        let thread = std::thread::Builder::new().name("store-log".into()).spawn(move || work(&run))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues bytes; `done` hears when they are on the disk, or for what is not durable, written.
+    pub fn push(&self, segment: &Arc<Segment>, offset: u64, bytes: Vec<u8>, durable: bool, done: Done) {
+        let mut queue = self.shared.queue.lock();
+        let refused = if queue.stop { Some("the store is closed".to_owned()) } else { queue.failed.clone() };
+        if let Some(why) = refused {
+            drop(queue);
+            return done(Err(io::Error::other(why)));
+        }
+        match queue.jobs.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.segment, segment) && last.offset + last.bytes.len() as u64 == offset => {
+                last.bytes.extend_from_slice(&bytes);
+                last.durable |= durable;
+                last.done.push(done);
+            }
+            _ => queue.jobs.push(Job { segment: segment.clone(), offset, bytes, durable, done: vec![done] }),
+        }
+        drop(queue);
+        self.shared.wake.notify_one();
+    }
+
+    /// Why nothing can be written any more.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.queue.lock().failed.clone()
+    }
+
+    /// Syncs of the log so far.
+    pub fn syncs(&self) -> u64 {
+        self.shared.syncs.load(Ordering::Relaxed)
+    }
+
+    /// Writes and syncs what is queued, and ends the thread.
+    pub fn stop(&self) {
+        self.shared.queue.lock().stop = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = self.thread.lock().take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that writes the log panicked");
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn work(shared: &Shared) {
+    let mut dirty: Vec<Arc<Segment>> = Vec::new();
+    loop {
+        let (jobs, stop) = {
+            let mut queue = shared.queue.lock();
+            while queue.jobs.is_empty() && !queue.stop {
+                shared.wake.wait(&mut queue);
+            }
+            (std::mem::take(&mut queue.jobs), queue.stop)
+        };
+        let done = match write(&jobs, &mut dirty, stop, &shared.syncs) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "the log cannot be written; the store serves reads only");
+                // Never tried again: after a failed sync nobody knows what the disk has.
+                shared.queue.lock().failed = Some(error.to_string());
+                Err(error)
+            }
+        };
+        for done_of_job in jobs.into_iter().flat_map(|job| job.done) {
+            done_of_job(match &done {
+                Ok(()) => Ok(()),
+                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            });
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+fn write(jobs: &[Job], dirty: &mut Vec<Arc<Segment>>, stop: bool, syncs: &AtomicU64) -> io::Result<()> {
+    for job in jobs {
+        if !job.bytes.is_empty() {
+            job.segment.write(job.offset, &job.bytes).map_err(|error| named("write", &job.segment, &error))?;
+        }
+        if !dirty.iter().any(|known| Arc::ptr_eq(known, &job.segment)) {
+            dirty.push(job.segment.clone());
+        }
+    }
+    if stop || jobs.iter().any(|job| job.durable) {
+        for segment in dirty.drain(..) {
+            segment.sync().map_err(|error| named("sync", &segment, &error))?;
+            syncs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+fn named(what: &str, segment: &Segment, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {}: {error}", segment.path.display()))
+}

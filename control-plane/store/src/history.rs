@@ -1,0 +1,99 @@
+//! When history is forgotten: by age, and earlier when it grows beyond its bounds.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::command::{Command, Outcome};
+use crate::contract::{Result, Revision};
+use crate::machine::Shared;
+use crate::writer::Writer;
+
+/// How much of the past is kept. Compaction drops the oldest first.
+#[derive(Debug, Clone, Copy)]
+pub struct Keep {
+    /// Everything this young is kept, within the bounds below.
+    pub age: Duration,
+    /// Changes.
+    pub changes: u64,
+    /// Bytes of old versions, about.
+    pub bytes: u64,
+}
+
+impl Default for Keep {
+    /// etcd under Kubernetes keeps between 5 and 10 minutes; the bounds hold when something writes without end.
+    fn default() -> Self {
+        Self { age: Duration::from_secs(300), changes: 100_000, bytes: 128 << 20 }
+    }
+}
+
+/// Looks of the clock per age.
+const STEPS: u32 = 10;
+
+/// When which revision was the newest; the oldest first.
+#[derive(Debug, Default)]
+struct Marks {
+    marks: VecDeque<(Instant, Revision)>,
+}
+
+impl Marks {
+    /// Notes the newest revision, and returns the one that is older than `age`.
+    fn step(&mut self, now: Instant, newest: Revision, age: Duration) -> Option<Revision> {
+        if self.marks.back().is_none_or(|(_, last)| *last < newest) {
+            self.marks.push_back((now, newest));
+        }
+        let mut old = None;
+        while let Some((since, revision)) = self.marks.front().copied() {
+            if now.duration_since(since) < age {
+                break;
+            }
+            old = Some(revision);
+            self.marks.pop_front();
+        }
+        old
+    }
+
+    /// The revision half-way through what is remembered.
+    fn middle(&mut self) -> Option<Revision> {
+        let middle = self.marks.len() / 2;
+        self.marks.drain(..middle);
+        self.marks.front().map(|(_, revision)| *revision)
+    }
+}
+
+pub async fn run(shared: &Shared, writer: &Writer, keep: Keep) {
+    let mut ticks = tokio::time::interval((keep.age / STEPS).max(Duration::from_millis(10)));
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut marks = Marks::default();
+    loop {
+        let now = ticks.tick().await;
+        let mut upto = marks.step(now, shared.revision(), keep.age);
+        let over = shared.history.load(Ordering::Relaxed) > keep.changes
+            || shared.history_bytes.load(Ordering::Relaxed) > keep.bytes;
+        if over {
+            upto = upto.max(marks.middle());
+        }
+        if let Some(upto) = upto
+            && let Err(error) = compact(writer, upto).await
+        {
+            tracing::warn!(%error, "history could not be compacted");
+        }
+    }
+}
+
+/// Compacts step by step, so that no write waits for all of it.
+pub async fn compact(writer: &Writer, upto: Revision) -> Result<()> {
+    let mut reached = Revision(0);
+    while reached < upto {
+        let Outcome::Compacted(now) = writer.write(Command::Compact(upto)).await? else {
+            break;
+        };
+        if now <= reached {
+            break;
+        }
+        reached = now;
+    }
+    Ok(())
+}

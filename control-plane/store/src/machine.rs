@@ -1,0 +1,198 @@
+//! Applies committed entries to the tables, tells the watchers, and decides when the tables are synced.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use futures::{Stream, StreamExt};
+use openraft::storage::{EntryResponder, RaftStateMachine};
+use openraft::{EntryPayload, RaftSnapshotBuilder};
+use redb::Database;
+use tokio::sync::mpsc;
+
+use crate::command::{Group, Outcome};
+use crate::contract::Revision;
+use crate::log::Log;
+use crate::raft::{Entry, LogIdOf, Snapshot, SnapshotMeta, StoredMembership, Types};
+use crate::state::{self, Numbers, State};
+use crate::tables::{self, Applied, Open};
+use crate::watch::{Batch, Hub};
+
+/// Bytes of log after which the tables are synced and the log before is dropped. It bounds the log's files, and the
+/// time that a start spends on applying again.
+const CHECKPOINT_BYTES: u64 = 4 << 20;
+/// An entry costs something to replay even when it is small.
+const CHECKPOINT_ENTRY: u64 = 64;
+/// Entries that are applied in one transaction of the tables at most.
+const ENTRIES_AT_ONCE: usize = 64;
+
+/// What readers may look at.
+pub struct Shared {
+    pub database: Database,
+    pub hub: Hub,
+    pub history: AtomicU64,
+    pub history_bytes: AtomicU64,
+}
+
+/// The state machine as openraft drives it.
+pub struct Machine {
+    shared: Arc<Shared>,
+    log: Log,
+    numbers: Numbers,
+    applied: Applied,
+    /// What the tables have on disk.
+    durable: Applied,
+    since_checkpoint: u64,
+    checkpoints: mpsc::UnboundedSender<()>,
+}
+
+/// A copy of the tables for another member. There is none to send it to yet.
+#[derive(Debug, Clone, Copy)]
+pub struct Image;
+
+impl Machine {
+    /// `checkpoints` hears whenever the log up to a point is no longer needed.
+    pub fn new(
+        shared: Arc<Shared>,
+        log: Log,
+        numbers: Numbers,
+        applied: Applied,
+        checkpoints: mpsc::UnboundedSender<()>,
+    ) -> Self {
+        let durable = applied.clone();
+        Self { shared, log, numbers, applied, durable, since_checkpoint: 0, checkpoints }
+    }
+
+    async fn apply_some(&mut self, entries: Vec<EntryResponder<Types>>) -> io::Result<()> {
+        let checkpoint = self.since_checkpoint >= CHECKPOINT_BYTES;
+        if checkpoint {
+            // The tables must not know more than the log: what was acknowledged unsynced is synced first.
+            self.log.sync().await?;
+        }
+        let plain: Vec<&Entry> = entries.iter().map(|(entry, _)| entry).collect();
+        let (outcomes, batches) = self.write(&plain, checkpoint)?;
+        if checkpoint {
+            self.durable = self.applied.clone();
+            self.since_checkpoint = 0;
+            // The receiver is gone only when the store closes.
+            let _ = self.checkpoints.send(());
+        }
+        self.shared.history.store(self.numbers.history, Ordering::Relaxed);
+        self.shared.history_bytes.store(self.numbers.history_bytes, Ordering::Relaxed);
+        self.shared.hub.publish(self.numbers.revision, batches);
+        for ((_, responder), outcomes) in entries.into_iter().zip(outcomes) {
+            if let Some(responder) = responder {
+                responder.send(outcomes);
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, entries: &[&Entry], durable: bool) -> io::Result<(Vec<Vec<Outcome>>, Vec<Batch>)> {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut batches = Vec::new();
+        let txn = tables::begin(&self.shared.database, durable)?;
+        {
+            let mut rows = Open::new(&txn)?;
+            for entry in entries {
+                self.applied.log_id = Some(entry.log_id);
+                outcomes.push(match &entry.payload {
+                    EntryPayload::Blank => Vec::new(),
+                    EntryPayload::Normal(group) => self.apply_group(&mut rows, group, &mut batches)?,
+                    EntryPayload::Membership(membership) => {
+                        self.applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
+                        rows.save_membership(&self.applied.membership)?;
+                        Vec::new()
+                    }
+                });
+                self.since_checkpoint += cost(entry);
+            }
+            rows.save(&self.numbers, &self.applied)?;
+        }
+        txn.commit().map_err(tables::TableError::from)?;
+        Ok((outcomes, batches))
+    }
+
+    fn apply_group(
+        &mut self,
+        rows: &mut Open<'_>,
+        group: &Group,
+        batches: &mut Vec<Batch>,
+    ) -> io::Result<Vec<Outcome>> {
+        let mut outcomes = Vec::with_capacity(group.commands.len());
+        for command in group.commands.iter() {
+            let mut state = State { rows: &mut *rows, numbers: &mut self.numbers };
+            let (outcome, events) = state::apply(&mut state, command)?;
+            if !events.is_empty() {
+                batches.push(Batch { revision: self.numbers.revision, events: events.into() });
+            }
+            outcomes.push(outcome);
+        }
+        Ok(outcomes)
+    }
+}
+
+/// About what the entry takes in the log.
+fn cost(entry: &Entry) -> u64 {
+    let EntryPayload::Normal(group) = &entry.payload else {
+        return CHECKPOINT_ENTRY;
+    };
+    CHECKPOINT_ENTRY + group.commands.iter().map(crate::writer::size).sum::<u64>()
+}
+
+impl RaftStateMachine<Types> for Machine {
+    type SnapshotData = Image;
+    type SnapshotBuilder = Checkpoint;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogIdOf>, StoredMembership)> {
+        Ok((self.applied.log_id, self.applied.membership.clone()))
+    }
+
+    async fn apply<Strm>(&mut self, entries: Strm) -> io::Result<()>
+    where
+        Strm: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + Send,
+    {
+        let mut chunks = entries.ready_chunks(ENTRIES_AT_ONCE);
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.into_iter().collect::<io::Result<Vec<_>>>()?;
+            self.apply_some(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> Checkpoint {
+        Checkpoint { durable: self.durable.clone() }
+    }
+
+    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: Image) -> io::Result<()> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this store has one member: nobody can send it a snapshot"))
+    }
+
+    async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
+        Ok(self.durable.log_id.is_some().then(|| snapshot(&self.durable)))
+    }
+}
+
+/// The tables as they are on disk: all that a snapshot is, for who has them.
+pub struct Checkpoint {
+    durable: Applied,
+}
+
+impl RaftSnapshotBuilder<Types> for Checkpoint {
+    type SnapshotData = Image;
+
+    async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
+        Ok(snapshot(&self.durable))
+    }
+}
+
+fn snapshot(durable: &Applied) -> Snapshot {
+    let meta = SnapshotMeta { last_log_id: durable.log_id, last_membership: durable.membership.clone() };
+    Snapshot { meta, snapshot: Image }
+}
+
+impl Shared {
+    pub fn revision(&self) -> Revision {
+        self.hub.revision()
+    }
+}

@@ -1,0 +1,224 @@
+//! One file of the log: preallocated, append-only, a checksum on every record.
+//!
+//! A record that is not whole at the very end of the log is a write that a crash cut short: it was never acknowledged,
+//! and is cut off. Anything else that does not add up is damage, and stops the start: it is never guessed at.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Buf, Bytes};
+
+use crate::codec::{self, Record};
+use crate::contract::{Error, Result};
+use crate::dir::{self, io_error};
+
+/// Bytes of a segment. Small, since two or three of them are on disk at any time, and read at every start.
+pub const SEGMENT: u64 = 4 << 20;
+
+const MAGIC: &[u8; 8] = b"WHRYLOG1";
+/// Magic and sequence number.
+pub const HEADER: u64 = 16;
+/// Length, checksum, how far the segment was known to be on disk, low half of the sequence number.
+const FRAME: usize = 16;
+const ALIGN: usize = 8;
+/// Far above a group with one largest transaction; a longer length is damage.
+const MAX_RECORD: usize = 64 << 20;
+
+#[derive(Debug)]
+pub struct Segment {
+    pub sequence: u64,
+    pub path: PathBuf,
+    file: File,
+    pub size: u64,
+    /// Bytes that were handed to the system, and bytes that are known to be on the disk.
+    pub written: AtomicU64,
+    pub synced: AtomicU64,
+}
+
+/// A record and where it stands.
+#[derive(Debug)]
+pub struct Placed {
+    pub offset: u64,
+    pub length: u32,
+    pub record: Record,
+}
+
+impl Segment {
+    /// A new file with its whole space reserved: appending to it cannot find the disk full.
+    pub fn create(dir: &Path, sequence: u64, size: u64) -> io::Result<Self> {
+        let path = dir.join(format!("{sequence:016x}.log"));
+        let temporary = dir.join("new.log");
+        let mut options = OpenOptions::new();
+        let file = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(&temporary)?;
+        let prepare = || -> io::Result<()> {
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
+                Ok(()) => {}
+                Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(size)?,
+                Err(error) => return Err(error.into()),
+            }
+            file.write_all_at(&header(sequence), 0)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            dir::sync_dir(dir)
+        };
+        if let Err(error) = prepare() {
+            // The reserved space must not stay behind; the error that matters is the first.
+            let _ = std::fs::remove_file(&temporary);
+            return Err(error);
+        }
+        Ok(Self { sequence, path, file, size, written: HEADER.into(), synced: HEADER.into() })
+    }
+
+    pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)?;
+        self.written.store(offset + bytes.len() as u64, Ordering::Release);
+        Ok(())
+    }
+
+    pub fn sync(&self) -> io::Result<()> {
+        let written = self.written.load(Ordering::Acquire);
+        self.file.sync_data()?;
+        self.synced.store(written, Ordering::Release);
+        Ok(())
+    }
+
+    /// Appends a framed record to `out`; its length in the file.
+    pub fn frame(&self, out: &mut Vec<u8>, record: &Record) -> u32 {
+        let start = out.len();
+        out.extend_from_slice(&[0; FRAME]);
+        codec::put_record(out, record);
+        let length = (out.len() - start - FRAME) as u32;
+        let synced = self.synced.load(Ordering::Acquire) as u32;
+        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+        out[start + 8..start + 12].copy_from_slice(&synced.to_le_bytes());
+        out[start + 12..start + 16].copy_from_slice(&(self.sequence as u32).to_le_bytes());
+        let sum = checksum(&out[start..]);
+        out[start + 4..start + 8].copy_from_slice(&sum.to_le_bytes());
+        out.resize(start + (out.len() - start).next_multiple_of(ALIGN), 0);
+        (out.len() - start) as u32
+    }
+
+    /// One record that is known to be here.
+    pub fn read(&self, offset: u64, length: u32) -> io::Result<Record> {
+        let mut bytes = vec![0; length as usize];
+        self.file.read_exact_at(&mut bytes, offset)?;
+        let frame = Frame::parse(&bytes, self.sequence).ok_or_else(|| self.damage(offset))?;
+        let payload = Bytes::from(bytes).slice(FRAME..FRAME + frame.length);
+        codec::get_record(payload).map_err(|_| self.damage(offset))
+    }
+
+    fn damage(&self, offset: u64) -> io::Error {
+        io::Error::new(io::ErrorKind::InvalidData, damage(&self.path, offset).to_string())
+    }
+}
+
+fn header(sequence: u64) -> [u8; HEADER as usize] {
+    let mut header = [0; HEADER as usize];
+    header[..8].copy_from_slice(MAGIC);
+    header[8..].copy_from_slice(&sequence.to_le_bytes());
+    header
+}
+
+/// Of everything in the frame but the checksum itself.
+fn checksum(framed: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&framed[..4]);
+    hasher.update(&framed[8..]);
+    hasher.finalize()
+}
+
+/// A frame whose checksum is right.
+struct Frame {
+    length: usize,
+    synced: u64,
+}
+
+impl Frame {
+    fn parse(bytes: &[u8], sequence: u64) -> Option<Self> {
+        let mut head = bytes.get(..FRAME)?;
+        let (length, sum, synced, salt) =
+            (head.get_u32_le() as usize, head.get_u32_le(), head.get_u32_le(), head.get_u32_le());
+        if length == 0 || length > MAX_RECORD || salt != sequence as u32 {
+            return None;
+        }
+        let whole = bytes.get(..FRAME + length)?;
+        (checksum(whole) == sum).then_some(Self { length, synced: synced.into() })
+    }
+
+    fn space(&self) -> usize {
+        (FRAME + self.length).next_multiple_of(ALIGN)
+    }
+}
+
+/// Reads a segment that a process before this one wrote. `last` says that no segment follows.
+pub fn open(path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Placed>)> {
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| io_error("open", path, &error))?;
+    let bytes = Bytes::from(std::fs::read(path).map_err(|error| io_error("read", path, &error))?);
+    if bytes.get(..HEADER as usize) != Some(&header(sequence)) {
+        return Err(damage(path, 0));
+    }
+    let (placed, end) = scan(path, sequence, &bytes)?;
+    let torn = bytes[end..].iter().any(|byte| *byte != 0);
+    if torn && (!last || is_damage(&bytes, sequence, end)) {
+        return Err(damage(path, end as u64));
+    }
+    if torn {
+        tracing::warn!(file = %path.display(), offset = end, "cut off a write that was never finished");
+        cut(&file, end as u64, bytes.len() as u64).map_err(|error| io_error("cut the torn end of", path, &error))?;
+    }
+    let segment = Segment {
+        sequence,
+        path: path.to_owned(),
+        file,
+        size: bytes.len() as u64,
+        written: (end as u64).into(),
+        synced: HEADER.into(),
+    };
+    Ok((segment, placed))
+}
+
+fn scan(path: &Path, sequence: u64, bytes: &Bytes) -> Result<(Vec<Placed>, usize)> {
+    let mut placed = Vec::new();
+    let mut at = HEADER as usize;
+    while let Some(frame) = bytes.get(at..).and_then(|rest| Frame::parse(rest, sequence)) {
+        let payload = bytes.slice(at + FRAME..at + FRAME + frame.length);
+        // Copied: a short key must not hold the whole segment in memory.
+        let record = codec::get_record(Bytes::copy_from_slice(&payload)).map_err(|_| damage(path, at as u64))?;
+        placed.push(Placed { offset: at as u64, length: frame.space() as u32, record });
+        at += frame.space();
+    }
+    Ok((placed, at.min(bytes.len())))
+}
+
+/// Whether a whole record further on says that `end` had been on the disk already when it was written.
+fn is_damage(bytes: &[u8], sequence: u64, end: usize) -> bool {
+    let mut at = end;
+    while at + FRAME <= bytes.len() {
+        if let Some(frame) = Frame::parse(&bytes[at..], sequence) {
+            if frame.synced > end as u64 {
+                return true;
+            }
+            at += frame.space();
+        } else {
+            at += ALIGN;
+        }
+    }
+    false
+}
+
+/// Zeroes the torn end, so that no later start reads pieces of it.
+fn cut(file: &File, end: u64, size: u64) -> io::Result<()> {
+    file.write_all_at(&vec![0; (size - end) as usize], end)?;
+    file.sync_data()
+}
+
+fn damage(path: &Path, offset: u64) -> Error {
+    Error::Data(format!(
+        "{} is damaged at byte {offset}: what was written there had reached the disk and is not what is read back. \
+         Restore the data directory from a copy; the rest of it is left untouched",
+        path.display()
+    ))
+}

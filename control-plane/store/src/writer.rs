@@ -1,0 +1,167 @@
+//! The door of every write: checks its limits, groups what waits, and hands the group to raft.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::command::{Command, Group, Outcome};
+use crate::contract::{Compare, Error, Op, Result, Txn};
+use crate::log::Log;
+use crate::raft::{Raft, Types};
+
+/// Writes that wait at most; the ones after wait for a place. More than any group takes.
+const WAITING: usize = 1024;
+/// One group: enough to share a sync among all who wait, small enough to apply in a few milliseconds.
+const GROUP_COMMANDS: usize = 256;
+const GROUP_BYTES: u64 = 1 << 20;
+/// etcd's 128 operations, with room for a lease and an index beside each.
+const MAX_OPS: usize = 512;
+/// Longer than any key of Kubernetes: two 253-byte names and a group's.
+const MAX_KEY: usize = 4 << 10;
+/// Kubernetes refuses request bodies above 3 MiB.
+const MAX_BYTES: u64 = 8 << 20;
+/// What a command takes beside its keys and values, generously.
+const COMMAND_COST: u64 = 64;
+
+struct Request {
+    command: Command,
+    answer: oneshot::Sender<Result<Outcome>>,
+}
+
+#[derive(Clone)]
+pub struct Writer {
+    requests: mpsc::Sender<Request>,
+}
+
+impl Writer {
+    pub fn start(raft: Raft, log: Log) -> Self {
+        let (requests, waiting) = mpsc::channel(WAITING);
+        tokio::spawn(work(raft, log, waiting));
+        Self { requests }
+    }
+
+    pub async fn write(&self, command: Command) -> Result<Outcome> {
+        check(&command)?;
+        let (answer, answered) = oneshot::channel();
+        let closed = || Error::Unavailable("it is closed".into());
+        self.requests.send(Request { command, answer }).await.map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+async fn work(raft: Raft, log: Log, mut waiting: mpsc::Receiver<Request>) {
+    let mut held: Option<Request> = None;
+    loop {
+        let first = match held.take() {
+            Some(request) => request,
+            None => match waiting.recv().await {
+                Some(request) => request,
+                None => return,
+            },
+        };
+        let mut bytes = size(&first.command);
+        let mut group = vec![first];
+        while group.len() < GROUP_COMMANDS
+            && bytes < GROUP_BYTES
+            && let Ok(request) = waiting.try_recv()
+        {
+            bytes += size(&request.command);
+            if bytes > GROUP_BYTES {
+                held = Some(request);
+                break;
+            }
+            group.push(request);
+        }
+        let (commands, answers): (Vec<_>, Vec<_>) =
+            group.into_iter().map(|request| (request.command, request.answer)).unzip();
+        match propose(&raft, &log, commands, bytes).await {
+            Ok(outcomes) => {
+                for (answer, outcome) in answers.into_iter().zip(outcomes) {
+                    // Nobody waits any more: the write is done all the same.
+                    let _ = answer.send(Ok(outcome));
+                }
+            }
+            Err(failed) => {
+                for answer in answers {
+                    let _ = answer.send(Err(again(&failed)));
+                }
+            }
+        }
+    }
+}
+
+async fn propose(raft: &Raft, log: &Log, commands: Vec<Command>, bytes: u64) -> Result<Vec<Outcome>> {
+    log.reserve(bytes)?;
+    let group = Group { commands: Arc::new(commands) };
+    match raft.client_write(group).await {
+        Ok(response) => Ok(response.data),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
+            Err(Error::Unavailable("this member does not lead".into()))
+        }
+        Err(RaftError::APIError(error)) => Err(Error::Unavailable(error.to_string())),
+        Err(RaftError::Fatal(fatal)) => Err(stopped(log, &fatal)),
+    }
+}
+
+fn stopped(log: &Log, fatal: &Fatal<Types>) -> Error {
+    match (log.failure(), fatal) {
+        (Some(why), _) => Error::Disk(why),
+        (None, Fatal::StorageError(error)) => Error::Disk(error.to_string()),
+        (None, Fatal::Stopped) => Error::Unavailable("it is closed".into()),
+        (None, Fatal::Panicked) => Error::Unavailable("its consensus core panicked; restart it".into()),
+    }
+}
+
+/// One failure, for each who waited.
+fn again(error: &Error) -> Error {
+    match error {
+        Error::Compacted { asked, oldest } => Error::Compacted { asked: *asked, oldest: *oldest },
+        Error::Future { asked, newest } => Error::Future { asked: *asked, newest: *newest },
+        Error::Unavailable(why) => Error::Unavailable(why.clone()),
+        Error::Disk(why) => Error::Disk(why.clone()),
+        Error::Invalid(why) => Error::Invalid(why.clone()),
+        Error::Data(why) => Error::Data(why.clone()),
+    }
+}
+
+/// About what a command takes in the log, and never less.
+pub fn size(command: &Command) -> u64 {
+    let Command::Txn(txn) = command else {
+        return COMMAND_COST;
+    };
+    let compares = txn.compare.iter().map(|Compare::ModRevision(key, _)| key.len() as u64 + COMMAND_COST);
+    let ops = txn.ops.iter().map(|op| match op {
+        Op::Put { key, value, .. } => (key.len() + value.len()) as u64 + COMMAND_COST,
+        Op::Delete { key } => key.len() as u64 + COMMAND_COST,
+    });
+    COMMAND_COST + compares.sum::<u64>() + ops.sum::<u64>()
+}
+
+fn check(command: &Command) -> Result<()> {
+    let Command::Txn(txn) = command else {
+        return Ok(());
+    };
+    if txn.ops.len() > MAX_OPS || txn.compare.len() > MAX_OPS {
+        return Err(Error::Invalid(format!("a transaction has at most {MAX_OPS} comparisons and operations")));
+    }
+    if size(command) > MAX_BYTES {
+        return Err(Error::Invalid(format!("a transaction has at most {MAX_BYTES} bytes")));
+    }
+    check_keys(txn)
+}
+
+fn check_keys(txn: &Txn) -> Result<()> {
+    let mut changed = HashSet::new();
+    for op in &txn.ops {
+        let (Op::Put { key, .. } | Op::Delete { key }) = op;
+        if key.is_empty() || key.len() > MAX_KEY {
+            return Err(Error::Invalid(format!("a key has between 1 and {MAX_KEY} bytes, this one {}", key.len())));
+        }
+        if !changed.insert(key) {
+            return Err(Error::Invalid(format!("the key {} is changed twice in one transaction", key.escape_ascii())));
+        }
+    }
+    Ok(())
+}
