@@ -5,10 +5,12 @@
 pub mod codec;
 pub mod kind;
 pub mod kinds;
+pub mod names;
 mod object;
 pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod selector;
 pub mod status;
 pub mod table;
 pub mod value;
