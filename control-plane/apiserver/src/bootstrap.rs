@@ -7,7 +7,7 @@
 mod roles;
 
 use crate::lookup::{self, Resource};
-use crate::{Error, ctx::Ctx};
+use crate::{Error, allocators, ctx::Ctx};
 use api::{Object, Status, Value};
 use futures::StreamExt;
 use serde_json::json;
@@ -23,7 +23,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Error> {
     let wanted = wanted(ctx).map_err(Error::Bootstrap)?;
     let writes = futures::stream::iter(wanted).map(|object| ensure(ctx, object)).buffer_unordered(WRITES_AT_ONCE);
     let results: Vec<Result<(), String>> = writes.collect().await;
-    results.into_iter().collect::<Result<(), String>>().map_err(Error::Bootstrap)
+    results.into_iter().collect::<Result<(), String>>().map_err(Error::Bootstrap)?;
+    allocators::repair(ctx)
+        .await
+        .map_err(|status| Error::Bootstrap(format!("addresses of Services: {}", status.message)))
 }
 
 fn object(value: serde_json::Value) -> Result<Object, String> {

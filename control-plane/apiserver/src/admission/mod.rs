@@ -15,6 +15,7 @@ mod service_account;
 mod storage;
 mod taint_nodes_by_condition;
 
+use crate::allocators;
 use crate::authn::User;
 use crate::ctx::Ctx;
 use crate::lookup::Resource;
@@ -78,6 +79,9 @@ pub(crate) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(
     runtime_class::mutate(ctx, admission).await?;
     certificates::set_requester(admission);
     default_ingress_class::mutate(ctx, admission).await?;
+    if let (Some(new), Some(old)) = (admission.object.as_mut(), admission.old) {
+        allocators::inherit(admission.kind, new, old);
+    }
     rbac_escalation::check(ctx, admission).await
 }
 

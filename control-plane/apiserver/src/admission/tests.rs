@@ -31,7 +31,7 @@ fn run(plugin: &str, object: &mut Object, with: &[Object]) -> Result<(), String>
         }
         "LimitRanger claim" => return joined(limit_ranger::violations(object, false, first.expect("a range"))),
         "ResourceQuota" => {
-            let usage = resource_quota::usage_of("", &first.expect("a resource").kind().to_owned(), object);
+            let usage = resource_quota::usage_of("", first.expect("a resource").kind(), object);
             *object = resource_quota::charge(&with[1], &usage)?.unwrap_or_default();
         }
         "NodeRestriction pod" => return node_restriction::mirror(object, "n1").map_or(Ok(()), Err),

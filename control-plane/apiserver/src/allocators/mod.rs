@@ -1,36 +1,380 @@
 //! Addresses and ports of Services.
+//!
+//! An address is claimed by an IPAddress object of its name, which the store lets exist once: it is made before the
+//! Service and removed after it, so that a crash in between leaves at most a claim without a Service, which the next
+//! start removes. Ports are held in memory and read from the Services at the start.
+//!
+//! INVARIANT: two Services never hold the same address, whatever crashes: a Service is written only by who made the claim.
+
+mod bands;
+mod service;
 
 use crate::ctx::Ctx;
-use api::{Kind, Object, Status};
+use crate::{Registry, lookup};
+use api::status::FieldReason;
+use api::{FieldError, Kind, Object, Status};
+use bands::{Bands, address, number};
+use parking_lot::Mutex;
+use serde_json::json;
+use service::Port;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
 
-pub(crate) struct Allocators {}
+const MANAGED_BY: &str = "ipaddress.kubernetes.io/managed-by";
+const FAMILY: &str = "ipaddress.kubernetes.io/ip-family";
+/// Upstream's name, which tools look for.
+const MANAGER: &str = "ipallocator.k8s.io";
+/// How often another address is tried when somebody else was faster.
+const CLAIM_TRIES: usize = 16;
+
+/// What is taken. The Service that holds it, as `namespace/name`.
+#[derive(Default)]
+struct Taken {
+    addresses: HashMap<IpAddr, String>,
+    ports: HashMap<Port, String>,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Allocators {
+    taken: Arc<Mutex<Taken>>,
+}
 
 impl Allocators {
     pub(crate) fn new() -> Allocators {
-        Allocators {}
+        Allocators::default()
     }
 }
 
 /// What was taken for one write. Dropped without [`Reservation::commit`], it is given back.
 #[must_use]
-pub(crate) struct Reservation {}
+pub(crate) struct Reservation {
+    allocators: Allocators,
+    registry: Option<Registry>,
+    owner: String,
+    addresses: Vec<IpAddr>,
+    ports: Vec<Port>,
+    /// What only the old object held.
+    freed_addresses: Vec<IpAddr>,
+    freed_ports: Vec<Port>,
+}
 
 impl Reservation {
+    fn none(ctx: &Ctx) -> Reservation {
+        Reservation {
+            allocators: ctx.allocators.clone(),
+            registry: None,
+            owner: String::new(),
+            addresses: Vec::new(),
+            ports: Vec::new(),
+            freed_addresses: Vec::new(),
+            freed_ports: Vec::new(),
+        }
+    }
+
     /// The write is done: what the new object holds stays taken, what only the old one held is given back.
-    pub(crate) async fn commit(self, _ctx: &Ctx) {}
+    pub(crate) async fn commit(mut self, ctx: &Ctx) {
+        let (addresses, ports) = (std::mem::take(&mut self.freed_addresses), std::mem::take(&mut self.freed_ports));
+        self.addresses.clear();
+        self.ports.clear();
+        give_back(&ctx.allocators, &ctx.registry, &self.owner, addresses, ports).await;
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let (addresses, ports) = (std::mem::take(&mut self.addresses), std::mem::take(&mut self.ports));
+        if addresses.is_empty() && ports.is_empty() {
+            return;
+        }
+        let (allocators, owner) = (self.allocators.clone(), std::mem::take(&mut self.owner));
+        match (self.registry.take(), tokio::runtime::Handle::try_current()) {
+            (Some(registry), Ok(runtime)) => {
+                runtime.spawn(async move { give_back(&allocators, &registry, &owner, addresses, ports).await });
+            }
+            // A dry run has claimed nothing in the store; without a runtime the next start gives the claim back.
+            _ => allocators.forget(&owner, &addresses, &ports),
+        }
+    }
+}
+
+impl Allocators {
+    fn forget(&self, owner: &str, addresses: &[IpAddr], ports: &[Port]) {
+        let mut taken = self.taken.lock();
+        for address in addresses {
+            if taken.addresses.get(address).is_some_and(|o| o == owner) {
+                taken.addresses.remove(address);
+            }
+        }
+        for port in ports {
+            if taken.ports.get(port).is_some_and(|o| o == owner) {
+                taken.ports.remove(port);
+            }
+        }
+    }
+}
+
+/// Removes the claims first: an address is free only when nothing in the store says otherwise.
+async fn give_back(
+    allocators: &Allocators,
+    registry: &Registry,
+    owner: &str,
+    addresses: Vec<IpAddr>,
+    ports: Vec<Port>,
+) {
+    for address in &addresses {
+        if let Ok(kind) = registry.known(lookup::IP_ADDRESSES)
+            && let Err(status) = registry.delete(&kind, "", &address.to_string()).await
+            && status.code != 404
+        {
+            tracing::warn!(%address, owner, error = status.message, "an address stays taken until the next start");
+            return;
+        }
+    }
+    allocators.forget(owner, &addresses, &ports);
+}
+
+fn owner_of(object: &Object) -> String {
+    format!("{}/{}", object.namespace(), object.name())
 }
 
 /// Runs after validation and before the write of a create or an update: fills in addresses and ports.
 /// With `dry_run` nothing stays taken.
 pub(crate) async fn reserve(
-    _ctx: &Ctx,
-    _kind: &Kind,
-    _object: &mut Object,
-    _old: Option<&Object>,
-    _dry_run: bool,
+    ctx: &Ctx,
+    kind: &Kind,
+    object: &mut Object,
+    old: Option<&Object>,
+    dry_run: bool,
 ) -> Result<Reservation, Status> {
-    Ok(Reservation {})
+    let mut reservation = Reservation::none(ctx);
+    if !lookup::SERVICES.is(kind) {
+        return Ok(reservation);
+    }
+    reservation.owner = owner_of(object);
+    reservation.registry = Some(ctx.registry.clone()).filter(|_| !dry_run);
+    reserve_address(ctx, object, old, &mut reservation).await?;
+    reserve_ports(ctx, object, old, &mut reservation).map_err(|error| invalid(object, error))?;
+    Ok(reservation)
+}
+
+fn invalid(object: &Object, error: FieldError) -> Status {
+    Status::invalid("", "Service", object.name(), &[error])
+}
+
+async fn reserve_address(
+    ctx: &Ctx,
+    object: &mut Object,
+    old: Option<&Object>,
+    reservation: &mut Reservation,
+) -> Result<(), Status> {
+    let before = old.and_then(service::address);
+    if !service::wants_address(object) {
+        if object.str_at(&["spec", "clusterIP"]) == "None" {
+            object.set(&["spec", "clusterIPs"], vec!["None"]);
+        }
+        reservation.freed_addresses.extend(before);
+        return Ok(());
+    }
+    let given = match service::address(object) {
+        Some(chosen) if before == Some(chosen) => chosen,
+        Some(chosen) => {
+            claim_chosen(ctx, object, chosen, reservation).await?;
+            reservation.freed_addresses.extend(before);
+            chosen
+        }
+        None => claim_any(ctx, object, reservation).await?,
+    };
+    // A dry run that chose the address itself shows it only in the list, as upstream does.
+    if reservation.registry.is_some() || service::address(object).is_some() {
+        object.set(&["spec", "clusterIP"], given.to_string());
+    }
+    if object.at(&["spec", "clusterIPs"]).is_none() {
+        object.set(&["spec", "clusterIPs"], vec![given.to_string()]);
+    }
+    Ok(())
+}
+
+/// Takes the address in memory; `false` where somebody else has it.
+fn take(ctx: &Ctx, address: IpAddr, owner: &str) -> bool {
+    match ctx.allocators.taken.lock().addresses.entry(address) {
+        std::collections::hash_map::Entry::Occupied(_) => false,
+        std::collections::hash_map::Entry::Vacant(entry) => {
+            entry.insert(owner.to_owned());
+            true
+        }
+    }
+}
+
+async fn claim_chosen(ctx: &Ctx, object: &Object, chosen: IpAddr, reservation: &mut Reservation) -> Result<(), Status> {
+    let refuse = |why: String| {
+        let message = format!("Invalid value: [\"{chosen}\"]: failed to allocate IP {chosen}: {why}");
+        invalid(object, FieldError::new(FieldReason::Invalid, "spec.clusterIPs", message))
+    };
+    let network = &ctx.config.service_cidr;
+    let family = network.addr().is_ipv4() == chosen.is_ipv4();
+    if !family || !Bands::of_network(network).contains(number(chosen)) {
+        return Err(refuse(format!("the provided network does not match the current range: {}", network.trunc())));
+    }
+    if !take(ctx, chosen, &reservation.owner) {
+        return Err(refuse("provided IP is already allocated".into()));
+    }
+    reservation.addresses.push(chosen);
+    match claim(object, chosen, reservation).await {
+        Ok(()) => Ok(()),
+        Err(status) if status.code == 409 => Err(refuse("provided IP is already allocated".into())),
+        Err(status) => Err(status),
+    }
+}
+
+async fn claim_any(ctx: &Ctx, object: &Object, reservation: &mut Reservation) -> Result<IpAddr, Status> {
+    let network = &ctx.config.service_cidr;
+    let bands = Bands::of_network(network);
+    for _ in 0..CLAIM_TRIES {
+        let seed = rand::random();
+        let free = {
+            let taken = ctx.allocators.taken.lock();
+            bands.free(seed, |n| taken.addresses.contains_key(&address(n, network.addr().is_ipv4())))
+        };
+        let Some(free) = free.map(|n| address(n, network.addr().is_ipv4())) else {
+            let error = "Internal error: failed to allocate a serviceIP: range is full";
+            return Err(invalid(object, FieldError::new(FieldReason::Internal, "spec.clusterIPs", error)));
+        };
+        if !take(ctx, free, &reservation.owner) {
+            continue;
+        }
+        match claim(object, free, reservation).await {
+            Ok(()) => {
+                reservation.addresses.push(free);
+                return Ok(free);
+            }
+            // Another server holds it, so here it stays taken.
+            Err(status) if status.code == 409 => {}
+            Err(status) => {
+                ctx.allocators.forget(&reservation.owner, &[free], &[]);
+                return Err(status);
+            }
+        }
+    }
+    Err(Status::unavailable("no address could be claimed: too many others claim at once; try again"))
+}
+
+/// Makes the IPAddress object, unless this is a dry run.
+async fn claim(object: &Object, address: IpAddr, reservation: &Reservation) -> Result<(), Status> {
+    let Some(registry) = &reservation.registry else { return Ok(()) };
+    let kind = registry.known(lookup::IP_ADDRESSES)?;
+    let claim = claim_object(address, object.namespace(), object.name()).map_err(Status::internal)?;
+    registry.create(&kind, claim).await.map(drop)
+}
+
+fn claim_object(address: IpAddr, namespace: &str, name: &str) -> Result<Object, String> {
+    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
+    Object::from_typed(&json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+        "metadata": {"name": address.to_string(), "labels": {MANAGED_BY: MANAGER, FAMILY: family}},
+        "spec": {"parentRef": {"resource": "services", "namespace": namespace, "name": name}},
+    }))
+    .map_err(|e| e.to_string())
+}
+
+fn reserve_ports(
+    ctx: &Ctx,
+    object: &mut Object,
+    old: Option<&Object>,
+    reservation: &mut Reservation,
+) -> Result<(), FieldError> {
+    let before: HashSet<Port> = old.map(service::held_ports).unwrap_or_default().into_iter().collect();
+    let range = ctx.config.node_port_range.clone();
+    let bands = Bands::of_ports(&range);
+    let owner = reservation.owner.clone();
+    let mut taken = ctx.allocators.taken.lock();
+    let mut given: Vec<u16> = Vec::new();
+    let mut free = |protocols: &[String]| -> Option<u16> {
+        let used = |n: u128| {
+            let Ok(port) = u16::try_from(n) else { return true };
+            given.contains(&port) || protocols.iter().any(|p| taken.ports.contains_key(&(p.clone(), port)))
+        };
+        let port = u16::try_from(bands.free(rand::random(), used)?).ok()?;
+        given.push(port);
+        Some(port)
+    };
+    let check = |port: &Port| -> Option<String> {
+        if before.contains(port) {
+            return None;
+        }
+        if !range.contains(&port.1) {
+            let (first, last) = (range.start(), range.end());
+            return Some(format!(
+                "provided port is not in the valid range. The range of valid ports is {first}-{last}"
+            ));
+        }
+        taken.ports.contains_key(port).then(|| "provided port is already allocated".into())
+    };
+    service::fill_ports(object, &mut free, check)?;
+    if service::wants_health_port(object) && service::health_port(object).is_none() {
+        let port = free(&["TCP".to_owned()]).ok_or_else(|| {
+            let why = "Internal error: failed to allocate a healthCheckNodePort: range is full";
+            FieldError::new(FieldReason::Internal, "spec.healthCheckNodePort", why)
+        })?;
+        object.set(&["spec", "healthCheckNodePort"], i64::from(port));
+    }
+    let after = service::held_ports(object);
+    for port in after.iter().filter(|p| !before.contains(*p)) {
+        taken.ports.insert(port.clone(), owner.clone());
+        reservation.ports.push(port.clone());
+    }
+    reservation.freed_ports.extend(before.into_iter().filter(|p| !after.contains(p)));
+    Ok(())
 }
 
 /// The object is gone from the store: gives back what it held.
-pub(crate) async fn release(_ctx: &Ctx, _kind: &Kind, _object: &Object) {}
+pub(crate) async fn release(ctx: &Ctx, kind: &Kind, object: &Object) {
+    if lookup::SERVICES.is(kind) {
+        let addresses = service::address(object).into_iter().collect();
+        give_back(&ctx.allocators, &ctx.registry, &owner_of(object), addresses, service::held_ports(object)).await;
+    }
+}
+
+/// Before an update is validated: takes over what the client left open.
+pub(crate) fn inherit(kind: &Kind, new: &mut Object, old: &Object) {
+    if lookup::SERVICES.is(kind) {
+        service::inherit(new, old);
+    }
+}
+
+/// Reads what is taken, removes claims without a Service and makes those that a Service lacks. Runs once, at the start,
+/// before any request.
+pub(crate) async fn repair(ctx: &Ctx) -> Result<(), Status> {
+    let registry = &ctx.registry;
+    let services = registry.all(lookup::SERVICES, None).await?;
+    let claims = registry.all(lookup::IP_ADDRESSES, None).await?;
+    let kind = registry.known(lookup::IP_ADDRESSES)?;
+    let held: HashMap<IpAddr, &Object> = services.iter().filter_map(|s| Some((service::address(s)?, s))).collect();
+    let mut claimed = HashSet::new();
+    for claim in claims.iter().filter(|c| c.label(MANAGED_BY) == Some(MANAGER)) {
+        let Ok(address) = claim.name().parse::<IpAddr>() else { continue };
+        let parent = |key| claim.str_at(&["spec", "parentRef", key]);
+        let good =
+            held.get(&address).is_some_and(|s| s.name() == parent("name") && s.namespace() == parent("namespace"));
+        match good {
+            true => drop(claimed.insert(address)),
+            false => registry.delete(&kind, "", claim.name()).await?,
+        }
+    }
+    for (address, service) in held.iter().filter(|(a, _)| !claimed.contains(*a)) {
+        let claim = claim_object(*address, service.namespace(), service.name()).map_err(Status::internal)?;
+        match registry.create(&kind, claim).await {
+            Err(status) if status.code != 409 => return Err(status),
+            _ => {}
+        }
+    }
+    let mut taken = ctx.allocators.taken.lock();
+    taken.addresses.extend(held.iter().map(|(address, service)| (*address, owner_of(service))));
+    for service in &services {
+        taken.ports.extend(service::held_ports(service).into_iter().map(|port| (port, owner_of(service))));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
