@@ -235,3 +235,6 @@ fn get_u32(from: &mut Bytes) -> Result<u32> {
 fn get_u8(from: &mut Bytes) -> Result<u8> {
     from.try_get_u8().map_err(|_| Malformed("a record that ends too early"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,6 +129,11 @@ fn work(shared: &Shared) {
 
 fn write(jobs: &[Job], dirty: &mut Vec<Arc<Segment>>, stop: bool, syncs: &AtomicU64) -> io::Result<()> {
     for job in jobs {
+        // INVARIANT: a segment is whole on the disk before the next one gets a record; a start takes an end that is
+        // torn anywhere but in the last segment for damage.
+        if dirty.iter().any(|known| known.sequence < job.segment.sequence) {
+            sync(dirty, syncs)?;
+        }
         if !job.bytes.is_empty() {
             job.segment.write(job.offset, &job.bytes).map_err(|error| named("write", &job.segment, &error))?;
         }
@@ -137,10 +142,15 @@ fn write(jobs: &[Job], dirty: &mut Vec<Arc<Segment>>, stop: bool, syncs: &Atomic
         }
     }
     if stop || jobs.iter().any(|job| job.durable) {
-        for segment in dirty.drain(..) {
-            segment.sync().map_err(|error| named("sync", &segment, &error))?;
-            syncs.fetch_add(1, Ordering::Relaxed);
-        }
+        sync(dirty, syncs)?;
+    }
+    Ok(())
+}
+
+fn sync(dirty: &mut Vec<Arc<Segment>>, syncs: &AtomicU64) -> io::Result<()> {
+    for segment in dirty.drain(..) {
+        segment.sync().map_err(|error| named("sync", &segment, &error))?;
+        syncs.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
 }

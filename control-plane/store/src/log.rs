@@ -69,10 +69,22 @@ impl Log {
         Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), flusher, index: Mutex::new(index) }) })
     }
 
-    /// Makes sure that this many bytes can be appended. A full disk is met here, before anything is logged.
-    pub fn reserve(&self, bytes: u64) -> Result<()> {
+    /// Makes sure that this many bytes can be appended, and that the disk keeps `free` bytes for the tables. A full
+    /// disk is met here, before anything is logged, and forgotten as soon as there is space again.
+    pub fn reserve(&self, bytes: u64, free: u64) -> Result<()> {
         if let Some(why) = self.shared.flusher.failure() {
             return Err(Error::Disk(why));
+        }
+        let dir = &self.shared.dir;
+        let stat = rustix::fs::statvfs(dir).map_err(|error| io_error("look for space in", dir, &error.into()))?;
+        let available = stat.f_bavail * stat.f_frsize;
+        if available < free {
+            return Err(Error::Disk(format!(
+                "{} has {} MiB free, and {} MiB are needed; free some space",
+                dir.display(),
+                available >> 20,
+                free >> 20
+            )));
         }
         let mut index = self.shared.index.lock();
         let wanted = bytes + RESERVE;
@@ -201,6 +213,12 @@ fn read_all(dir: &Path) -> Result<Index> {
     while opened.len() > 1 && opened.last().is_some_and(|(_, records)| records.is_empty()) {
         index.spare = opened.pop().map(|(segment, _)| Arc::new(segment));
     }
+    // The newest word on what may be missing stands behind the entries that it speaks of.
+    let purges = opened.iter().flat_map(|(_, records)| records).filter_map(|placed| match &placed.record {
+        Record::Purge(upto) => Some(*upto),
+        Record::Entry(_) | Record::Vote(_) | Record::Truncate(_) => None,
+    });
+    index.purged = purges.max();
     for (segment, records) in opened {
         let segment = Arc::new(segment);
         index.end = segment.written.load(Ordering::Acquire);
@@ -257,7 +275,7 @@ impl Index {
             Record::Entry(entry) if entry.log_id.index < self.first() => {}
             Record::Entry(entry) => {
                 let log_id = entry.log_id;
-                let expected = self.slots.back().map_or(log_id.index, |slot| slot.log_id.index + 1);
+                let expected = self.slots.back().map_or(self.first(), |slot| slot.log_id.index + 1);
                 if log_id.index != expected {
                     return Err(Error::Data(format!(
                         "{} holds entry {} at byte {} where {expected} belongs: a file of the log is missing. Restore \

@@ -169,13 +169,15 @@ pub fn open(path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Plac
         tracing::warn!(file = %path.display(), offset = end, "cut off a write that was never finished");
         cut(&file, end as u64, bytes.len() as u64).map_err(|error| io_error("cut the torn end of", path, &error))?;
     }
+    // What a killed process wrote may be in the system's memory only, and is about to be shown to readers.
+    file.sync_data().map_err(|error| io_error("sync", path, &error))?;
     let segment = Segment {
         sequence,
         path: path.to_owned(),
         file,
         size: bytes.len() as u64,
         written: (end as u64).into(),
-        synced: HEADER.into(),
+        synced: (end as u64).into(),
     };
     Ok((segment, placed))
 }

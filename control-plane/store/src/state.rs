@@ -248,3 +248,6 @@ impl<'s, 'a, R: Rows> Writing<'s, 'a, R> {
         (self.state.numbers.revision, self.events)
     }
 }
+
+#[cfg(test)]
+mod tests;

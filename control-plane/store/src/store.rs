@@ -201,6 +201,9 @@ fn raft_config() -> Result<Arc<openraft::Config>> {
         // One voter has nobody to fail over to, and an idle store should not tick.
         enable_tick: false,
         enable_heartbeat: false,
+        // A start always begins a new term, so that what the log has is committed anew before it is served.
+        enable_leader_restore: Some(false),
+        // Checkpoints are decided by the state machine.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 0,
         ..openraft::Config::default()

@@ -82,7 +82,7 @@ pub fn open(path: &Path) -> Result<Database> {
 }
 
 /// So that readers find every table from the start.
-fn create(database: &Database) -> std::result::Result<(), TableError> {
+pub fn create(database: &Database) -> std::result::Result<(), TableError> {
     {
         let read = database.begin_read()?;
         if read.open_table(META).is_ok() {

@@ -25,6 +25,12 @@ const MAX_BYTES: u64 = 8 << 20;
 /// What a command takes beside its keys and values, generously.
 const COMMAND_COST: u64 = 64;
 
+/// Free space below which puts are refused: what the tables may grow by until the log is cut next, which rewrites the
+/// pages of at most 4 MiB of changes, and the segment that is reserved ahead.
+const FREE_TO_PUT: u64 = 32 << 20;
+/// The same for deleting and compacting, the way out of a full disk.
+const FREE_TO_DELETE: u64 = 12 << 20;
+
 struct Request {
     command: Command,
     answer: oneshot::Sender<Result<Outcome>>,
@@ -93,7 +99,7 @@ async fn work(raft: Raft, log: Log, mut waiting: mpsc::Receiver<Request>) {
 }
 
 async fn propose(raft: &Raft, log: &Log, commands: Vec<Command>, bytes: u64) -> Result<Vec<Outcome>> {
-    log.reserve(bytes)?;
+    log.reserve(bytes, if commands.iter().any(puts) { FREE_TO_PUT } else { FREE_TO_DELETE })?;
     let group = Group { commands: Arc::new(commands) };
     match raft.client_write(group).await {
         Ok(response) => Ok(response.data),
@@ -103,6 +109,10 @@ async fn propose(raft: &Raft, log: &Log, commands: Vec<Command>, bytes: u64) -> 
         Err(RaftError::APIError(error)) => Err(Error::Unavailable(error.to_string())),
         Err(RaftError::Fatal(fatal)) => Err(stopped(log, &fatal)),
     }
+}
+
+fn puts(command: &Command) -> bool {
+    matches!(command, Command::Txn(txn) if txn.ops.iter().any(|op| matches!(op, Op::Put { .. })))
 }
 
 fn stopped(log: &Log, fatal: &Fatal<Types>) -> Error {
