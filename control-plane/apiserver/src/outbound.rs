@@ -1,11 +1,162 @@
-//! The only calls the server makes out: to kubelets (logs, exec), webhooks and aggregated APIs.
+//! The only calls the server makes out: to kubelets (logs, exec, …) and, proxied for a client, to pods and Services.
+//! Webhooks and aggregated APIs will call through here too.
+//!
+//! Each call takes a connection of its own, so that it can become a stream of bytes, and none is retried: whether a
+//! command ran twice is for the client to decide.
+
+mod splice;
+
+pub(crate) use splice::forward;
 
 use crate::{Config, Error, pki::Pki};
+use api::{Object, Status, Value};
+use hyper_util::rt::TokioIo;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
-pub(crate) struct Outbound {}
+/// A peer in the cluster that does not answer in this time is down.
+const DIAL: Duration = Duration::from_secs(5);
+/// What upstream's kubelet listens on, where a node does not say.
+const KUBELET_PORT: i64 = 10250;
+
+/// Whom to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Peer {
+    pub host: String,
+    pub port: u16,
+    pub tls: Tls,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tls {
+    /// Plain HTTP.
+    No,
+    /// The peer must be a kubelet of this cluster, and is shown our own certificate.
+    Kubelet,
+    /// Whoever answers: a client asked for `https:` in a proxy path, and nothing says what certificate to expect.
+    Any,
+}
+
+pub(crate) type Connection = TokioIo<Box<dyn AnyStream>>;
+
+/// A connection, encrypted or not.
+pub(crate) trait AnyStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> AnyStream for T {}
+
+pub(crate) struct Outbound {
+    kubelets: TlsConnector,
+    anybody: TlsConnector,
+}
 
 impl Outbound {
-    pub(crate) fn open(_config: &Config, _pki: &Pki) -> Result<Outbound, Error> {
-        Ok(Outbound {})
+    pub(crate) fn open(_config: &Config, pki: &Pki) -> Result<Outbound, Error> {
+        let fail = |e: &dyn std::fmt::Display| Error::Pki(format!("preparing TLS to kubelets: {e}"));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        for root in pki.client_roots() {
+            roots.add(root).map_err(|e| fail(&e))?;
+        }
+        let builder = || {
+            ClientConfig::builder_with_provider(provider.clone())
+                .with_safe_default_protocol_versions()
+                .map_err(|e| fail(&e))
+        };
+        let (chain, key) = pki.kubelet_client.to_rustls().map_err(|e| fail(&e))?;
+        let kubelets =
+            builder()?.with_root_certificates(roots).with_client_auth_cert(chain, key).map_err(|e| fail(&e))?;
+        let anybody = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider.clone())));
+        let anybody = anybody.with_no_client_auth();
+        Ok(Outbound { kubelets: Arc::new(kubelets).into(), anybody: Arc::new(anybody).into() })
+    }
+
+    /// Connects to a peer.
+    pub(crate) async fn dial(&self, peer: &Peer) -> Result<Connection, Status> {
+        let refused = |e: &dyn std::fmt::Display| {
+            Status::internal(format!("error dialing backend: dial tcp {}:{}: {e}", peer.host, peer.port))
+        };
+        let dial = async {
+            let socket = TcpStream::connect((peer.host.as_str(), peer.port)).await?;
+            socket.set_nodelay(true)?;
+            let connector = match peer.tls {
+                Tls::No => return Ok(Box::new(socket) as Box<dyn AnyStream>),
+                Tls::Kubelet => &self.kubelets,
+                Tls::Any => &self.anybody,
+            };
+            let name = ServerName::try_from(peer.host.clone()).map_err(std::io::Error::other)?;
+            Ok(Box::new(connector.connect(name, socket).await?) as Box<dyn AnyStream>)
+        };
+        match tokio::time::timeout(DIAL, dial).await {
+            Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
+            Ok(Err(error)) => {
+                let error: std::io::Error = error;
+                Err(refused(&error))
+            }
+            Err(_) => Err(refused(&"i/o timeout")),
+        }
     }
 }
+
+/// Where a node's kubelet listens.
+pub(crate) fn kubelet(node: &Object) -> Result<Peer, Status> {
+    let addresses = node.at(&["status", "addresses"]).and_then(Value::as_list).unwrap_or(&[]);
+    let of = |kind: &str| {
+        let found = addresses.iter().find(|a| a.get("type").and_then(Value::as_str) == Some(kind));
+        found.and_then(|a| a.get("address")?.as_str()).map(str::to_owned)
+    };
+    let host = of("InternalIP").or_else(|| of("Hostname")).or_else(|| of("ExternalIP"));
+    let host = host.ok_or_else(|| {
+        Status::internal(format!("no preferred addresses found; known addresses: {}", addresses.len()))
+    })?;
+    let port = node.i64_at(&["status", "daemonEndpoints", "kubeletEndpoint", "Port"]).filter(|p| *p != 0);
+    let port = u16::try_from(port.unwrap_or(KUBELET_PORT));
+    let port = port.map_err(|_| Status::internal("the node's kubeletEndpoint is no port"))?;
+    Ok(Peer { host, port, tls: Tls::Kubelet })
+}
+
+/// Takes any certificate: see [`Tls::Any`].
+#[derive(Debug)]
+struct Anybody(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests;
