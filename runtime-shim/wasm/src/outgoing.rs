@@ -1,0 +1,151 @@
+//! Requests that a guest sends (`wasi:http/outgoing-handler`): name lookup and connection are the pod's own.
+
+use crate::resolve::{Failure, Resolver};
+use bytes::Bytes;
+use http::{HeaderName, Request, Response, Uri, uri::Scheme};
+use http_body_util::BodyExt;
+use hyper::body::{Frame, Incoming, SizeHint};
+use hyper_util::rt::TokioIo;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+/// How long a request may take to connect, to its first byte, and between bytes, where the guest does not say.
+const TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Chunks of a body that wait for the network: with more than one a guest's small answer needs no second poll.
+const BODY_CHUNKS: usize = 4;
+
+/// The most bytes of one chunk: with the chunks above, what an instance's answer may hold of the host's memory.
+const BODY_CHUNK: usize = 64 << 10;
+
+/// The hooks of `wasi:http`.
+pub struct Outgoing {
+    pub resolver: Arc<Resolver>,
+}
+
+type Sent = Result<(Response<WasiBody>, Box<dyn Future<Output = Result<(), Error>> + Send>), Error>;
+
+impl WasiHttpHooks for Outgoing {
+    fn is_supported_scheme(&mut self, scheme: &Scheme) -> bool {
+        *scheme == Scheme::HTTP
+    }
+
+    fn default_scheme(&mut self) -> Option<Scheme> {
+        Some(Scheme::HTTP)
+    }
+
+    fn is_forbidden_header(&mut self, name: &HeaderName) -> bool {
+        wasmtime_wasi_http::DEFAULT_FORBIDDEN_HEADERS.contains(name)
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        BODY_CHUNKS
+    }
+
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        BODY_CHUNK
+    }
+
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _sent: Box<dyn Future<Output = Result<(), Error>> + Send>,
+    ) -> Box<dyn Future<Output = Sent> + Send> {
+        Box::new(send(self.resolver.clone(), request, options.unwrap_or_default()))
+    }
+}
+
+async fn send(resolver: Arc<Resolver>, mut request: Request<WasiBody>, options: RequestOptions) -> Sent {
+    let stream = tokio::time::timeout(options.connect_timeout.unwrap_or(TIMEOUT), connect(&resolver, request.uri()))
+        .await
+        .map_err(|_| Error::ConnectionTimeout)??;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    // A server is asked for a path; only a proxy is asked for a whole URI.
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse::<Uri>().map_err(|_| Error::HttpRequestUriInvalid)?;
+    let first_byte = options.first_byte_timeout.unwrap_or(TIMEOUT);
+    let mut connection = Box::pin(connection);
+    let answer = tokio::time::timeout(first_byte, async {
+        let answer = sender.send_request(request);
+        tokio::pin!(answer);
+        let ended = tokio::select! {
+            biased;
+            answer = &mut answer => return answer,
+            ended = &mut connection => ended,
+        };
+        ended?;
+        answer.await
+    })
+    .await
+    .map_err(|_| Error::ConnectionReadTimeout)??;
+    let between = options.between_bytes_timeout.unwrap_or(TIMEOUT);
+    let body = |incoming| Timed { incoming, between, timer: Box::pin(tokio::time::sleep(between)) }.boxed_unsync();
+    Ok((answer.map(body), Box::new(async move { Ok(connection.await?) })))
+}
+
+async fn connect(resolver: &Resolver, uri: &Uri) -> Result<tokio::net::TcpStream, Error> {
+    let host = uri.host().ok_or(Error::HttpRequestUriInvalid)?;
+    let port = uri.port_u16().unwrap_or(80);
+    let addresses = resolver.lookup(host).await.map_err(|failure| match failure {
+        Failure::Timeout => Error::DnsTimeout,
+        Failure::Invalid => Error::HttpRequestUriInvalid,
+        Failure::NoSuchName => Error::DnsError { rcode: Some("NXDOMAIN".into()), info_code: None },
+        Failure::Refused => Error::DnsError { rcode: Some("SERVFAIL".into()), info_code: None },
+    })?;
+    let mut last = Error::DestinationNotFound;
+    for address in addresses {
+        match resolver.connect((address, port).into()).await {
+            Ok(stream) => return Ok(stream),
+            Err(err) => {
+                last = match err.kind() {
+                    std::io::ErrorKind::ConnectionRefused => Error::ConnectionRefused,
+                    std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
+                        Error::DestinationIpUnroutable
+                    }
+                    std::io::ErrorKind::TimedOut => Error::ConnectionTimeout,
+                    _ => Error::Connect(err),
+                }
+            }
+        }
+    }
+    Err(last)
+}
+
+/// A body that may not pause for longer than the guest allows.
+struct Timed {
+    incoming: Incoming,
+    between: Duration,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl http_body::Body for Timed {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.incoming).poll_frame(cx) {
+            Poll::Ready(frame) => {
+                this.timer.as_mut().reset(tokio::time::Instant::now() + this.between);
+                Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
+            }
+            Poll::Pending => {
+                std::task::ready!(this.timer.as_mut().poll(cx));
+                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
