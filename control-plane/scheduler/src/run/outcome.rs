@@ -1,0 +1,100 @@
+//! A decision as writes: the binding, or the condition and the events that tell why there is none.
+
+use client::plan::{Action, Severity, Target};
+use client::{Key, Plan};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::core::ApiResource;
+use serde_json::json;
+
+use crate::schedule::{Nowhere, Preemption};
+use crate::snapshot::uid;
+
+pub(super) fn bind(pod: &Pod, node: &str) -> Plan {
+    let mut plan = Plan::done();
+    let key = Key::of(pod);
+    let binding = json!({
+        "apiVersion": "v1",
+        "kind": "Binding",
+        "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid(pod)},
+        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+    });
+    let at = Target { resource: ApiResource::erase::<Pod>(&()), key: key.clone(), subresource: Some("binding") };
+    plan.actions.push(Action::Create { at, object: binding });
+    plan.event(pod, Severity::Normal, "Scheduled", format!("Successfully assigned {key} to {node}"));
+    plan.if_refused(pod, "FailedScheduling", "binding rejected");
+    plan
+}
+
+pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere) -> Plan {
+    let mut plan = Plan::done();
+    plan.event(pod, Severity::Warning, "FailedScheduling", nowhere.message.clone());
+    let before = pod.status.as_ref();
+    let conditions = before.and_then(|status| status.conditions.clone()).unwrap_or_default();
+    let known = conditions.iter().find(|condition| condition.type_ == "PodScheduled");
+    let same = known.is_some_and(|known| {
+        known.status == "False"
+            && known.reason.as_deref() == Some("Unschedulable")
+            && known.message.as_deref() == Some(&nowhere.message)
+    });
+    let nominated = nowhere.preempt.as_ref().map(|preemption| preemption.node.as_str());
+    let was_nominated = before.and_then(|status| status.nominated_node_name.as_deref());
+    if !same || nominated.is_some() && nominated != was_nominated {
+        let mut status = json!({"conditions": with_condition(conditions, unscheduled(&nowhere.message))});
+        if let Some(node) = nominated {
+            status["nominatedNodeName"] = json!(node);
+        }
+        let version = &pod.metadata.resource_version;
+        plan.patch(pod, Some("status"), json!({"metadata": {"resourceVersion": version}, "status": status}));
+    }
+    if let Some(preemption) = &nowhere.preempt {
+        make_room(pod, preemption, &mut plan);
+    }
+    plan
+}
+
+fn make_room(pod: &Pod, preemption: &Preemption, plan: &mut Plan) {
+    for victim in preemption.victims.iter().filter(|victim| victim.metadata.deletion_timestamp.is_none()) {
+        let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or_default();
+        let why = PodCondition {
+            type_: "DisruptionTarget".to_owned(),
+            status: "True".to_owned(),
+            reason: Some("PreemptionByScheduler".to_owned()),
+            message: Some(format!("{scheduler}: preempting to accommodate a higher priority pod")),
+            last_transition_time: Some(Time(Timestamp::now())),
+            ..PodCondition::default()
+        };
+        let conditions = victim.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+        let status = json!({"conditions": with_condition(conditions, why)});
+        plan.patch(victim.as_ref(), Some("status"), json!({"status": status}));
+        plan.delete(victim.as_ref());
+        let message = format!("Preempted by pod {} on node {}", uid(pod), preemption.node);
+        plan.event(victim.as_ref(), Severity::Normal, "Preempted", message);
+    }
+}
+
+fn unscheduled(message: &str) -> PodCondition {
+    PodCondition {
+        type_: "PodScheduled".to_owned(),
+        status: "False".to_owned(),
+        reason: Some("Unschedulable".to_owned()),
+        message: Some(message.to_owned()),
+        last_transition_time: Some(Time(Timestamp::now())),
+        ..PodCondition::default()
+    }
+}
+
+/// The conditions with this one in the place of its like; the time of its transition stays if its status does.
+fn with_condition(mut all: Vec<PodCondition>, mut condition: PodCondition) -> Vec<PodCondition> {
+    match all.iter_mut().find(|known| known.type_ == condition.type_) {
+        Some(known) => {
+            if known.status == condition.status {
+                condition.last_transition_time = known.last_transition_time.take();
+            }
+            *known = condition;
+        }
+        None => all.push(condition),
+    }
+    all
+}
