@@ -1,6 +1,8 @@
 //! What every stage of a request can reach.
 
-use crate::{Config, Registry, allocators, authn, authz, outbound, pki, tokens};
+use crate::{Config, Error, Registry, allocators, authn, authz, flow, metrics, openapi, outbound, pki, tokens};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 /// One per server, shared by all requests.
 pub(crate) struct Ctx {
@@ -12,6 +14,37 @@ pub(crate) struct Ctx {
     pub authz: authz::Authz,
     pub allocators: allocators::Allocators,
     pub outbound: outbound::Outbound,
+    pub flow: flow::Flow,
+    pub metrics: metrics::Metrics,
+    pub openapi: openapi::Documents,
     /// The port the listener was given, also when the configuration asked for any.
     pub port: u16,
+    /// Whether what a new cluster has is there.
+    pub ready: watch::Sender<bool>,
+    /// Cancelled when the server ends: watches and streams stop.
+    pub stop: CancellationToken,
+}
+
+impl Ctx {
+    pub(crate) fn open(config: Config, store: store::Store, port: u16) -> Result<Ctx, Error> {
+        let pki = pki::Pki::open(&config)?;
+        let tokens = tokens::Tokens::open(&config, &pki)?;
+        let outbound = outbound::Outbound::open(&config, &pki)?;
+        Ok(Ctx {
+            registry: Registry::start(store),
+            authn: authn::Authn::new(),
+            authz: authz::Authz::new(),
+            allocators: allocators::Allocators::new(),
+            flow: flow::Flow::new(),
+            metrics: metrics::Metrics::default(),
+            openapi: openapi::Documents::default(),
+            ready: watch::Sender::new(false),
+            stop: CancellationToken::new(),
+            config,
+            pki,
+            tokens,
+            outbound,
+            port,
+        })
+    }
 }

@@ -1,23 +1,40 @@
 //! The server: its start, its listener and the same router as a service in this process.
 
 use crate::authn::{Identity, InternalUser};
-use crate::{Config, Error};
+use crate::ctx::Ctx;
+use crate::pipeline::{self, Caller};
+use crate::{Config, Error, bootstrap, serve};
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::task::JoinHandle;
 
 /// The bodies of requests and responses.
 pub type Body = axum::body::Body;
 
+/// How long running requests may take to finish when the server ends.
+const DRAIN: Duration = Duration::from_secs(5);
+
 /// A running API server.
 pub struct Server {
     address: SocketAddr,
+    ctx: Arc<Ctx>,
+    listening: JoinHandle<()>,
 }
 
 impl Server {
     /// Opens the certificates, creates what a new cluster has, and listens.
-    pub async fn start(config: Config) -> Result<Server, Error> {
-        Ok(Server { address: config.bind })
+    pub async fn start(config: Config, store: store::Store) -> Result<Server, Error> {
+        let listener = serve::bind(config.bind).await?;
+        let address = listener.local_addr().map_err(|source| Error::Listen { address: config.bind, source })?;
+        let ctx = Arc::new(Ctx::open(config, store, address.port())?);
+        let acceptor = serve::acceptor(&ctx.pki)?;
+        bootstrap::run(&ctx).await?;
+        ctx.ready.send_replace(true);
+        let listening = tokio::spawn(serve::listen(ctx.clone(), listener, acceptor));
+        Ok(Server { address, ctx, listening })
     }
 
     /// Where the listener is, with the port it was given.
@@ -25,23 +42,39 @@ impl Server {
         self.address
     }
 
+    /// The credentials under `pki/`: the CA, the administrator's certificate, …
+    pub fn pki(&self) -> &crate::pki::Pki {
+        &self.ctx.pki
+    }
+
     /// The router as a service for a role in this process: the same path, but for authentication.
     /// Usable as `kube::Client::new(server.in_process(user), "default")`.
     pub fn in_process(&self, user: InternalUser) -> InProcess {
-        InProcess { identity: Identity::internal(&user) }
+        InProcess { identity: Identity::internal(&user), ctx: self.ctx.clone() }
     }
 
-    /// Returns when `/readyz` would say ok.
-    pub async fn ready(&self) {}
+    /// Returns when `/readyz` says ok.
+    pub async fn ready(&self) {
+        // The sender lives in `self.ctx`.
+        let _ = self.ctx.ready.subscribe().wait_for(|ready| *ready).await;
+    }
 
     /// Ends watches and streams, finishes running requests and stops listening.
-    pub async fn shutdown(self) {}
+    pub async fn shutdown(self) {
+        self.ctx.ready.send_replace(false);
+        self.ctx.stop.cancel();
+        let abort = self.listening.abort_handle();
+        if tokio::time::timeout(DRAIN, self.listening).await.is_err() {
+            abort.abort();
+        }
+    }
 }
 
 /// See [`Server::in_process`].
 #[derive(Clone)]
 pub struct InProcess {
     identity: Identity,
+    ctx: Arc<Ctx>,
 }
 
 impl<B> tower::Service<http::Request<B>> for InProcess
@@ -58,7 +91,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
-        let _body = Body::new(request.into_body());
-        Box::pin(async { Ok(http::Response::builder().status(503).body(Body::empty()).expect("a status is valid")) })
+        let (ctx, identity) = (self.ctx.clone(), self.identity.clone());
+        Box::pin(async move { Ok(pipeline::serve(ctx, Caller::Inside(identity), request.map(Body::new)).await) })
     }
 }

@@ -1,7 +1,26 @@
-//! The only writer of the store.
+//! The only writer of the store: kinds, keys, what every write does to an object, and what a delete means.
 
-use api::{Kind, Object, Status};
+pub(crate) mod deletion;
+mod encoding;
+mod keys;
+pub(crate) mod options;
+pub(crate) mod rules;
+mod storage;
+
+pub(crate) use encoding::{decode, encode, partial_value, write_item, write_object, write_partial};
+pub(crate) use keys::{ROOT, below, key, prefix};
+pub(crate) use storage::{Storage, Written, status as store_status};
+
+use crate::cache::{Caches, KindCache};
+use api::{Kind, Object, Status, Value};
+use deletion::{DeleteOptions, Deletion};
+use indexmap::IndexMap;
 use std::sync::Arc;
+
+/// How often a write is planned again when another one came between; each round sees a newer object.
+const ROUNDS: usize = 32;
+/// How often a generated name is tried again when it is taken.
+const GENERATED_TRIES: usize = 8;
 
 /// Reads and writes of objects for this server's own parts: no authorisation and no admission. Clones share one state.
 #[derive(Clone)]
@@ -9,43 +28,245 @@ pub struct Registry {
     inner: Arc<Inner>,
 }
 
-struct Inner {}
+struct Inner {
+    storage: Storage,
+    caches: Arc<Caches>,
+    /// By group, version and plural, in discovery's order.
+    kinds: IndexMap<(String, String, String), Arc<Kind>>,
+}
 
 impl Registry {
-    /// The kind of a resource (its plural), built-in or custom.
-    pub fn kind(&self, _group: &str, _version: &str, _plural: &str) -> Option<Arc<Kind>> {
-        None
+    pub(crate) fn start(store: store::Store) -> Registry {
+        let storage = Storage::new(store);
+        let caches = Caches::start(storage.clone());
+        let kinds = api::kinds::all().iter().map(|kind| {
+            let names = &kind.names;
+            ((names.group.to_string(), names.version.to_string(), names.plural.to_string()), Arc::new((*kind).clone()))
+        });
+        Registry { inner: Arc::new(Inner { storage, caches, kinds: kinds.collect() }) }
     }
 
-    /// Reads from the watch cache, as fresh as the store is at the time of the call. `namespace` is empty for
-    /// cluster-scoped kinds.
-    pub async fn get(&self, _kind: &Kind, _namespace: &str, _name: &str) -> Result<Object, Status> {
-        Err(Status::unavailable("the registry is not there"))
+    /// The kind of a resource (its plural), built-in or custom.
+    pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
+        self.inner.kinds.get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
+    }
+
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
+        self.inner.kinds.values()
+    }
+
+    pub(crate) fn storage(&self) -> &Storage {
+        &self.inner.storage
+    }
+
+    pub(crate) fn caches(&self) -> &Arc<Caches> {
+        &self.inner.caches
+    }
+
+    pub(crate) async fn cache(&self, kind: &Kind) -> Result<Arc<KindCache>, Status> {
+        self.inner.caches.of(&prefix(kind)).await
+    }
+
+    /// Reads one object, as it is now. `namespace` is empty for cluster-scoped kinds.
+    pub async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Object, Status> {
+        let found = self.inner.storage.get_object(kind, namespace, name).await?;
+        let found = found.ok_or_else(|| not_found(kind, name))?;
+        decode(kind, &found.value, found.revision)
     }
 
     /// All objects of a kind from the watch cache, of one namespace where it is given.
-    pub async fn list(&self, _kind: &Kind, _namespace: Option<&str>) -> Result<Vec<Object>, Status> {
-        Err(Status::unavailable("the registry is not there"))
+    pub async fn list(&self, kind: &Kind, namespace: Option<&str>) -> Result<Vec<Object>, Status> {
+        let cache = self.cache(kind).await?;
+        self.inner.caches.fresh().await?;
+        let below = namespace.map(|n| format!("{n}/")).unwrap_or_default();
+        cache.entries(&below).iter().map(|e| e.decode(kind)).collect()
     }
 
     /// A number that grows with each change to an object of the kind: what was computed from a list may be kept while
     /// this stays the same.
-    pub async fn changed(&self, _kind: &Kind) -> Result<u64, Status> {
-        Err(Status::unavailable("the registry is not there"))
+    pub async fn changed(&self, kind: &Kind) -> Result<u64, Status> {
+        let cache = self.cache(kind).await?;
+        self.inner.caches.fresh().await?;
+        Ok(cache.modified())
     }
 
     /// Defaults, validates and creates; sets uid and creationTimestamp.
-    pub async fn create(&self, _kind: &Kind, _object: Object) -> Result<Object, Status> {
-        Err(Status::unavailable("the registry is not there"))
+    pub async fn create(&self, kind: &Kind, object: Object) -> Result<Object, Status> {
+        let mut object = typed(kind, object);
+        begin_create(kind, &mut object)?;
+        self.insert(kind, object).await
+    }
+
+    /// Stores a new object that is ready. A generated name that is taken is made again.
+    pub(crate) async fn insert(&self, kind: &Kind, mut object: Object) -> Result<Object, Status> {
+        let generated = !object.meta_text("generateName").is_empty();
+        for _ in 0..GENERATED_TRIES {
+            let at = key(kind, object.namespace(), object.name());
+            match self.inner.storage.put(kind, &at, encode(&object), 0).await? {
+                Written::At(revision) => {
+                    object.meta_mut().insert("resourceVersion", revision.to_string());
+                    return Ok(object);
+                }
+                Written::Conflict(_) if generated => {
+                    let name = rules::generated(object.meta_text("generateName"), &random());
+                    object.meta_mut().insert("name", name);
+                }
+                Written::Conflict(_) => break,
+            }
+        }
+        Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()))
     }
 
     /// Replaces an object. With a resourceVersion in it, only that version. `subresource` is empty or `status`.
-    pub async fn update(&self, _kind: &Kind, _object: Object, _subresource: &str) -> Result<Object, Status> {
-        Err(Status::unavailable("the registry is not there"))
+    pub async fn update(&self, kind: &Kind, object: Object, subresource: &str) -> Result<Object, Status> {
+        let object = typed(kind, object);
+        let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
+        for _ in 0..ROUNDS {
+            let old = self.get(kind, &namespace, &name).await?;
+            let asked = object.resource_version();
+            if !asked.is_empty() && asked != old.resource_version() {
+                return Err(modified(kind, &name));
+            }
+            let mut new = object.clone();
+            rules::update(kind, &mut new, &old, subresource, &now_text())?;
+            if let Some(stored) = self.replace(kind, new, &old).await? {
+                return Ok(stored);
+            }
+        }
+        Err(modified(kind, &name))
+    }
+
+    /// Stores what `old` becomes: removes it when that ends it. `None` when another write came between.
+    pub(crate) async fn replace(&self, kind: &Kind, mut new: Object, old: &Object) -> Result<Option<Object>, Status> {
+        let at = key(kind, old.namespace(), old.name());
+        let expected: u64 = old.resource_version().parse().unwrap_or(0);
+        let value = encode(&new);
+        if value == encode(old) {
+            new.meta_mut().insert("resourceVersion", old.resource_version());
+            return Ok(Some(new));
+        }
+        let written = match deletion::is_over(kind, &new) {
+            true => self.inner.storage.delete(kind, &at, expected).await?,
+            false => self.inner.storage.put(kind, &at, value, expected).await?,
+        };
+        Ok(match written {
+            Written::At(revision) => {
+                new.meta_mut().insert("resourceVersion", revision.to_string());
+                Some(new)
+            }
+            Written::Conflict(_) => None,
+        })
     }
 
     /// Deletes in the background, with the default grace, honouring finalizers.
-    pub async fn delete(&self, _kind: &Kind, _namespace: &str, _name: &str) -> Result<(), Status> {
-        Err(Status::unavailable("the registry is not there"))
+    pub async fn delete(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Status> {
+        self.delete_with(kind, namespace, name, &DeleteOptions::default(), |_| Ok(())).await.map(drop)
     }
+
+    /// Deletes as the options say; `allowed` sees each version of the object that would be deleted.
+    pub(crate) async fn delete_with(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+        allowed: impl Fn(&Object) -> Result<(), Status>,
+    ) -> Result<Deleted, Status> {
+        for _ in 0..ROUNDS {
+            let old = self.get(kind, namespace, name).await?;
+            preconditions(kind, &old, options)?;
+            allowed(&old)?;
+            let done = match deletion::plan(kind, &old, options, jiff::Timestamp::now()) {
+                Deletion::Stays => return Ok(Deleted { object: old, gone: false }),
+                Deletion::Mark(object) | Deletion::Remove(object) if options.dry_run => {
+                    return Ok(Deleted { object, gone: true });
+                }
+                Deletion::Mark(object) => {
+                    self.replace(kind, object, &old).await?.map(|o| Deleted { object: o, gone: false })
+                }
+                Deletion::Remove(object) => {
+                    self.remove(kind, object, &old).await?.map(|o| Deleted { object: o, gone: true })
+                }
+            };
+            if let Some(done) = done {
+                return Ok(done);
+            }
+        }
+        Err(modified(kind, name))
+    }
+
+    async fn remove(&self, kind: &Kind, mut object: Object, old: &Object) -> Result<Option<Object>, Status> {
+        let at = key(kind, old.namespace(), old.name());
+        let expected: u64 = old.resource_version().parse().unwrap_or(0);
+        Ok(match self.inner.storage.delete(kind, &at, expected).await? {
+            Written::At(revision) => {
+                object.meta_mut().insert("resourceVersion", revision.to_string());
+                Some(object)
+            }
+            Written::Conflict(_) => None,
+        })
+    }
+}
+
+/// How a delete ended.
+pub(crate) struct Deleted {
+    pub object: Object,
+    pub gone: bool,
+}
+
+/// Gives a new object all that the server sets.
+pub(crate) fn begin_create(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+    let uid = uuid::Uuid::new_v4().to_string();
+    let outside = rules::Outside { now: &now_text(), uid: &uid, random: &random() };
+    rules::create(kind, object, outside)
+}
+
+fn random() -> [u8; 8] {
+    rand::random()
+}
+
+/// The time of a write, as objects hold it.
+pub(crate) fn now_text() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn typed(kind: &Kind, mut object: Object) -> Object {
+    object.set_type(&kind.api_version(), &kind.names.kind);
+    object
+}
+
+pub(crate) fn not_found(kind: &Kind, name: &str) -> Status {
+    Status::not_found(&kind.names.group, &kind.names.plural, name)
+}
+
+pub(crate) fn modified(kind: &Kind, name: &str) -> Status {
+    let why = "the object has been modified; please apply your changes to the latest version and try again";
+    Status::conflict(&kind.names.group, &kind.names.plural, name, why)
+}
+
+fn preconditions(kind: &Kind, object: &Object, options: &DeleteOptions) -> Result<(), Status> {
+    let wrong = |what: &str, asked: &str, has: &str| {
+        let why = format!(
+            "the {what} in the precondition ({asked}) does not match the {what} in record ({has}). \
+             The object might have been {}",
+            if what == "UID" { "deleted and then recreated" } else { "modified" }
+        );
+        Err(Status::conflict(&kind.names.group, &kind.names.kind, object.name(), &why))
+    };
+    if let Some(uid) = &options.uid
+        && uid != object.uid()
+    {
+        return wrong("UID", uid, object.uid());
+    }
+    if let Some(version) = &options.resource_version
+        && version != object.resource_version()
+    {
+        return wrong("ResourceVersion", version, object.resource_version());
+    }
+    Ok(())
+}
+
+/// A stored object as a value, for shapes that are not spliced.
+pub(crate) fn as_value(object: Object) -> Value {
+    Value::Map(object.0)
 }

@@ -1,0 +1,317 @@
+//! Discovery: which groups, versions and resources there are, in the old form and in the aggregated one; the version
+//! of the API; where tokens are checked.
+
+use crate::ctx::Ctx;
+use crate::negotiate::{self, Accept};
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Body;
+use api::kind::Scope;
+use api::{Kind, Map, Status, Value};
+use http::request::Parts;
+use http::{HeaderValue, Response, header};
+use std::sync::Arc;
+
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// The API level, as `/version` shows it.
+const MINOR: &str = "36";
+const GIT_VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
+
+pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
+    let path = info.path.trim_matches('/');
+    let segments: Vec<&str> = path.split('/').collect();
+    let kinds: Vec<&Arc<Kind>> = ctx.registry.kinds().collect();
+    if matches!(path, "api" | "apis") && wants_aggregated(parts) {
+        return Ok(aggregated(path == "api", &kinds, parts));
+    }
+    let found = match segments.as_slice() {
+        ["api"] => Some(versions(ctx)),
+        ["apis"] => Some(groups(&kinds)),
+        ["api", version] => resources("", version, &kinds),
+        ["apis", group] => group_of(group, &kinds).map(|g| with_type(g, "APIGroup")),
+        ["apis", group, version] => resources(group, version, &kinds),
+        ["version"] => Some(version()),
+        [".well-known", "openid-configuration"] => return Ok(openid(ctx)),
+        ["openid", "v1", "jwks"] => return Ok(keys(ctx)),
+        [""] => Some(paths(&kinds)),
+        _ => None,
+    };
+    match found {
+        Some(value) => Ok(respond::value(200, &negotiate::accept(&parts.headers, &info.query)?, &value)),
+        None => Ok(respond::text(404, "404 page not found\n")),
+    }
+}
+
+fn wants_aggregated(parts: &Parts) -> bool {
+    let clauses = negotiate::clauses(&parts.headers);
+    let first = clauses.iter().find(|c| {
+        let plain = c.param("as").is_empty() && matches!(c.media, "application/json" | "*/*" | "application/yaml");
+        plain || is_aggregated(c)
+    });
+    first.is_some_and(is_aggregated)
+}
+
+fn is_aggregated(clause: &negotiate::Clause<'_>) -> bool {
+    clause.media == "application/json"
+        && clause.param("as") == "APIGroupDiscoveryList"
+        && clause.param("g") == "apidiscovery.k8s.io"
+        && clause.param("v") == "v2"
+}
+
+fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Map {
+    pairs.into_iter().collect()
+}
+
+fn with_type(mut map: Map, kind: &str) -> Value {
+    map.insert("kind", kind);
+    map.insert("apiVersion", "v1");
+    Value::Map(map)
+}
+
+fn texts(list: &[std::borrow::Cow<'static, str>]) -> Value {
+    Value::List(list.iter().map(|t| Value::from(&**t)).collect())
+}
+
+fn versions(ctx: &Ctx) -> Value {
+    let address = std::net::SocketAddr::new(ctx.config.advertise, ctx.port).to_string();
+    let server = map([("clientCIDR", "0.0.0.0/0".into()), ("serverAddress", address.into())]);
+    Value::Map(map([
+        ("kind", "APIVersions".into()),
+        ("versions", vec!["v1"].into()),
+        ("serverAddressByClientCIDRs", vec![server].into()),
+    ]))
+}
+
+/// The versions of each named group, in the order of the kinds: groups first seen first; a group's newest version first.
+fn grouped<'a>(kinds: &[&'a Arc<Kind>]) -> Vec<(&'a str, Vec<&'a str>)> {
+    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+    for kind in kinds.iter().filter(|k| !k.names.group.is_empty()) {
+        let (group, version) = (&*kind.names.group, &*kind.names.version);
+        match groups.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, versions)) if versions.contains(&version) => {}
+            Some((_, versions)) => versions.push(version),
+            None => groups.push((group, vec![version])),
+        }
+    }
+    for (_, versions) in &mut groups {
+        versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
+    }
+    groups
+}
+
+/// Kubernetes' order of versions: GA before beta before alpha, higher numbers first.
+fn rank(version: &str) -> (u8, u32, u32) {
+    let number = |t: &str| t.parse().unwrap_or(0);
+    let rest = version.trim_start_matches('v');
+    for (name, stage) in [("alpha", 0), ("beta", 1)] {
+        if let Some((major, minor)) = rest.split_once(name) {
+            return (stage, number(major), number(minor));
+        }
+    }
+    (2, number(rest), 0)
+}
+
+fn version_of(group: &str, version: &str) -> Value {
+    let group_version = crate::request::api_version(group, version);
+    Value::Map(map([("groupVersion", group_version.into()), ("version", version.into())]))
+}
+
+fn group_map(group: &str, versions: &[&str]) -> Map {
+    map([
+        ("name", group.into()),
+        ("versions", Value::List(versions.iter().map(|v| version_of(group, v)).collect())),
+        ("preferredVersion", version_of(group, versions.first().unwrap_or(&""))),
+    ])
+}
+
+fn group_of(group: &str, kinds: &[&Arc<Kind>]) -> Option<Map> {
+    let groups = grouped(kinds);
+    groups.iter().find(|(g, _)| *g == group).map(|(g, versions)| group_map(g, versions))
+}
+
+fn groups(kinds: &[&Arc<Kind>]) -> Value {
+    let list: Vec<Map> = grouped(kinds).iter().map(|(g, versions)| group_map(g, versions)).collect();
+    with_type(map([("groups", list.into())]), "APIGroupList")
+}
+
+fn resources(group: &str, version: &str, kinds: &[&Arc<Kind>]) -> Option<Value> {
+    let mut list = Vec::new();
+    for kind in kinds.iter().filter(|k| k.names.group == group && k.names.version == version) {
+        list.push(resource(kind));
+        list.extend(kind.subresources.iter().map(|sub| subresource(kind, sub)));
+    }
+    if list.is_empty() {
+        return None;
+    }
+    let group_version = crate::request::api_version(group, version);
+    let list = map([("groupVersion", group_version.into()), ("resources", Value::List(list))]);
+    Some(with_type(list, "APIResourceList"))
+}
+
+fn resource(kind: &Kind) -> Value {
+    let mut out = map([
+        ("name", (&*kind.names.plural).into()),
+        ("singularName", (&*kind.names.singular).into()),
+        ("namespaced", (kind.scope == Scope::Namespaced).into()),
+        ("kind", (&*kind.names.kind).into()),
+        ("verbs", texts(&kind.verbs)),
+    ]);
+    for (key, list) in [("shortNames", &kind.names.short), ("categories", &kind.names.categories)] {
+        if !list.is_empty() {
+            out.insert(key, texts(list));
+        }
+    }
+    Value::Map(out)
+}
+
+fn subresource(kind: &Kind, sub: &api::kind::Subresource) -> Value {
+    let mut out = map([
+        ("name", format!("{}/{}", kind.names.plural, sub.name).into()),
+        ("singularName", "".into()),
+        ("namespaced", (kind.scope == Scope::Namespaced).into()),
+        ("kind", (&*sub.kind).into()),
+        ("verbs", texts(&sub.verbs)),
+    ]);
+    for (key, text) in [("group", &sub.group), ("version", &sub.version)] {
+        if !text.is_empty() {
+            out.insert(key, &**text);
+        }
+    }
+    Value::Map(out)
+}
+
+fn aggregated(core: bool, kinds: &[&Arc<Kind>], parts: &Parts) -> Response<Body> {
+    let groups = match core {
+        true => vec![("", vec!["v1"])],
+        false => grouped(kinds),
+    };
+    let items: Vec<Value> = groups.iter().map(|(group, versions)| group_discovery(group, versions, kinds)).collect();
+    let list = Value::Map(map([
+        ("kind", "APIGroupDiscoveryList".into()),
+        ("apiVersion", "apidiscovery.k8s.io/v2".into()),
+        ("metadata", Map::new().into()),
+        ("items", Value::List(items)),
+    ]));
+    let body = api::codec::json::encode(&list);
+    let tag = format!("\"{}\"", digest(&body));
+    let mut response = match parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes()) {
+        true => respond::with(304, HeaderValue::from_static(AGGREGATED), Body::empty()),
+        false => respond::with(200, HeaderValue::from_static(AGGREGATED), body),
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
+    response
+}
+
+/// A name for content: the same content has the same.
+pub(crate) fn digest(body: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body);
+    digest.as_ref().iter().map(|b| format!("{b:02X}")).collect()
+}
+
+fn group_discovery(group: &str, versions: &[&str], kinds: &[&Arc<Kind>]) -> Value {
+    let mut meta = Map::new();
+    if !group.is_empty() {
+        meta.insert("name", group);
+    }
+    meta.insert("creationTimestamp", Value::Null);
+    let versions = versions.iter().map(|version| {
+        let served = kinds.iter().filter(|k| k.names.group == group && k.names.version == *version);
+        Value::Map(map([
+            ("version", (*version).into()),
+            ("freshness", "Current".into()),
+            ("resources", Value::List(served.map(|k| resource_discovery(k)).collect())),
+        ]))
+    });
+    Value::Map(map([("metadata", meta.into()), ("versions", Value::List(versions.collect()))]))
+}
+
+fn resource_discovery(kind: &Kind) -> Value {
+    let scope = match kind.scope {
+        Scope::Namespaced => "Namespaced",
+        Scope::Cluster => "Cluster",
+    };
+    let mut out = map([
+        ("resource", (&*kind.names.plural).into()),
+        ("responseKind", response_kind(&kind.names.group, &kind.names.version, &kind.names.kind)),
+        ("scope", scope.into()),
+        ("singularResource", (&*kind.names.singular).into()),
+        ("verbs", texts(&kind.verbs)),
+    ]);
+    for (key, list) in [("shortNames", &kind.names.short), ("categories", &kind.names.categories)] {
+        if !list.is_empty() {
+            out.insert(key, texts(list));
+        }
+    }
+    if !kind.subresources.is_empty() {
+        let list = kind.subresources.iter().map(|sub| {
+            let own = sub.group.is_empty() && sub.version.is_empty();
+            let (group, version) = match own {
+                true => (&kind.names.group, &kind.names.version),
+                false => (&sub.group, &sub.version),
+            };
+            Value::Map(map([
+                ("subresource", (&*sub.name).into()),
+                ("responseKind", response_kind(group, version, &sub.kind)),
+                ("verbs", texts(&sub.verbs)),
+            ]))
+        });
+        out.insert("subresources", Value::List(list.collect()));
+    }
+    Value::Map(out)
+}
+
+fn response_kind(group: &str, version: &str, kind: &str) -> Value {
+    Value::Map(map([("group", group.into()), ("version", version.into()), ("kind", kind.into())]))
+}
+
+fn version() -> Value {
+    Value::Map(map([
+        ("major", "1".into()),
+        ("minor", MINOR.into()),
+        ("gitVersion", GIT_VERSION.into()),
+        ("gitCommit", "".into()),
+        ("gitTreeState", "clean".into()),
+        ("buildDate", "1970-01-01T00:00:00Z".into()),
+        ("goVersion", "none".into()),
+        ("compiler", "rustc".into()),
+        ("platform", format!("{}/{}", std::env::consts::OS, platform()).into()),
+    ]))
+}
+
+/// The machine's architecture in Go's words.
+fn platform() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+fn paths(kinds: &[&Arc<Kind>]) -> Value {
+    let mut paths: Vec<String> = vec!["/api".into(), "/api/v1".into(), "/apis".into()];
+    for (group, versions) in grouped(kinds) {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
+    }
+    for path in ["/healthz", "/livez", "/metrics", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"] {
+        paths.push(path.into());
+    }
+    paths.sort();
+    Value::Map(map([("paths", paths.into())]))
+}
+
+fn openid(ctx: &Ctx) -> Response<Body> {
+    let host = std::net::SocketAddr::new(ctx.config.advertise, ctx.port);
+    let document = ctx.tokens.discovery(&format!("https://{host}/openid/v1/jwks"));
+    respond::encoded(200, &Accept::plain(), document.to_string().into_bytes())
+}
+
+fn keys(ctx: &Ctx) -> Response<Body> {
+    let body = ctx.tokens.key_set().to_string();
+    respond::with(200, HeaderValue::from_static("application/jwk-set+json"), body)
+}

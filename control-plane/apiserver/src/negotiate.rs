@@ -1,0 +1,196 @@
+//! What a client wants to get and what it sends: media types, shapes, compression.
+
+use api::Status;
+use http::{HeaderMap, header};
+
+/// The media types of objects, in the words of errors.
+const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Json,
+    Yaml,
+}
+
+/// The form that objects are shown in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Whole,
+    /// `PartialObjectMetadata`, or its list.
+    Partial {
+        version: String,
+        list: bool,
+    },
+    Table {
+        version: String,
+        include: Include,
+    },
+}
+
+/// What the rows of a Table hold besides their cells (`includeObject`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Include {
+    None,
+    Metadata,
+    Object,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Accept {
+    pub encoding: Encoding,
+    pub shape: Shape,
+    pub gzip: bool,
+    pub pretty: bool,
+}
+
+impl Accept {
+    pub(crate) fn plain() -> Accept {
+        Accept { encoding: Encoding::Json, shape: Shape::Whole, gzip: false, pretty: false }
+    }
+}
+
+/// One media range of an Accept header.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Clause<'a> {
+    pub media: &'a str,
+    params: Vec<(&'a str, &'a str)>,
+    q: f32,
+}
+
+impl<'a> Clause<'a> {
+    fn parse(text: &'a str) -> Option<Clause<'a>> {
+        let mut parts = text.split(';').map(str::trim);
+        let media = parts.next().filter(|m| !m.is_empty())?;
+        let params: Vec<_> =
+            parts.filter_map(|p| p.split_once('=')).map(|(k, v)| (k.trim(), v.trim().trim_matches('"'))).collect();
+        let q = params.iter().find(|(k, _)| *k == "q").map_or(Some(1.0), |(_, v)| v.parse().ok())?;
+        Some(Clause { media, params, q })
+    }
+
+    pub(crate) fn param(&self, key: &str) -> &'a str {
+        self.params.iter().find(|(k, _)| *k == key).map_or("", |(_, v)| v)
+    }
+}
+
+/// The ranges of the Accept header, best first; one that takes anything where there is no header.
+pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
+    let mut clauses: Vec<_> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .filter_map(Clause::parse)
+        .filter(|c| c.q > 0.0)
+        .collect();
+    if clauses.is_empty() && !headers.contains_key(header::ACCEPT) {
+        clauses.push(Clause { media: "*/*", params: Vec::new(), q: 1.0 });
+    }
+    clauses.sort_by(|a, b| b.q.total_cmp(&a.q));
+    clauses
+}
+
+/// Chooses among what the client accepts. `include` is the query's `includeObject`.
+pub(crate) fn accept(headers: &HeaderMap, query: &crate::request::Query) -> Result<Accept, Status> {
+    let include = match query.get("includeObject") {
+        "" | "Metadata" => Include::Metadata,
+        "None" => Include::None,
+        "Object" => Include::Object,
+        other => {
+            let message =
+                format!("Unsupported value: {other:?}: supported values: \"\", \"Metadata\", \"None\", \"Object\"");
+            let error = api::FieldError::new(api::status::FieldReason::NotSupported, "includeObject", message);
+            return Err(Status::invalid("meta.k8s.io", "TableOptions", "", &[error]));
+        }
+    };
+    for clause in clauses(headers) {
+        if let (Some(encoding), Some(shape)) = (encoding(&clause), shape(&clause, include)) {
+            let pretty = query.is("pretty");
+            return Ok(Accept { encoding, shape, gzip: takes_gzip(headers), pretty });
+        }
+    }
+    Err(Status::not_acceptable(OFFERED))
+}
+
+fn encoding(clause: &Clause<'_>) -> Option<Encoding> {
+    match clause.media {
+        "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
+        "application/yaml" => Some(Encoding::Yaml),
+        _ => None,
+    }
+}
+
+fn shape(clause: &Clause<'_>, include: Include) -> Option<Shape> {
+    let version = || Some(clause.param("v").to_owned()).filter(|v| matches!(v.as_str(), "v1" | "v1beta1"));
+    match (clause.param("as"), clause.param("g")) {
+        ("", _) => Some(Shape::Whole),
+        ("Table", "meta.k8s.io") => Some(Shape::Table { version: version()?, include }),
+        ("PartialObjectMetadata", "meta.k8s.io") => Some(Shape::Partial { version: version()?, list: false }),
+        ("PartialObjectMetadataList", "meta.k8s.io") => Some(Shape::Partial { version: version()?, list: true }),
+        _ => None,
+    }
+}
+
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    values.flat_map(|v| v.split(',')).filter_map(Clause::parse).any(|c| c.media == "gzip" && c.q > 0.0)
+}
+
+/// How the body of a create or an update is encoded.
+pub(crate) fn body(headers: &HeaderMap) -> Result<Encoding, Status> {
+    match content_type(headers) {
+        "" | "application/json" => Ok(Encoding::Json),
+        "application/yaml" => Ok(Encoding::Yaml),
+        _ => Err(Status::unsupported_media_type(OFFERED)),
+    }
+}
+
+/// The media type of the body, without its parameters.
+pub(crate) fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    value.split(';').next().unwrap_or("").trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Query;
+
+    /// accept header => encoding shape, or the code of the refusal
+    const CASES: &str = "
+        application/json => Json Whole
+        */* => Json Whole
+        application/yaml => Yaml Whole
+        application/yaml;q=0.5,application/json => Json Whole
+        application/vnd.kubernetes.protobuf,application/json => Json Whole
+        application/vnd.kubernetes.protobuf => 406
+        application/xml => 406
+        application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json => Json Table v1
+        application/json;as=Table;v=v2;g=meta.k8s.io,application/json => Json Whole
+        application/json;as=Foo;v=v1;g=meta.k8s.io => 406
+        application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io => Json PartialList v1
+        application/json;stream=watch => Json Whole
+    ";
+
+    #[test]
+    fn the_best_offered_form_is_chosen() {
+        for case in CASES.lines().map(str::trim).filter(|l| !l.is_empty()) {
+            let (header, expected) = case.split_once(" => ").expect("a case has two sides");
+            let headers = HeaderMap::from_iter([(header::ACCEPT, header.parse().expect("a header"))]);
+            let got = match accept(&headers, &Query::default()) {
+                Err(status) => status.code.to_string(),
+                Ok(Accept { encoding, shape, .. }) => match shape {
+                    Shape::Whole => format!("{encoding:?} Whole"),
+                    Shape::Table { version, .. } => format!("{encoding:?} Table {version}"),
+                    Shape::Partial { version, list: true } => format!("{encoding:?} PartialList {version}"),
+                    Shape::Partial { version, list: false } => format!("{encoding:?} Partial {version}"),
+                },
+            };
+            assert_eq!(got, expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn no_header_takes_json() {
+        assert_eq!(accept(&HeaderMap::new(), &Query::default()), Ok(Accept::plain()));
+    }
+}

@@ -1,0 +1,226 @@
+//! `/openapi/v3`: an index with content hashes, and one document per group and version, made from the schema tables
+//! when it is first asked for.
+
+use crate::ctx::Ctx;
+use crate::discovery::digest;
+use crate::negotiate;
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Body;
+use api::schema::{self, Field, ListType, Schema, Type};
+use api::{Kind, Map, Status, Value};
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderValue, Response, header};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// The documents that were asked for, by path (`apis/apps/v1`).
+#[derive(Default)]
+pub(crate) struct Documents {
+    made: Mutex<BTreeMap<String, (Bytes, String)>>,
+}
+
+pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
+    let path = info.path.trim_matches('/');
+    if path == "openapi/v3" {
+        let accept = negotiate::accept(&parts.headers, &info.query)?;
+        return Ok(respond::value(200, &accept, &index(ctx)));
+    }
+    let Some((document, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| document(ctx, at)) else {
+        return Ok(respond::text(404, "404 page not found\n"));
+    };
+    let tag = format!("\"{tag}\"");
+    let same = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes());
+    let accept = negotiate::accept(&parts.headers, &info.query)?;
+    let mut response = match same {
+        true => respond::with(304, HeaderValue::from_static("application/json"), Body::empty()),
+        false => respond::encoded(200, &accept, document.to_vec()),
+    };
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(response)
+}
+
+fn group_paths(ctx: &Ctx) -> BTreeSet<String> {
+    ctx.registry.kinds().map(|k| path_of(k)).collect()
+}
+
+fn path_of(kind: &Kind) -> String {
+    match kind.names.group.is_empty() {
+        true => format!("api/{}", kind.names.version),
+        false => format!("apis/{}/{}", kind.names.group, kind.names.version),
+    }
+}
+
+fn index(ctx: &Ctx) -> Value {
+    let mut paths = Map::new();
+    for path in group_paths(ctx) {
+        let Some((_, tag)) = document(ctx, &path) else { continue };
+        let mut entry = Map::new();
+        entry.insert("serverRelativeURL", format!("/openapi/v3/{path}?hash={tag}"));
+        paths.insert(path, entry);
+    }
+    let mut index = Map::new();
+    index.insert("paths", paths);
+    Value::Map(index)
+}
+
+fn document(ctx: &Ctx, path: &str) -> Option<(Bytes, String)> {
+    if let Some(made) = ctx.openapi.made.lock().get(path) {
+        return Some(made.clone());
+    }
+    let kinds: Vec<&Arc<Kind>> = ctx.registry.kinds().filter(|k| path_of(k) == path).collect();
+    if kinds.is_empty() {
+        return None;
+    }
+    let body = Bytes::from(api::codec::json::encode(&describe(&kinds)));
+    let made = (body.clone(), digest(&body));
+    ctx.openapi.made.lock().insert(path.to_owned(), made.clone());
+    Some(made)
+}
+
+fn describe(kinds: &[&Arc<Kind>]) -> Value {
+    let mut info = Map::new();
+    info.insert("title", "Kubernetes");
+    info.insert("version", "v1.36.0");
+    let mut names = BTreeSet::new();
+    for kind in kinds {
+        if let Some(schema) = schema::find(&kind.type_name) {
+            reach(schema, &mut names);
+        }
+    }
+    let mut schemas = Map::new();
+    for name in &names {
+        if let Some(schema) = schema::find(name) {
+            let own: Vec<_> = kinds.iter().filter(|k| k.type_name == *name).collect();
+            schemas.insert(name.as_str(), type_schema(schema, &own));
+        }
+    }
+    let mut paths = Map::new();
+    for kind in kinds {
+        super::openapi_paths::add(kind, &mut paths);
+    }
+    let mut components = Map::new();
+    components.insert("schemas", schemas);
+    let mut document = Map::new();
+    document.insert("openapi", "3.0.0");
+    document.insert("info", info);
+    document.insert("paths", paths);
+    document.insert("components", components);
+    Value::Map(document)
+}
+
+/// The full names of all types below a type.
+fn reach(schema: &'static Schema, names: &mut BTreeSet<String>) {
+    if names.insert(schema.full_name()) {
+        for field in schema.fields.iter().filter(|f| !f.hidden) {
+            if let Some(below) = field.ty.schema() {
+                reach(below, names);
+            }
+        }
+    }
+}
+
+fn type_schema(schema: &Schema, kinds: &[&&Arc<Kind>]) -> Map {
+    let mut out = Map::new();
+    out.insert("type", "object");
+    let properties: Map =
+        schema.fields.iter().filter(|f| !f.hidden).map(|f| (f.name, Value::Map(field_schema(f)))).collect();
+    let mut properties = properties;
+    if !kinds.is_empty() {
+        for name in ["apiVersion", "kind"] {
+            let mut text = Map::new();
+            text.insert("type", "string");
+            properties.insert(name, text);
+        }
+        let versions = kinds.iter().map(|k| {
+            let mut of = Map::new();
+            of.insert("group", &*k.names.group);
+            of.insert("version", &*k.names.version);
+            of.insert("kind", &*k.names.kind);
+            Value::Map(of)
+        });
+        out.insert("x-kubernetes-group-version-kind", Value::List(versions.collect()));
+    }
+    if !properties.is_empty() {
+        out.insert("properties", properties);
+    }
+    let required: Vec<&str> = schema.fields.iter().filter(|f| f.required && !f.hidden).map(|f| f.name).collect();
+    if !required.is_empty() {
+        out.insert("required", required);
+    }
+    out
+}
+
+fn field_schema(field: &Field) -> Map {
+    let mut out = value_schema(&field.ty);
+    match &field.list {
+        ListType::Unset => {}
+        ListType::Atomic if matches!(field.ty, Type::List(_)) => drop(out.insert("x-kubernetes-list-type", "atomic")),
+        ListType::Atomic => drop(out.insert("x-kubernetes-map-type", "atomic")),
+        ListType::Granular => drop(out.insert("x-kubernetes-map-type", "granular")),
+        ListType::Set => drop(out.insert("x-kubernetes-list-type", "set")),
+        ListType::Map(keys) => {
+            out.insert("x-kubernetes-list-type", "map");
+            out.insert("x-kubernetes-list-map-keys", keys.clone());
+        }
+    }
+    let mut strategies = Vec::new();
+    for (set, name) in
+        [(field.patch.merge, "merge"), (field.patch.replace, "replace"), (field.patch.retain_keys, "retainKeys")]
+    {
+        if set {
+            strategies.push(name);
+        }
+    }
+    if !strategies.is_empty() {
+        out.insert("x-kubernetes-patch-strategy", strategies.join(","));
+    }
+    if let Some(key) = field.patch.merge_key {
+        out.insert("x-kubernetes-patch-merge-key", key);
+    }
+    out
+}
+
+/// A type in OpenAPI's words.
+fn value_schema(ty: &Type) -> Map {
+    let mut out = Map::new();
+    let (name, format) = match ty {
+        Type::String => ("string", ""),
+        Type::Bool => ("boolean", ""),
+        Type::Int32 => ("integer", "int32"),
+        Type::Int64 => ("integer", "int64"),
+        Type::Double => ("number", "double"),
+        Type::Bytes => ("string", "byte"),
+        Type::Time | Type::MicroTime => ("string", "date-time"),
+        Type::Quantity => return reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
+        Type::IntOrString => ("string", "int-or-string"),
+        Type::Object | Type::Raw => ("object", ""),
+        Type::Any => return out,
+        Type::List(item) => {
+            out.insert("items", value_schema(item));
+            ("array", "")
+        }
+        Type::Map(item) => {
+            out.insert("additionalProperties", value_schema(item));
+            ("object", "")
+        }
+        Type::Struct(to) => return reference(&to.get().full_name()),
+    };
+    out.insert("type", name);
+    if !format.is_empty() {
+        out.insert("format", format);
+    }
+    out
+}
+
+fn reference(name: &str) -> Map {
+    let mut to = Map::new();
+    to.insert("$ref", format!("#/components/schemas/{name}"));
+    let mut out = Map::new();
+    out.insert("allOf", vec![to]);
+    out
+}

@@ -1,0 +1,100 @@
+//! A request from its arrival to its answer: authn → authz → flow → the handler of its path.
+//!
+//! Nothing here panics a connection: a handler's panic becomes a 500.
+
+use crate::authn::{self, Identity};
+use crate::authz::{self, Decision};
+use crate::ctx::Ctx;
+use crate::negotiate::{self, Accept};
+use crate::request::RequestInfo;
+use crate::server::Body;
+use crate::{discovery, health, metrics, openapi, resource, respond, subresources};
+use api::Status;
+use futures::FutureExt;
+use http::request::Parts;
+use http::{HeaderValue, Request, Response};
+use rustls_pki_types::CertificateDer;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Who sent a request.
+///
+/// INVARIANT: `Inside` is made only by [`crate::InProcess`]; the listener always passes `Network`.
+pub(crate) enum Caller {
+    Inside(Identity),
+    Network(Option<Arc<Vec<CertificateDer<'static>>>>),
+}
+
+/// Answers one request.
+pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or(""));
+    let started = Instant::now();
+    let accept = negotiate::accept(&parts.headers, &info.query).unwrap_or_else(|_| Accept::plain());
+    let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body)).catch_unwind().await;
+    let mut response = match handled {
+        Ok(Ok(response)) => response,
+        Ok(Err(status)) => respond::error(&status, &accept),
+        Err(_) => {
+            tracing::error!(verb = info.verb, path = info.path, "a handler panicked");
+            let why = format!("this request caused apiserver to panic. Look in the logs for details: {}", info.path);
+            respond::error(&Status::internal(why), &accept)
+        }
+    };
+    warn_of_deprecated(&info, &mut response);
+    ctx.metrics.observe(&info, response.status(), started.elapsed());
+    let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string());
+    response.headers_mut().insert("audit-id", id.unwrap_or(HeaderValue::from_static("")));
+    response
+}
+
+async fn handle(
+    ctx: &Arc<Ctx>,
+    caller: Caller,
+    info: &RequestInfo,
+    parts: Parts,
+    body: Body,
+) -> Result<Response<Body>, Status> {
+    let identity = match caller {
+        Caller::Inside(identity) => identity,
+        Caller::Network(peer) => authn::authenticate(ctx, &parts, peer.as_ref().map(|p| p.as_slice())).await?,
+    };
+    let identity = authn::impersonate(ctx, &parts, identity).await?;
+    if let Decision::Deny(reason) = authz::authorize(ctx, &identity, info).await {
+        return Err(authz::forbidden(identity.user(), info, &reason));
+    }
+    let _place = ctx.flow.enter(info).await?;
+    if subresources::serves(info) {
+        return subresources::handle(ctx, &identity, info, Request::from_parts(parts, body)).await;
+    }
+    if info.is_resource {
+        return resource::handle(ctx, &identity, info, &parts, body).await;
+    }
+    other(ctx, info, &parts).await
+}
+
+async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
+    if let Some(response) = health::handle(ctx, info).await {
+        return Ok(response);
+    }
+    let path = info.path.trim_end_matches('/');
+    if info.verb != "get" && info.verb != "head" {
+        return Ok(respond::text(405, "405 method not allowed\n"));
+    }
+    match path {
+        "/metrics" => Ok(metrics::handle(ctx)),
+        p if p == "/openapi" || p.starts_with("/openapi/") => openapi::handle(ctx, info, parts),
+        _ => discovery::handle(ctx, info, parts),
+    }
+}
+
+/// Resources whose every use is answered with a warning.
+fn warn_of_deprecated(info: &RequestInfo, response: &mut Response<Body>) {
+    let warning = match (info.group.as_str(), info.version.as_str(), info.resource.as_str()) {
+        ("", "v1", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ("", "v1", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+        _ => return,
+    };
+    respond::warn(response, &[warning.to_owned()]);
+}

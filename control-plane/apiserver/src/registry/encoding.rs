@@ -1,0 +1,155 @@
+//! The stored form of an object, and the wire forms that are spliced from it without decoding.
+//!
+//! INVARIANT: a stored value begins with `{"metadata":{"`, and holds neither `apiVersion` and `kind` (the key says
+//! them) nor `metadata.resourceVersion` (the store's revision says it). So every wire form is a prefix and a copy.
+
+use crate::request::api_version;
+use api::codec::json;
+use api::{Kind, Map, Object, Status, Value};
+use bytes::Bytes;
+
+const HEAD: &[u8] = b"{\"metadata\":{";
+
+/// The bytes to store.
+pub(crate) fn encode(object: &Object) -> Bytes {
+    let mut out = Vec::with_capacity(1024);
+    out.extend_from_slice(b"{\"metadata\":");
+    let mut meta = object.meta().cloned().unwrap_or_default();
+    meta.remove("resourceVersion");
+    json::encode_map_into(&meta, &mut out);
+    let mut rest = object.0.clone();
+    rest.retain(|key, _| !matches!(key.as_str(), "metadata" | "apiVersion" | "kind"));
+    if !rest.is_empty() {
+        out.push(b',');
+        let at = out.len();
+        json::encode_map_into(&rest, &mut out);
+        out.remove(at);
+        return out.into();
+    }
+    out.push(b'}');
+    out.into()
+}
+
+/// The object of a stored value, with its type and resourceVersion.
+pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object, Status> {
+    let decoded = json::decode(value)
+        .map_err(|e| Status::internal(format!("a stored {} cannot be read: {e}", kind.names.kind)))?;
+    let Value::Map(map) = decoded.value else {
+        return Err(Status::internal(format!("a stored {} is not an object", kind.names.kind)));
+    };
+    let mut object = Object(map);
+    object.set_type(&api_version(&kind.names.group, &kind.names.version), &kind.names.kind);
+    if revision > 0 {
+        object.meta_mut().insert("resourceVersion", revision.to_string());
+    }
+    Ok(object)
+}
+
+/// A whole object: `{"kind":…,"apiVersion":…,"metadata":{"resourceVersion":…,…}…}`.
+pub(crate) fn write_object(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec<u8>) {
+    write_type(&kind.names.kind, &api_version(&kind.names.group, &kind.names.version), out);
+    write_tail(value, revision, out);
+}
+
+/// An item of a typed list, which has no type of its own.
+pub(crate) fn write_item(value: &[u8], revision: u64, out: &mut Vec<u8>) {
+    out.push(b'{');
+    write_tail(value, revision, out);
+}
+
+/// `PartialObjectMetadata` of an object.
+pub(crate) fn write_partial(version: &str, value: &[u8], revision: u64, out: &mut Vec<u8>) {
+    write_type("PartialObjectMetadata", &api_version("meta.k8s.io", version), out);
+    write_tail(metadata(value), revision, out);
+    out.push(b'}');
+}
+
+fn write_type(kind: &str, api_version: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"kind\":\"");
+    out.extend_from_slice(kind.as_bytes());
+    out.extend_from_slice(b"\",\"apiVersion\":\"");
+    out.extend_from_slice(api_version.as_bytes());
+    out.extend_from_slice(b"\",");
+}
+
+fn write_tail(value: &[u8], revision: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&HEAD[1..]);
+    if revision > 0 {
+        out.extend_from_slice(format!("\"resourceVersion\":\"{revision}\",").as_bytes());
+    }
+    out.extend_from_slice(value.get(HEAD.len()..).unwrap_or(b"}}"));
+}
+
+/// `{"metadata":{…}` of a stored value: up to the brace that closes the metadata.
+fn metadata(value: &[u8]) -> &[u8] {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for (i, byte) in value.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' if !quoted => depth += 1,
+            b'}' if !quoted => {
+                depth -= 1;
+                if depth == 1 {
+                    return &value[..=i];
+                }
+            }
+            _ => {}
+        }
+    }
+    value
+}
+
+/// `metadata` alone, for rows of tables.
+pub(crate) fn partial_value(object: &Object, version: &str) -> Value {
+    let mut map = Map::new();
+    map.insert("kind", "PartialObjectMetadata");
+    map.insert("apiVersion", api_version("meta.k8s.io", version));
+    map.insert("metadata", object.meta().cloned().unwrap_or_default());
+    Value::Map(map)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config_map() -> &'static Kind {
+        api::kinds::find("", "v1", "configmaps").expect("a built-in kind")
+    }
+
+    fn object(text: &str) -> Object {
+        match json::decode(text.as_bytes()).expect("JSON").value {
+            Value::Map(map) => Object(map),
+            _ => panic!("not an object"),
+        }
+    }
+
+    #[test]
+    fn stored_objects_come_back_with_type_and_version() {
+        let text = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","annotations":{"x":"}\"{"},"resourceVersion":"3"},"data":{"k":"v"}}"#;
+        let stored = encode(&object(text));
+        assert!(stored.starts_with(b"{\"metadata\":{\""));
+        let mut out = Vec::new();
+        write_object(config_map(), &stored, 7, &mut out);
+        let mut expected = object(text);
+        expected.meta_mut().insert("resourceVersion", "7");
+        assert_eq!(object(std::str::from_utf8(&out).expect("UTF-8")), expected);
+        assert_eq!(decode(config_map(), &stored, 7).expect("decodes"), expected);
+    }
+
+    #[test]
+    fn metadata_alone_keeps_braces_in_strings() {
+        for text in
+            [r#"{"metadata":{"name":"a","annotations":{"x":"}\"{"}},"data":{"k":"v"}}"#, r#"{"metadata":{"name":"a"}}"#]
+        {
+            let mut out = Vec::new();
+            write_partial("v1", &encode(&object(text)), 7, &mut out);
+            let mut expected = object(text);
+            expected.0.remove("data");
+            expected.set_type("meta.k8s.io/v1", "PartialObjectMetadata");
+            expected.meta_mut().insert("resourceVersion", "7");
+            assert_eq!(object(std::str::from_utf8(&out).expect("UTF-8")), expected);
+        }
+    }
+}

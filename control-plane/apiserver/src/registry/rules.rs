@@ -1,0 +1,147 @@
+//! What every write does to an object, whatever its kind: pure, no IO and no clock.
+
+use api::kind::Context;
+use api::{FieldError, Kind, Map, Object, Status, Value, schema};
+
+/// The letters of generated suffixes: no vowels and no look-alikes, as upstream's.
+const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
+/// Names are cut so that the generated one fits a DNS label.
+const MAX_GENERATED: usize = 63;
+const SUFFIX_LENGTH: usize = 5;
+
+/// What a write brings from outside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outside<'a> {
+    pub now: &'a str,
+    pub uid: &'a str,
+    /// At least [`SUFFIX_LENGTH`] random bytes.
+    pub random: &'a [u8],
+}
+
+/// Gives a new object its identity, and its kind's first shape.
+pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> Result<(), Status> {
+    let meta = object.meta_mut();
+    if meta.get("resourceVersion").and_then(Value::as_str).is_some_and(|v| !v.is_empty()) {
+        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
+    }
+    for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"] {
+        meta.remove(key);
+    }
+    meta.insert("uid", outside.uid);
+    meta.insert("creationTimestamp", outside.now);
+    if kind.has_generation {
+        meta.insert("generation", 1i64);
+    }
+    name(object, outside.random);
+    (kind.default)(object);
+    (kind.prepare_create)(object, Context { now: outside.now, subresource: "" });
+    schema::check(&kind.type_name, object);
+    let mut errors = Vec::new();
+    (kind.validate)(object, &mut errors);
+    refuse(kind, object, errors)
+}
+
+/// Names an object after its generateName, where it has no name.
+pub(crate) fn name(object: &mut Object, random: &[u8]) {
+    let base = object.meta_text("generateName");
+    if object.name().is_empty() && !base.is_empty() {
+        let name = generated(base, random);
+        object.meta_mut().insert("name", name);
+    }
+}
+
+/// `base` with a random suffix.
+pub(crate) fn generated(base: &str, random: &[u8]) -> String {
+    let mut name: String = base.chars().take(MAX_GENERATED - SUFFIX_LENGTH).collect();
+    name.extend(
+        random.iter().take(SUFFIX_LENGTH).map(|b| char::from(SUFFIX_LETTERS[usize::from(*b) % SUFFIX_LETTERS.len()])),
+    );
+    name
+}
+
+/// Brings a changed object into the shape it may be stored in. `old` is as it is stored.
+pub(crate) fn update(kind: &Kind, new: &mut Object, old: &Object, subresource: &str, now: &str) -> Result<(), Status> {
+    keep(kind, new, old, subresource);
+    let context = Context { now, subresource };
+    (kind.default)(new);
+    (kind.prepare_update)(new, old, context);
+    schema::check(&kind.type_name, new);
+    if kind.has_generation && desired(new) != desired(old) {
+        new.meta_mut().insert("generation", old.generation() + 1);
+    }
+    let mut errors = Vec::new();
+    (kind.validate)(new, &mut errors);
+    (kind.validate_update)(new, old, context, &mut errors);
+    refuse(kind, new, errors)
+}
+
+/// Takes over from `old` what the write may not touch.
+pub(crate) fn keep(kind: &Kind, new: &mut Object, old: &Object, subresource: &str) {
+    keep_identity(new, old);
+    keep_other_parts(kind, new, old, subresource);
+}
+
+fn keep_identity(new: &mut Object, old: &Object) {
+    let empty = Map::new();
+    let from = old.meta().unwrap_or(&empty);
+    let meta = new.meta_mut();
+    for key in ["uid", "creationTimestamp", "generation", "selfLink", "resourceVersion", "managedFields"] {
+        copy(meta, from, key);
+    }
+    // A deletion cannot be taken back; setting one by an update is for the kind's validation to refuse.
+    for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
+        if from.contains_key(key) && !meta.contains_key(key) {
+            copy(meta, from, key);
+        }
+    }
+}
+
+fn copy(to: &mut Map, from: &Map, key: &str) {
+    match from.get(key) {
+        Some(value) => drop(to.insert(key, value.clone())),
+        None => drop(to.remove(key)),
+    }
+}
+
+/// Restricts a write to the part of the object that its path is for.
+fn keep_other_parts(kind: &Kind, new: &mut Object, old: &Object, subresource: &str) {
+    let taken: &[&str] = match subresource {
+        "" if kind.has_status => return copy(&mut new.0, &old.0, "status"),
+        "" => return,
+        "status" | "approval" => &["status"],
+        "finalize" | "resize" | "ephemeralcontainers" => &["spec"],
+        _ => &[],
+    };
+    let mut kept = old.0.clone();
+    for key in taken.iter().chain(&["metadata"]) {
+        copy(&mut kept, &new.0, key);
+    }
+    let part: Option<&[&str]> = match subresource {
+        "finalize" => Some(&["spec", "finalizers"]),
+        "ephemeralcontainers" => Some(&["spec", "ephemeralContainers"]),
+        _ => None,
+    };
+    new.0 = kept;
+    if let Some(path) = part {
+        let value = new.unset(path);
+        copy(&mut new.0, &old.0, "spec");
+        match value {
+            Some(value) => new.set(path, value),
+            None => drop(new.unset(path)),
+        }
+    }
+}
+
+/// What a change of makes the generation grow: all but the metadata and the status.
+fn desired(object: &Object) -> Map {
+    let mut map = object.0.clone();
+    map.retain(|key, _| !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind"));
+    map
+}
+
+fn refuse(kind: &Kind, object: &Object, errors: Vec<FieldError>) -> Result<(), Status> {
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &errors)),
+    }
+}

@@ -1,0 +1,167 @@
+//! The store as the registry and the cache see it: objects' bytes under keys.
+
+use super::keys;
+use crate::cache::Entry;
+use api::{Kind, Status};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::time::Instant;
+use store::{Compare, KeyValue, Op, Revision, Store, Txn, TxnOutcome};
+
+/// How long an Event lives, as upstream's default.
+const EVENT_TTL_SECONDS: u64 = 3600;
+/// Events of this long share a lease, so that a storm of them makes few.
+const EVENT_LEASE_SHARED_SECONDS: u64 = 60;
+
+#[derive(Clone)]
+pub(crate) struct Storage {
+    store: Store,
+    event_lease: std::sync::Arc<Mutex<Option<(u64, Instant)>>>,
+}
+
+/// A stored value with the revision of its last change.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub value: Bytes,
+    pub revision: u64,
+}
+
+/// A page of a list at one revision.
+pub(crate) struct Page {
+    pub entries: Vec<Entry>,
+    pub revision: u64,
+    pub more: bool,
+    pub count: u64,
+}
+
+/// How a write ended.
+#[derive(Debug)]
+pub(crate) enum Written {
+    At(u64),
+    /// The key is not at the expected revision; this is what it holds.
+    Conflict(Option<Stored>),
+}
+
+impl Storage {
+    pub(crate) fn new(store: Store) -> Storage {
+        Storage { store, event_lease: Default::default() }
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.store.revision().0
+    }
+
+    pub(crate) fn request_progress(&self) {
+        self.store.request_progress();
+    }
+
+    /// Events after a revision.
+    pub(crate) async fn watch(&self, prefix: &str, after: u64) -> Result<store::Watch, store::Error> {
+        self.store.watch(prefix.as_bytes(), Revision(after)).await
+    }
+
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Stored>, Status> {
+        let found = self.store.get(key.as_bytes(), None).await.map_err(|e| status(&e))?;
+        Ok(found.map(stored))
+    }
+
+    /// Everything below a prefix, now.
+    pub(crate) async fn entries(&self, prefix: &str) -> Result<(Vec<Entry>, u64), Status> {
+        let page = self.page(prefix, prefix, None, 0).await?;
+        Ok((page.entries, page.revision))
+    }
+
+    /// Keys from `start` on that begin with `range`; the entries are named by what follows `prefix`. A limit of 0 is none.
+    pub(crate) async fn page_from(
+        &self,
+        prefix: &str,
+        range: &str,
+        start: &str,
+        at: Option<u64>,
+        limit: usize,
+    ) -> Result<Page, store::Error> {
+        let end = end_of(range);
+        let list = self.store.list(start.as_bytes(), &end, at.map(Revision), limit).await?;
+        let named = |kv: KeyValue| Entry::new(kv.key.slice(prefix.len()..), kv.value, kv.mod_revision.0);
+        Ok(Page {
+            entries: list.items.into_iter().map(named).collect(),
+            revision: list.revision.0,
+            more: list.more,
+            count: list.count,
+        })
+    }
+
+    async fn page(&self, prefix: &str, range: &str, at: Option<u64>, limit: usize) -> Result<Page, Status> {
+        self.page_from(prefix, range, range, at, limit).await.map_err(|e| status(&e))
+    }
+
+    /// Writes where the key is at `expected`, 0 for absent.
+    pub(crate) async fn put(&self, kind: &Kind, key: &str, value: Bytes, expected: u64) -> Result<Written, Status> {
+        let lease = self.lease(kind).await?;
+        let put = Op::Put { key: Bytes::copy_from_slice(key.as_bytes()), value, lease };
+        self.write(kind, key, put, expected).await
+    }
+
+    pub(crate) async fn delete(&self, kind: &Kind, key: &str, expected: u64) -> Result<Written, Status> {
+        let delete = Op::Delete { key: Bytes::copy_from_slice(key.as_bytes()) };
+        self.write(kind, key, delete, expected).await
+    }
+
+    async fn write(&self, kind: &Kind, key: &str, op: Op, expected: u64) -> Result<Written, Status> {
+        let renewal = kind.names.plural == "leases" && kind.names.group == "coordination.k8s.io" && expected > 0;
+        let volatile = renewal && matches!(op, Op::Put { .. });
+        let compare = Compare::ModRevision(Bytes::copy_from_slice(key.as_bytes()), Revision(expected));
+        let txn = Txn { compare: vec![compare], ops: vec![op], volatile };
+        match self.store.txn(txn).await.map_err(|e| status(&e))? {
+            TxnOutcome::Committed(revision) => Ok(Written::At(revision.0)),
+            TxnOutcome::Conflict { current, .. } => {
+                Ok(Written::Conflict(current.into_iter().next().flatten().map(stored)))
+            }
+        }
+    }
+
+    async fn lease(&self, kind: &Kind) -> Result<u64, Status> {
+        if kind.names.plural != "events" {
+            return Ok(0);
+        }
+        let now = Instant::now();
+        if let Some((lease, made)) = *self.event_lease.lock()
+            && now.duration_since(made).as_secs() < EVENT_LEASE_SHARED_SECONDS
+        {
+            return Ok(lease);
+        }
+        let ttl = EVENT_TTL_SECONDS + EVENT_LEASE_SHARED_SECONDS;
+        let lease = self.store.grant_lease(ttl).await.map_err(|e| status(&e))?;
+        *self.event_lease.lock() = Some((lease, now));
+        Ok(lease)
+    }
+}
+
+fn stored(kv: KeyValue) -> Stored {
+    Stored { value: kv.value, revision: kv.mod_revision.0 }
+}
+
+/// The first key behind all that begin with a prefix.
+fn end_of(prefix: &str) -> Vec<u8> {
+    let mut end = prefix.as_bytes().to_vec();
+    // Prefixes end in a slash or are UTF-8, so the last byte is never 0xff.
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    end
+}
+
+pub(crate) fn status(error: &store::Error) -> Status {
+    match error {
+        store::Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
+        store::Error::Unavailable(_) => Status::unavailable(error.to_string()),
+        store::Error::Invalid(_) => Status::too_large(format!("Request entity too large: {error}")),
+        store::Error::Future { .. } | store::Error::Disk(_) | store::Error::Data(_) => Status::internal(error),
+    }
+}
+
+impl Storage {
+    pub(crate) async fn get_object(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Option<Stored>, Status> {
+        self.get(&keys::key(kind, namespace, name)).await
+    }
+}

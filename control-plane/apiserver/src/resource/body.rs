@@ -1,0 +1,178 @@
+//! The body of a request, read and decoded into an object of a kind.
+
+use super::Call;
+use crate::negotiate::{self, Encoding};
+use crate::registry::options::FieldValidation;
+use crate::server::Body;
+use api::codec::{DecodeError, Decoded, json, yaml};
+use api::kind::Scope;
+use api::{Kind, Object, Status, Value, schema};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+/// The largest body, as upstream's: an object of it still fits the store's transactions.
+const MAX_BODY: usize = 3 << 20;
+/// How much of a body that cannot be read is shown in the error.
+const MAX_SHOWN: usize = 256;
+
+/// The whole body.
+pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
+        }
+        Err(error) => Err(Status::bad_request(format!("reading the request's body: {error}"))),
+    }
+}
+
+/// Decodes the body of a create or an update, and checks it against the kind's schema. What is only warned of is pushed
+/// to `warnings`.
+pub(super) fn object(
+    call: &Call<'_>,
+    body: &[u8],
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    let kind = &call.kind;
+    let encoding = negotiate::body(&call.parts.headers)?;
+    let decoded = decode(encoding, body).map_err(|e| unreadable(kind, body, &e.message))?;
+    let Value::Map(map) = decoded.value else {
+        return Err(unreadable(
+            kind,
+            body,
+            &format!(
+                "json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                go_type(&decoded.value)
+            ),
+        ));
+    };
+    let mut object = Object(map);
+    check_type(kind, &mut object)?;
+    check_fields(kind, &mut object, decoded.duplicates, Some((encoding, body)), validation, warnings)?;
+    Ok(object)
+}
+
+fn decode(encoding: Encoding, body: &[u8]) -> Result<Decoded, DecodeError> {
+    match encoding {
+        Encoding::Json => json::decode(body),
+        Encoding::Yaml => yaml::decode(body),
+    }
+}
+
+fn go_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Int(_) | Value::Float(_) => "number",
+        Value::Str(_) => "string",
+        Value::List(_) => "array",
+        Value::Map(_) => "object",
+    }
+}
+
+fn unreadable(kind: &Kind, body: &[u8], why: &str) -> Status {
+    let shown = String::from_utf8_lossy(&body[..body.len().min(MAX_SHOWN)]);
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why} ({shown})",
+        kind.names.kind
+    ))
+}
+
+/// Fills in the type from the path where it is missing; refuses another one.
+fn check_type(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+    let (version, name) = (kind.api_version(), &kind.names.kind);
+    let (given_version, given_name) = (object.api_version().to_owned(), object.kind().to_owned());
+    let given_version = if given_version.is_empty() { version.clone() } else { given_version };
+    let given_name = if given_name.is_empty() { name.to_string() } else { given_name };
+    if given_version == version && given_name == *name {
+        object.set_type(&version, name);
+        return Ok(());
+    }
+    let short = |v: &str| v.rsplit('/').next().unwrap_or("").to_owned();
+    let (group, of) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
+    let known = api::kinds::by_kind(group, of, &given_name).is_some()
+        || given_name == "List"
+        || given_name.strip_suffix("List").is_some_and(|n| api::kinds::by_kind(group, of, n).is_some());
+    let why = match known {
+        true => {
+            let internal = match kind.names.group.split('.').next().unwrap_or("") {
+                "" => "core",
+                first => first,
+            };
+            format!("converting ({}.{given_name}) to ({internal}.{name}): unknown conversion", short(&given_version))
+        }
+        false => format!(
+            "no kind {given_name:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
+        ),
+    };
+    Err(Status::bad_request(format!(
+        "{given_name} in version {:?} cannot be handled as a {name}: {why}",
+        short(&given_version)
+    )))
+}
+
+/// The schema pass. Unknown and duplicate fields are refused, warned of or dropped, as `validation` says.
+pub(super) fn check_fields(
+    kind: &Kind,
+    object: &mut Object,
+    duplicates: Vec<String>,
+    source: Option<(Encoding, &[u8])>,
+    validation: FieldValidation,
+    warnings: &mut Vec<String>,
+) -> Result<(), Status> {
+    let unhandled = |why: String| {
+        let (version, name) = (&kind.names.version, &kind.names.kind);
+        Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
+    };
+    let checked = schema::check(&kind.type_name, object);
+    if let Some(error) = checked.error {
+        return Err(unhandled(error));
+    }
+    if validation == FieldValidation::Ignore {
+        return Ok(());
+    }
+    let mut unknown = checked.unknown;
+    if let Some((Encoding::Json, body)) = source {
+        json::sort_paths(body, &mut unknown);
+    }
+    let mut found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
+    found.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
+    if found.is_empty() {
+        return Ok(());
+    }
+    match validation {
+        FieldValidation::Strict => Err(unhandled(format!("strict decoding error: {}", found.join(", ")))),
+        FieldValidation::Warn | FieldValidation::Ignore => {
+            warnings.extend(found);
+            Ok(())
+        }
+    }
+}
+
+/// Sets or compares the namespace and, for an update, the name of the path.
+pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result<(), Status> {
+    if named {
+        let name = &call.info.name;
+        if object.name().is_empty() {
+            let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+            return Err(Status::bad_request(why));
+        }
+        if object.name() != name {
+            let given = object.name();
+            return Err(Status::bad_request(format!(
+                "the name of the object ({given}) does not match the name on the URL ({name})"
+            )));
+        }
+    }
+    let namespace = call.namespace();
+    match (call.kind.scope, object.namespace()) {
+        (_, given) if given == namespace => {}
+        (Scope::Namespaced, "") => drop(object.meta_mut().insert("namespace", namespace)),
+        (Scope::Namespaced, _) | (Scope::Cluster, _) => {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
+        }
+    }
+    Ok(())
+}

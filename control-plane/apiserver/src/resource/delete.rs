@@ -1,0 +1,113 @@
+//! Delete of one object and of a collection.
+
+use super::selection::Selection;
+use super::{Call, body, read};
+use crate::admission::{self, Admission, Operation};
+use crate::allocators;
+use crate::cache::Entry;
+use crate::registry::deletion::{self, DeleteOptions};
+use crate::registry::{Deleted, encode, not_found};
+use crate::server::Body;
+use crate::{respond, shape};
+use api::codec::{json, yaml};
+use api::{Object, Status, Value};
+use bytes::Bytes;
+use http::Response;
+
+pub(super) async fn delete(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let (asked, options) = options(call, body).await?;
+    let mut warnings = Vec::new();
+    let done = one(call, &call.info.name, &options, &asked, &mut warnings).await?;
+    if done.gone && !deletion::shows_object(&call.kind) && done.object.finalizers().next().is_none() {
+        let mut response = respond::value(200, &call.accept, &deletion::success(&call.kind, &done.object));
+        respond::warn(&mut response, &warnings);
+        return Ok(response);
+    }
+    call.show(200, &done.object, &warnings)
+}
+
+async fn one(
+    call: &Call<'_>,
+    name: &str,
+    options: &DeleteOptions,
+    asked: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<Deleted, Status> {
+    let (ctx, kind) = (call.ctx, &*call.kind);
+    let old = ctx.registry.storage().get_object(kind, call.namespace(), name).await?;
+    let old = match old {
+        Some(stored) => Some(crate::registry::decode(kind, &stored.value, stored.revision)?),
+        None => None,
+    };
+    let mut admission = Admission {
+        kind,
+        info: call.info,
+        operation: Operation::Delete,
+        user: call.identity.user(),
+        old: old.as_ref(),
+        object: None,
+        dry_run: options.dry_run,
+        options: asked,
+        warnings: Vec::new(),
+    };
+    admission::mutate(ctx, &mut admission).await?;
+    admission::validate(ctx, &mut admission).await?;
+    warnings.append(&mut admission.warnings);
+    if old.is_none() {
+        return Err(not_found(kind, name));
+    }
+    let done = ctx.registry.delete_with(kind, call.namespace(), name, options, |_| Ok(())).await?;
+    if done.gone && !options.dry_run {
+        allocators::release(ctx, kind, &done.object).await;
+    }
+    Ok(done)
+}
+
+/// The options as they were sent, and parsed.
+async fn options(call: &Call<'_>, body: Body) -> Result<(Value, DeleteOptions), Status> {
+    let bytes = body::read(body).await?;
+    let asked = match bytes.is_empty() {
+        true => Value::Null,
+        false => parse(call, &bytes)?,
+    };
+    let options = deletion::options(&asked, &call.info.query)?;
+    Ok((asked, options))
+}
+
+fn parse(call: &Call<'_>, body: &[u8]) -> Result<Value, Status> {
+    let decoded = match crate::negotiate::body(&call.parts.headers)? {
+        crate::negotiate::Encoding::Json => json::decode(body),
+        crate::negotiate::Encoding::Yaml => yaml::decode(body),
+    };
+    let value = decoded.map_err(|e| Status::bad_request(format!("decoding DeleteOptions: {e}")))?.value;
+    let kind = value.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
+    match value.as_map().is_some() && kind == "DeleteOptions" {
+        true => Ok(value),
+        false => Err(Status::bad_request(format!("the body of a delete is a DeleteOptions, not a {kind}"))),
+    }
+}
+
+/// Deletes what a list with the same selectors shows; an object that is gone by itself is no failure.
+pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let (asked, options) = options(call, body).await?;
+    let selection = Selection::parse(&call.kind, call.info)?;
+    let (entries, meta) = read::select(call, &selection).await?;
+    let mut deleted: Vec<Object> = Vec::new();
+    let mut warnings = Vec::new();
+    for entry in entries {
+        let object = entry.decode(&call.kind)?;
+        match one(call, object.name(), &options, &asked, &mut warnings).await {
+            Ok(_) => deleted.push(object),
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
+        }
+    }
+    let shown: Vec<Entry> = deleted
+        .iter()
+        .map(|o| Entry::new(Bytes::new(), encode(o), o.resource_version().parse().unwrap_or(0)))
+        .collect();
+    let mut response =
+        respond::encoded(200, &call.accept, shape::list(&call.kind, &call.accept.shape, shown.iter(), &meta)?);
+    respond::warn(&mut response, &warnings);
+    Ok(response)
+}

@@ -1,0 +1,120 @@
+//! The HTTP face of the registry: one function per verb.
+
+mod body;
+mod delete;
+mod patch;
+mod read;
+mod selection;
+mod watch;
+mod write;
+
+use crate::authn::Identity;
+use crate::ctx::Ctx;
+use crate::negotiate::Accept;
+use crate::registry::encode;
+use crate::request::RequestInfo;
+use crate::server::Body;
+use crate::{negotiate, respond, shape};
+use api::kind::Scope;
+use api::status::Details;
+use api::{Kind, Object, Status};
+use http::Response;
+use http::request::Parts;
+use std::sync::Arc;
+
+/// What every verb works with.
+struct Call<'a> {
+    ctx: &'a Arc<Ctx>,
+    identity: &'a Identity,
+    info: &'a RequestInfo,
+    parts: &'a Parts,
+    kind: Arc<Kind>,
+    accept: Accept,
+}
+
+/// Answers a request for objects that authn and authz have let through.
+pub(crate) async fn handle(
+    ctx: &Arc<Ctx>,
+    identity: &Identity,
+    info: &RequestInfo,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Status> {
+    let kind = ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(no_route)?;
+    check_path(&kind, info)?;
+    let accept = negotiate::accept(&parts.headers, &info.query)?;
+    let call = Call { ctx, identity, info, parts, kind, accept };
+    match info.verb.as_str() {
+        "get" => read::get(&call).await,
+        "list" => read::list(&call).await,
+        "watch" => watch::watch(&call).await,
+        "create" => write::create(&call, body).await,
+        "update" => write::update(&call, body).await,
+        "patch" => patch::patch(&call, body).await,
+        "delete" => delete::delete(&call, body).await,
+        "deletecollection" => delete::collection(&call, body).await,
+        _ => Err(no_method()),
+    }
+}
+
+/// Whether the path and the verb fit the kind.
+fn check_path(kind: &Kind, info: &RequestInfo) -> Result<(), Status> {
+    let own_namespace = kind.names.plural == "namespaces" && kind.names.group.is_empty();
+    if kind.scope == Scope::Cluster && !info.namespace.is_empty() && !own_namespace {
+        return Err(no_route());
+    }
+    if info.subresource.is_empty() {
+        let named =
+            info.path.trim_end_matches('/').rsplit('/').next() != Some(&*kind.names.plural) || !info.is_collection();
+        let named = named && !info.name.is_empty();
+        let single = matches!(info.verb.as_str(), "get" | "update" | "patch" | "delete");
+        if kind.scope == Scope::Namespaced && info.namespace.is_empty() && (single || info.verb == "create") {
+            return Err(if named && info.verb != "create" { no_route() } else { no_method() });
+        }
+        if !kind.verbs.iter().any(|v| *v == info.verb.as_str())
+            || (info.verb == "create" && named)
+            || (info.verb == "deletecollection" && info.namespace.is_empty() && kind.scope == Scope::Namespaced)
+            || (single && !named)
+        {
+            return Err(no_method());
+        }
+        return Ok(());
+    }
+    let subresource = kind.subresource(&info.subresource).ok_or_else(no_route)?;
+    match info.rest.is_empty() && subresource.verbs.iter().any(|v| *v == info.verb.as_str()) {
+        true => Ok(()),
+        false => Err(no_method()),
+    }
+}
+
+impl Call<'_> {
+    /// The namespace of the object, empty for cluster-scoped kinds: for a namespace itself the path names one.
+    fn namespace(&self) -> &str {
+        match self.kind.scope {
+            Scope::Namespaced => &self.info.namespace,
+            Scope::Cluster => "",
+        }
+    }
+
+    /// The answer to a write: the object in the shape that was asked for.
+    fn show(&self, code: u16, object: &Object, warnings: &[String]) -> Result<Response<Body>, Status> {
+        let mut out = Vec::with_capacity(1024);
+        let revision = object.resource_version().parse().unwrap_or(0);
+        shape::object(&self.kind, &self.accept.shape, &encode(object), revision, true, &mut out)?;
+        out.push(b'\n');
+        let mut response = respond::encoded(code, &self.accept, out);
+        respond::warn(&mut response, warnings);
+        Ok(response)
+    }
+}
+
+/// No such resource.
+pub(crate) fn no_route() -> Status {
+    Status { details: Some(Details::default()), ..Status::no_route() }
+}
+
+/// The resource is there, but not for this method.
+pub(crate) fn no_method() -> Status {
+    let message = "the server does not allow this method on the requested resource";
+    Status { details: Some(Details::default()), ..Status::new(405, "MethodNotAllowed", message) }
+}

@@ -1,0 +1,132 @@
+//! Patch: JSON, merge and strategic merge patches, applied to the newest object until no other write comes between.
+
+use super::{Call, body, write};
+use crate::negotiate;
+use crate::registry::options::{self, FieldValidation, WriteOptions};
+use crate::registry::{modified, not_found};
+use crate::server::Body;
+use api::codec::json;
+use api::patch::{self, PatchError};
+use api::status::{Details, FieldReason};
+use api::{FieldError, Object, Status, Value};
+use bytes::Bytes;
+use http::Response;
+
+/// How often a patch is applied again when another write came between; upstream's 5 give up too soon under load.
+const ROUNDS: usize = 32;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Merge,
+    Strategic,
+}
+
+pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let form = form(call)?;
+    let options = options::write(&call.info.query, "PatchOptions")?;
+    let bytes = body::read(body).await?;
+    let decoded =
+        json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {}", e.message)))?;
+    let mut first_warnings = Vec::new();
+    duplicates(decoded.duplicates, options.field_validation, &mut first_warnings)?;
+    let change = decoded.value;
+    if form != Form::Json {
+        patch::merge::check(&change).map_err(|e| e.status())?;
+    }
+    for _ in 0..ROUNDS {
+        let old = write::current(call).await?.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
+        let mut warnings = first_warnings.clone();
+        let new = apply(call, form, &old, &change, &bytes, options, &mut warnings)?;
+        if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
+            return Err(modified(&call.kind, old.name()));
+        }
+        if let Some(stored) = write::change(call, new, &old, options, "PatchOptions", &mut warnings).await? {
+            return call.show(200, &stored, &warnings);
+        }
+    }
+    Err(modified(&call.kind, &call.info.name))
+}
+
+fn form(call: &Call<'_>) -> Result<Form, Status> {
+    match negotiate::content_type(&call.parts.headers) {
+        "application/json-patch+json" => Ok(Form::Json),
+        "application/merge-patch+json" => Ok(Form::Merge),
+        "application/strategic-merge-patch+json" => Ok(Form::Strategic),
+        "application/apply-patch+yaml" => {
+            let message = "server-side apply is not served by this version; use a client-side apply (kubectl apply without --server-side)";
+            Err(Status { details: Some(Details::default()), ..Status::new(415, "UnsupportedMediaType", message) })
+        }
+        _ => Err(Status {
+            details: Some(Details::default()),
+            ..Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")
+        }),
+    }
+}
+
+fn duplicates(found: Vec<String>, validation: FieldValidation, warnings: &mut Vec<String>) -> Result<(), Status> {
+    let found = found.into_iter().map(|path| format!("duplicate field {path:?}"));
+    match validation {
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            warnings.extend(found);
+            Ok(())
+        }
+        FieldValidation::Strict => match found.collect::<Vec<_>>() {
+            none if none.is_empty() => Ok(()),
+            some => Err(invalid("", &format!("strict decoding error: {}", some.join(", ")))),
+        },
+    }
+}
+
+/// The patched object, in its schema, with the identity it may have.
+fn apply(
+    call: &Call<'_>,
+    form: Form,
+    old: &Object,
+    change: &Value,
+    body: &Bytes,
+    options: WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    let target = Value::Map(old.0.clone());
+    let patched = match form {
+        Form::Json => patch::json::apply(&target, change),
+        Form::Merge => Ok(patch::merge::apply(&target, change)),
+        Form::Strategic => patch::strategic::apply(&call.kind.type_name, &target, change),
+    };
+    let patched = patched.map_err(|e: PatchError| match e {
+        PatchError::Rejected(_) => Status { details: Some(Details::default()), ..e.status() },
+        _ => e.status(),
+    })?;
+    let shown = match form {
+        Form::Strategic => String::from_utf8_lossy(body).into_owned(),
+        Form::Json | Form::Merge => String::from_utf8_lossy(&json::encode(&patched)).into_owned(),
+    };
+    let Value::Map(map) = patched else {
+        return Err(invalid(&shown, "the patch does not leave an object"));
+    };
+    let mut new = Object(map);
+    if new.kind() != call.kind.names.kind || new.api_version() != call.kind.api_version() {
+        let why = format!("the type of the object may not change to {}, {}", new.api_version(), new.kind());
+        return Err(Status::bad_request(why));
+    }
+    let mut found = Vec::new();
+    let checked = body::check_fields(&call.kind, &mut new, Vec::new(), None, options.field_validation, &mut found);
+    checked.map_err(|status| {
+        let why = status.message.split_once(&format!(" cannot be handled as a {}: ", call.kind.names.kind));
+        invalid(&shown, why.map_or(status.message.as_str(), |(_, why)| why))
+    })?;
+    warnings.extend(found);
+    body::place(call, &mut new, true)?;
+    Ok(new)
+}
+
+fn invalid(shown: &str, why: &str) -> Status {
+    let error = FieldError::new(FieldReason::Invalid, "patch", format!("Invalid value: {shown:?}: {why}"));
+    let mut status = Status::invalid("", "", "", &[error]);
+    if let Some(details) = &mut status.details {
+        (details.name, details.kind) = (String::new(), String::new());
+    }
+    status
+}

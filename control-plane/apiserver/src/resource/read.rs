@@ -1,0 +1,208 @@
+//! Get and list.
+
+use super::Call;
+use super::selection::Selection;
+use crate::cache::Entry;
+use crate::registry::options::{self, ListOptions, Match};
+use crate::registry::{not_found, prefix, store_status};
+use crate::respond;
+use crate::server::Body;
+use crate::shape::{self, ListMeta};
+use api::kind::Scope;
+use api::{Map, Status, Value};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Response;
+use std::sync::Arc;
+
+/// Keys read at once from the store for a page with selectors, so that a rare match costs few rounds.
+const STORE_PAGE: usize = 500;
+
+pub(super) async fn get(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    if call.info.query.has("export") {
+        return Err(Status::bad_request("the export parameter, deprecated since v1.14, is no longer supported"));
+    }
+    let version = options::get_version(&call.info.query)?;
+    let registry = &call.ctx.registry;
+    if version > registry.storage().revision() {
+        registry.caches().at_least(version).await?;
+    }
+    let found = registry.storage().get_object(&call.kind, call.namespace(), &call.info.name).await?;
+    let found = found.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
+    let mut out = Vec::with_capacity(found.value.len() + 128);
+    shape::object(&call.kind, &call.accept.shape, &found.value, found.revision, true, &mut out)?;
+    out.push(b'\n');
+    Ok(respond::encoded(200, &call.accept, out))
+}
+
+pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    let options = options::list(&call.info.query, false)?;
+    let selection = Selection::parse(&call.kind, call.info)?;
+    let (entries, meta) = page(call, &options, &selection).await?;
+    let body = shape::list(&call.kind, &call.accept.shape, entries.iter().map(|e| &**e), &meta)?;
+    Ok(respond::encoded(200, &call.accept, body))
+}
+
+/// The part of the kind's keys that a request is about: `NAMESPACE/`, or all.
+pub(super) fn below(call: &Call<'_>) -> String {
+    match call.kind.scope {
+        Scope::Namespaced if !call.info.namespace.is_empty() => format!("{}/", call.info.namespace),
+        Scope::Namespaced | Scope::Cluster => String::new(),
+    }
+}
+
+/// Everything that a selection picks, as it is now.
+pub(super) async fn select(call: &Call<'_>, selection: &Selection) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
+    let cache = call.ctx.registry.cache(&call.kind).await?;
+    let revision = call.ctx.registry.caches().fresh().await?;
+    let entries = cache.entries(&below(call)).into_iter().filter(|e| selection.takes(&call.kind, e)).collect();
+    Ok((entries, ListMeta { revision, ..ListMeta::default() }))
+}
+
+async fn page(
+    call: &Call<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
+    if !options.continues.is_empty() {
+        if options.resource_version.is_some_and(|v| v > 0) {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let token = Token::parse(&options.continues)?;
+        return stored_page(call, options, selection, &token.start, token.revision, true).await;
+    }
+    match (options.resource_version, options.version_match) {
+        (Some(version), Match::Exact) => stored_page(call, options, selection, "", version, false).await,
+        (Some(version), Match::Unset) if version > 0 && options.limit > 0 => {
+            stored_page(call, options, selection, "", version, false).await
+        }
+        (version, _) => cached_page(call, options, selection, version).await,
+    }
+}
+
+/// A list of what the cache holds, at least as new as asked; the newest where nothing is asked.
+async fn cached_page(
+    call: &Call<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+    version: Option<u64>,
+) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
+    let caches = call.ctx.registry.caches();
+    let cache = call.ctx.registry.cache(&call.kind).await?;
+    let revision = match version {
+        None => caches.fresh().await?,
+        Some(version) => caches.at_least(version).await?,
+    };
+    let mut entries = cache.entries(&below(call));
+    let revision = revision.max(entries.iter().map(|e| e.revision).max().unwrap_or(0));
+    entries.retain(|e| selection.takes(&call.kind, e));
+    let mut meta = ListMeta { revision, ..ListMeta::default() };
+    // As upstream's cache: whoever takes any version gets all of it.
+    let limit = if version == Some(0) { 0 } else { options.limit };
+    if limit > 0 && entries.len() > limit {
+        meta.remaining = selection.is_empty().then_some((entries.len() - limit) as u64);
+        entries.truncate(limit);
+        let last = entries.last().map(|e| String::from_utf8_lossy(&e.name).into_owned()).unwrap_or_default();
+        meta.continues = Token::after(revision, &last).text();
+    }
+    Ok((entries, meta))
+}
+
+/// A list at one revision of the past, from the store.
+async fn stored_page(
+    call: &Call<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+    start: &str,
+    revision: u64,
+    continued: bool,
+) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
+    let storage = call.ctx.registry.storage();
+    let prefix = prefix(&call.kind);
+    let range = format!("{prefix}{}", below(call));
+    let mut from = if start.is_empty() { range.clone() } else { format!("{prefix}{start}") };
+    if !from.starts_with(&range) {
+        return Err(Status::bad_request("continue key is not valid: it is of another list"));
+    }
+    let mut meta = ListMeta { revision, ..ListMeta::default() };
+    let mut taken: Vec<Arc<Entry>> = Vec::new();
+    let at_once = match (options.limit, selection.is_empty()) {
+        (0, _) => 0,
+        (limit, true) => limit,
+        (limit, false) => limit.max(STORE_PAGE),
+    };
+    loop {
+        let page = storage.page_from(&prefix, &range, &from, Some(revision), at_once).await;
+        let page = page.map_err(|e| too_old(&e, continued))?;
+        let (mut seen, read) = (0, page.entries.len() as u64);
+        for entry in page.entries {
+            seen += 1;
+            from = format!("{prefix}{}\0", String::from_utf8_lossy(&entry.name));
+            if selection.takes(&call.kind, &entry) {
+                taken.push(Arc::new(entry));
+            }
+            if options.limit > 0 && taken.len() == options.limit {
+                break;
+            }
+        }
+        let left = page.more || seen < read;
+        if options.limit > 0 && taken.len() == options.limit && left {
+            meta.remaining = selection.is_empty().then_some(page.count.saturating_sub(seen));
+            meta.continues = Token { revision, start: from[prefix.len()..].to_owned() }.text();
+        }
+        if !page.more || (options.limit > 0 && taken.len() >= options.limit) {
+            return Ok((taken, meta));
+        }
+    }
+}
+
+fn too_old(error: &store::Error, continued: bool) -> Status {
+    match error {
+        store::Error::Compacted { .. } if continued => Status::expired(
+            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+             without the continue parameter.",
+        ),
+        store::Error::Future { asked, newest } => {
+            Status::timeout(format!("Too large resource version: {}, current: {}", asked.0, newest.0))
+        }
+        other => store_status(other),
+    }
+}
+
+/// Where a list goes on.
+struct Token {
+    revision: u64,
+    /// The first key of the next page, below the kind's prefix.
+    start: String,
+}
+
+impl Token {
+    /// The token of the page behind a key.
+    fn after(revision: u64, last: &str) -> Token {
+        Token { revision, start: format!("{last}\0") }
+    }
+
+    fn text(&self) -> String {
+        let mut map = Map::new();
+        map.insert("v", "meta.k8s.io/v1");
+        map.insert("rv", i64::try_from(self.revision).unwrap_or(i64::MAX));
+        map.insert("start", self.start.as_str());
+        URL_SAFE_NO_PAD.encode(api::codec::json::encode(&Value::Map(map)))
+    }
+
+    fn parse(text: &str) -> Result<Token, Status> {
+        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+        let json = URL_SAFE_NO_PAD.decode(text).map_err(|e| invalid(&e.to_string()))?;
+        let value = api::codec::json::decode(&json).map_err(|e| invalid(&e.message))?.value;
+        if value.get("v").and_then(Value::as_str) != Some("meta.k8s.io/v1") {
+            return Err(invalid("server does not recognize this encoded version"));
+        }
+        let revision = value.get("rv").and_then(Value::as_i64).and_then(|r| u64::try_from(r).ok()).filter(|r| *r > 0);
+        let start = value.get("start").and_then(Value::as_str).filter(|s| !s.is_empty());
+        match (revision, start) {
+            (Some(revision), Some(start)) => Ok(Token { revision, start: start.to_owned() }),
+            (None, _) => Err(invalid("incorrect encoded start resourceVersion")),
+            (_, None) => Err(invalid("encoded start key empty")),
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! Create and update: admit(mutate) → default → prepare → validate → admit(validate) → registry.
+
+use super::{Call, body};
+use crate::admission::{self, Admission, Operation};
+use crate::allocators;
+use crate::registry::options::{self, WriteOptions};
+use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
+use crate::server::Body;
+use api::{Map, Object, Status, Value};
+use http::Response;
+
+/// How often an update without a resourceVersion is planned again when another write came between.
+const ROUNDS: usize = 16;
+
+pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let options = options::write(&call.info.query, "CreateOptions")?;
+    let body = body::read(body).await?;
+    let mut warnings = Vec::new();
+    let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
+    body::place(call, &mut object, false)?;
+    let object = new(call, object, options, &mut warnings).await?;
+    call.show(201, &object, &warnings)
+}
+
+/// Creates an object that is decoded.
+pub(super) async fn new(
+    call: &Call<'_>,
+    mut object: Object,
+    options: WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    let (ctx, kind) = (call.ctx, &*call.kind);
+    if object.name().is_empty() {
+        // Admission sees the name that will be.
+        rules::name(&mut object, &rand::random::<[u8; 8]>());
+    }
+    (kind.default)(&mut object);
+    let asked = options_value("CreateOptions", options);
+    let mut admission = admission(call, Operation::Create, None, object, options, &asked);
+    admission::mutate(ctx, &mut admission).await?;
+    let mut object = admission.object.take().unwrap_or_default();
+    begin_create(kind, &mut object)?;
+    warnings.extend((kind.warnings)(&object));
+    admission.object = Some(object);
+    admission::validate(ctx, &mut admission).await?;
+    warnings.append(&mut admission.warnings);
+    let mut object = admission.object.take().unwrap_or_default();
+    let reservation = allocators::reserve(ctx, kind, &mut object, None, options.dry_run).await?;
+    if options.dry_run {
+        if ctx.registry.storage().get_object(kind, object.namespace(), object.name()).await?.is_some() {
+            return Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()));
+        }
+        return Ok(object);
+    }
+    let object = ctx.registry.insert(kind, object).await?;
+    reservation.commit(ctx).await;
+    Ok(object)
+}
+
+fn admission<'a>(
+    call: &'a Call<'_>,
+    operation: Operation,
+    old: Option<&'a Object>,
+    object: Object,
+    options: WriteOptions,
+    asked: &'a Value,
+) -> Admission<'a> {
+    Admission {
+        kind: &call.kind,
+        info: call.info,
+        operation,
+        user: call.identity.user(),
+        old,
+        object: Some(object),
+        dry_run: options.dry_run,
+        options: asked,
+        warnings: Vec::new(),
+    }
+}
+
+fn options_value(kind: &str, options: WriteOptions) -> Value {
+    let mut map = Map::new();
+    map.insert("kind", kind);
+    map.insert("apiVersion", "meta.k8s.io/v1");
+    if options.dry_run {
+        map.insert("dryRun", vec!["All"]);
+    }
+    Value::Map(map)
+}
+
+pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let options = options::write(&call.info.query, "UpdateOptions")?;
+    let body = body::read(body).await?;
+    let mut warnings = Vec::new();
+    let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
+    body::place(call, &mut object, true)?;
+    let kind = &*call.kind;
+    let asked = version(&object)?;
+    if asked.is_none() && !kind.unconditional_update {
+        let error = api::FieldError::new(
+            api::status::FieldReason::Invalid,
+            "metadata.resourceVersion",
+            "Invalid value: 0: must be specified for an update",
+        );
+        return Err(Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &[error]));
+    }
+    for _ in 0..ROUNDS {
+        let Some(old) = current(call).await? else {
+            return absent(call, object, asked, options, warnings).await;
+        };
+        if asked.is_some_and(|v| v.to_string() != old.resource_version()) {
+            return Err(modified(kind, object.name()));
+        }
+        let mut found = warnings.clone();
+        if let Some(stored) = change(call, object.clone(), &old, options, "UpdateOptions", &mut found).await? {
+            return call.show(200, &stored, &found);
+        }
+    }
+    Err(modified(kind, object.name()))
+}
+
+/// An update of an object that is not there.
+async fn absent(
+    call: &Call<'_>,
+    object: Object,
+    asked: Option<u64>,
+    options: WriteOptions,
+    mut warnings: Vec<String>,
+) -> Result<Response<Body>, Status> {
+    if asked.is_some() {
+        return Err(modified(&call.kind, object.name()));
+    }
+    if !call.kind.create_on_update || !call.info.subresource.is_empty() {
+        return Err(not_found(&call.kind, object.name()));
+    }
+    let object = new(call, object, options, &mut warnings).await?;
+    call.show(201, &object, &warnings)
+}
+
+/// The object of the path as it is stored.
+pub(super) async fn current(call: &Call<'_>) -> Result<Option<Object>, Status> {
+    let found = call.ctx.registry.storage().get_object(&call.kind, call.namespace(), &call.info.name).await?;
+    found.map(|s| decode(&call.kind, &s.value, s.revision)).transpose()
+}
+
+/// The version that an update asks for; `None` for whatever is there.
+fn version(object: &Object) -> Result<Option<u64>, Status> {
+    match object.resource_version() {
+        "" | "0" => Ok(None),
+        text => match text.parse() {
+            Ok(version) => Ok(Some(version)),
+            Err(_) => Err(Status::new(500, "", format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
+        },
+    }
+}
+
+/// Replaces `old`; `None` when another write came between.
+pub(super) async fn change(
+    call: &Call<'_>,
+    mut new: Object,
+    old: &Object,
+    options: WriteOptions,
+    options_kind: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Object>, Status> {
+    let (ctx, kind) = (call.ctx, &*call.kind);
+    if !new.uid().is_empty() && new.uid() != old.uid() {
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {}, UID in object meta: {}",
+            kind.names.plural,
+            crate::registry::below(kind, old.namespace(), old.name()),
+            new.uid(),
+            old.uid()
+        );
+        return Err(Status::conflict(&kind.names.group, &kind.names.plural, old.name(), &why));
+    }
+    rules::keep(kind, &mut new, old, &call.info.subresource);
+    (kind.default)(&mut new);
+    let asked = options_value(options_kind, options);
+    let mut admission = admission(call, Operation::Update, Some(old), new, options, &asked);
+    admission::mutate(ctx, &mut admission).await?;
+    let mut new = admission.object.take().unwrap_or_default();
+    rules::update(kind, &mut new, old, &call.info.subresource, &now_text())?;
+    warnings.extend((kind.warnings)(&new));
+    admission.object = Some(new);
+    admission::validate(ctx, &mut admission).await?;
+    warnings.append(&mut admission.warnings);
+    let mut new = admission.object.take().unwrap_or_default();
+    let reservation = allocators::reserve(ctx, kind, &mut new, Some(old), options.dry_run).await?;
+    if options.dry_run {
+        return Ok(Some(new));
+    }
+    let stored = ctx.registry.replace(kind, new, old).await?;
+    if let Some(stored) = &stored {
+        reservation.commit(ctx).await;
+        if crate::registry::deletion::is_over(kind, stored) {
+            allocators::release(ctx, kind, stored).await;
+        }
+    }
+    Ok(stored)
+}
