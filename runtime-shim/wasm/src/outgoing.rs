@@ -149,3 +149,43 @@ impl http_body::Body for Timed {
         self.incoming.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use container::Sandbox;
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_request_goes_to_the_name_that_the_pods_hosts_file_gives() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                request.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await.unwrap();
+            String::from_utf8(request).unwrap()
+        });
+        let dir = tempfile::tempdir().unwrap();
+        let hosts = dir.path().join("hosts");
+        std::fs::write(&hosts, "127.0.0.1 backend\n").unwrap();
+        let resolver = Arc::new(Resolver::new(&Sandbox::default(), None, Some(hosts)));
+        let body = || Empty::new().map_err(|never: std::convert::Infallible| match never {}).boxed_unsync();
+        let request = |uri: String| Request::get(uri).header("host", "backend").body(body()).unwrap();
+        let (answer, connection) =
+            send(resolver.clone(), request(format!("http://backend:{port}/a?b")), RequestOptions::default())
+                .await
+                .unwrap();
+        let connection = tokio::spawn(Pin::from(connection));
+        let text = answer.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(text, "hi");
+        connection.await.unwrap().unwrap();
+        assert!(server.await.unwrap().starts_with("GET /a?b HTTP/1.1\r\nhost: backend\r\n"));
+        let refused = send(resolver, request(format!("http://backend:{port}/")), RequestOptions::default()).await;
+        assert!(matches!(refused, Err(Error::ConnectionRefused)));
+    }
+}

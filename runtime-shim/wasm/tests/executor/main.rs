@@ -4,3 +4,4 @@ mod commands;
 mod faults;
 mod harness;
 mod http;
+mod sockets;
