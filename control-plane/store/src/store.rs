@@ -69,8 +69,7 @@ impl Store {
     /// Opens or creates the store in a directory, and returns when it serves.
     pub async fn open(config: Config) -> Result<Store> {
         let dir = Dir::open(&config.dir)?;
-        let log = Log::open(&dir.log())?;
-        let database = tables::open(&dir.tables())?;
+        let (log, database) = open_files(&dir).await?;
         let (shared, raft, checkpoints) = start_raft(&config, &log, database).await?;
         lead(&raft, config.node_id, &log).await?;
         let writer = Writer::start(raft.clone(), log.clone());
@@ -210,6 +209,16 @@ fn raft_config() -> Result<Arc<openraft::Config>> {
     };
     let config = config.validate().map_err(|error| Error::Unavailable(format!("its configuration: {error}")))?;
     Ok(Arc::new(config))
+}
+
+/// Both at once: what a new store spends here is waiting for the disk.
+async fn open_files(dir: &Dir) -> Result<(Log, Database)> {
+    let (log, tables) = (dir.log(), dir.tables());
+    let log = tokio::task::spawn_blocking(move || Log::open(&log));
+    let database = tokio::task::spawn_blocking(move || tables::open(&tables));
+    let joined = |error| Error::Unavailable(format!("opening its files: {error}"));
+    let (log, database) = (log.await.map_err(joined)?, database.await.map_err(joined)?);
+    Ok((log?, database?))
 }
 
 async fn start_raft(

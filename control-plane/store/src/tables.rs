@@ -89,7 +89,8 @@ pub fn create(database: &Database) -> std::result::Result<(), TableError> {
             return Ok(());
         }
     }
-    let txn = begin(database, true)?;
+    // Not synced: a start that finds nothing makes it again.
+    let txn = begin(database, false)?;
     {
         let mut rows = Open::new(&txn)?;
         rows.save(&Numbers::default(), &Applied::default())?;
