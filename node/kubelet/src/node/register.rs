@@ -1,0 +1,103 @@
+//! Keeping the Node object: made or taken over at start, its status written when it changes and every 5 min anyway.
+
+use super::Node;
+use super::object::{self, Asked};
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{self as core, NodeStatus};
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Upstream's `nodeStatusUpdateFrequency` and `nodeStatusReportFrequency`.
+const LOOK: Duration = Duration::from_secs(10);
+const REPORT: SignedDuration = SignedDuration::from_secs(300);
+/// While the runtime or the apiserver is not there yet, a node is to become ready as soon as they are.
+const SOON: Duration = Duration::from_millis(200);
+
+pub async fn ask(node: &Node) -> Asked {
+    let (version, status, images) =
+        futures::join!(node.runtime.version(), node.runtime.status(), node.runtime.images());
+    Asked {
+        version: version.unwrap_or_default(),
+        status: status.map_err(|e| e.to_string()),
+        images: images.unwrap_or_default(),
+    }
+}
+
+/// Makes the Node object, or takes over the one that is there. Returns it.
+pub async fn register(node: &Node, port: u16) -> core::Node {
+    loop {
+        match try_register(node, port).await {
+            Ok(object) => return object,
+            Err(error) => {
+                tracing::info!(%error, "the node is not registered yet");
+                tokio::time::sleep(SOON).await;
+            }
+        }
+    }
+}
+
+async fn try_register(node: &Node, port: u16) -> Result<core::Node, kube::Error> {
+    let api: Api<core::Node> = Api::all(node.client.clone());
+    let name = &node.config.node_name;
+    let asked = ask(node).await;
+    let old = api.get_opt(name).await?;
+    let status = object::status(node, port, &asked, old.as_ref().and_then(|o| o.status.as_ref()), Timestamp::now());
+    match old {
+        Some(_) => {
+            let patch = json!({"metadata": {"labels": object::labels(node)}});
+            api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
+        }
+        None => match api.create(&PostParams::default(), &object::object(node, status.clone())).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(s)) if s.code == 409 => {}
+            Err(e) => return Err(e),
+        },
+    }
+    write(&api, name, &status).await
+}
+
+async fn write(api: &Api<core::Node>, name: &str, status: &NodeStatus) -> Result<core::Node, kube::Error> {
+    api.patch_status(name, &PatchParams::default(), &Patch::Strategic(json!({"status": status}))).await
+}
+
+/// Writes the status again when it says something new, or when it grows old.
+pub async fn keep(node: Arc<Node>, port: u16, mut last: Option<NodeStatus>) {
+    let api: Api<core::Node> = Api::all(node.client.clone());
+    let mut reported = Timestamp::now();
+    loop {
+        let ready = last.as_ref().is_some_and(ready);
+        tokio::time::sleep(if ready { LOOK } else { SOON }).await;
+        let now = Timestamp::now();
+        let status = object::status(&node, port, &ask(&node).await, last.as_ref(), now);
+        let old = now.duration_since(reported) >= REPORT;
+        if !old && last.as_ref().is_some_and(|l| says(l) == says(&status)) {
+            continue;
+        }
+        match write(&api, &node.config.node_name, &status).await {
+            Ok(_) => {
+                reported = now;
+                last = Some(status);
+            }
+            Err(kube::Error::Api(s)) if s.code == 404 => {
+                last = register(&node, port).await.status;
+            }
+            Err(error) => tracing::warn!(%error, "writing the node's status"),
+        }
+    }
+}
+
+fn ready(status: &NodeStatus) -> bool {
+    status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Without the times of the heartbeats.
+fn says(status: &NodeStatus) -> NodeStatus {
+    let mut status = status.clone();
+    for condition in status.conditions.iter_mut().flatten() {
+        condition.last_heartbeat_time = None;
+    }
+    status
+}

@@ -1,0 +1,61 @@
+//! Who calls: TLS with a client certificate, and what that certificate says.
+
+use crate::config::{Config, Error};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use std::path::Path;
+use std::sync::Arc;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// The apiserver's name in its certificate for kubelets.
+const APISERVER: &str = "kube-apiserver-kubelet-client";
+const MASTERS: &str = "system:masters";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub name: String,
+    groups: Vec<String>,
+}
+
+impl Caller {
+    /// From a certificate that the TLS layer has verified.
+    pub fn of(certificate: &CertificateDer<'_>) -> Option<Caller> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let subject = parsed.subject();
+        let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
+        let groups = subject.iter_organization().filter_map(|o| o.as_str().ok()).map(str::to_owned).collect();
+        Some(Caller { name, groups })
+    }
+
+    pub fn allowed(&self) -> bool {
+        self.name == APISERVER || self.groups.iter().any(|g| g == MASTERS)
+    }
+}
+
+/// Certificates are asked for and verified; a client without one gets only what everybody gets.
+pub fn tls(config: &Config) -> Result<Arc<ServerConfig>, Error> {
+    let doing = |what: &str, path: &Path| format!("{what} {}", path.display());
+    let tls = |doing: String| move |e: Box<dyn std::error::Error + Send + Sync>| Error::Tls { doing, source: e };
+    let read = |path: &Path| -> Result<Vec<CertificateDer<'static>>, Error> {
+        let list = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+        list.map_err(|e| tls(doing("reading certificates of", path))(e.into()))
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in read(&config.client_ca)? {
+        roots.add(certificate).map_err(|e| tls(doing("using the client CA of", &config.client_ca))(e.into()))?;
+    }
+    let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| tls(doing("using the client CA of", &config.client_ca))(e.into()))?;
+    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
+        .map_err(|e| tls(doing("reading the key of", &config.tls_key))(e.into()))?;
+    let mut server = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(read(&config.tls_cert)?, key)
+        .map_err(|e| tls(doing("using the certificate of", &config.tls_cert))(e.into()))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(server))
+}

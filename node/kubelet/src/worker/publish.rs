@@ -1,0 +1,126 @@
+//! Telling the API: one status at a time, the newest one.
+
+use super::{Event, Worker};
+use crate::identity::{self, PodId};
+use crate::node::Node;
+use crate::observed::EndReason;
+use crate::status;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use kube::Api;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+
+/// A pod that runs within this time is written once, as Running.
+pub(super) const PATIENCE: SignedDuration = SignedDuration::from_millis(40);
+
+impl Worker {
+    /// The status to show; none for a pod that has no object any more.
+    pub(super) fn status(&self, now: Timestamp) -> Option<PodStatus> {
+        match self.rt.ending.as_ref().map(|e| &e.why) {
+            Some(EndReason::Gone) => None,
+            Some(EndReason::Over | EndReason::Deleted | EndReason::Failed { .. }) | None => {
+                Some(status::status(&self.with_written(), &self.rt, &self.node.host, now))
+            }
+        }
+    }
+
+    /// The pod with the newest status that is known: what was written last may not have come back yet.
+    fn with_written(&self) -> Pod {
+        let mut pod = Pod::clone(&self.pod);
+        if let Some(written) = &self.written {
+            let fresh = pod.status.take().unwrap_or_default();
+            let own = merged(written, fresh.conditions);
+            pod.status = Some(PodStatus { qos_class: fresh.qos_class, resize: fresh.resize, ..own });
+        }
+        pod
+    }
+
+    pub(super) fn publish(&mut self, now: Timestamp) {
+        if !self.seen {
+            return;
+        }
+        let Some(status) = self.status(now) else { return };
+        self.node.board.show(&self.pod, status.clone(), &self.rt);
+        let quick = self.written.is_none() && status.phase.as_deref() == Some("Pending");
+        let early = (quick || self.refused) && self.show_after > now;
+        let same = !self.refused && self.written.as_ref().is_some_and(|w| own(w) == own(&status));
+        if self.writing || self.removing || early || same {
+            return;
+        }
+        self.writing = true;
+        self.refused = false;
+        self.written = Some(status.clone());
+        let job = self.job();
+        self.spawn(async move { Event::Written(write(&job.node, &job.pod, &status).await) });
+    }
+}
+
+fn ours(c: &PodCondition) -> bool {
+    status::OWNED.contains(&c.type_.as_str())
+}
+
+/// Without what others write.
+fn own(status: &PodStatus) -> PodStatus {
+    let mut own = status.clone();
+    own.conditions = own.conditions.map(|l| l.into_iter().filter(ours).collect());
+    own.qos_class = None;
+    own.resize = None;
+    own
+}
+
+/// Our own last word, with what others say in the conditions that are theirs.
+fn merged(written: &PodStatus, fresh: Option<Vec<PodCondition>>) -> PodStatus {
+    let mut status = written.clone();
+    let theirs = fresh.into_iter().flatten().filter(|c| !ours(c));
+    let own = written.conditions.iter().flatten().filter(|c| ours(c)).cloned();
+    status.conditions = Some(theirs.chain(own).collect());
+    status
+}
+
+/// Writes a status by a strategic merge patch that touches only what is the kubelet's. A pod that is gone is fine.
+pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus) -> Result<(), String> {
+    let id = PodId::of(pod);
+    let mut patch = json!({"status": body(pod, status)});
+    // The object that mirrors a pod from a file has a uid of its own.
+    if !identity::from_file(pod) {
+        patch["metadata"] = json!({"uid": id.uid});
+    }
+    let api: Api<Pod> = Api::namespaced(node.client.clone(), &id.namespace);
+    match api.patch_status(&id.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn body(pod: &Pod, status: &PodStatus) -> Value {
+    let mut body = serde_json::to_value(status).unwrap_or_default();
+    let Value::Object(map) = &mut body else { return body };
+    for theirs in ["qosClass", "resize", "nominatedNodeName", "resourceClaimStatuses"] {
+        map.remove(theirs);
+    }
+    let own = status.conditions.iter().flatten().filter(|c| ours(c)).map(|c| {
+        let mut value = json!(c);
+        // A reason that no longer holds is taken away.
+        if let Value::Object(fields) = &mut value {
+            fields.entry("reason").or_insert(Value::Null);
+            fields.entry("message").or_insert(Value::Null);
+        }
+        value
+    });
+    map.insert("conditions".into(), own.collect());
+    // Lists that merge by address would keep the old ones.
+    let kept: Vec<&String> = status.pod_ips.iter().flatten().map(|p| &p.ip).collect();
+    let old = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());
+    let mut list: Vec<Value> =
+        old.filter(|p| !kept.contains(&&p.ip)).map(|p| json!({"$patch": "delete", "ip": p.ip})).collect();
+    if !list.is_empty() {
+        list.extend(status.pod_ips.iter().flatten().map(|p| json!(p)));
+        map.insert("podIPs".into(), list.into());
+    }
+    for gone in ["reason", "message"] {
+        map.entry(gone).or_insert(Value::Null);
+    }
+    body
+}
