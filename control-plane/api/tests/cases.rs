@@ -302,3 +302,56 @@ fn patches_make_what_upstream_makes() {
     eprintln!("{right} of {tried} patches are right");
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+#[test]
+fn rows_are_upstreams() {
+    let mut failures = Vec::new();
+    let mut tried = 0;
+    for case in cases("lists.jsonl") {
+        let mut objects: BTreeMap<String, Value> = BTreeMap::new();
+        for step in case.get("steps").and_then(Value::as_list).unwrap_or(&[]) {
+            let Some(body) = step.at(&["expect", "body"]) else { continue };
+            if text(step, "method") == "PATCH"
+                && let (Some(patch), Some(object)) = (step.get("body"), objects.values_mut().next())
+            {
+                *object = api::patch::merge::apply(object, patch);
+                continue;
+            }
+            let name = body.at(&["metadata", "name"]).and_then(Value::as_str).unwrap_or("");
+            let path = text(step, "path").split('?').next().unwrap_or("");
+            if text(body, "kind") == "PartialObjectMetadata" {
+                continue;
+            }
+            if text(body, "kind") != "Table" {
+                objects.insert(name.to_owned(), body.clone());
+                continue;
+            }
+            let kind = served_at(path).or_else(|| served_at(path.rsplit_once('/')?.0));
+            let rows = body.get("rows").and_then(Value::as_list).unwrap_or(&[]);
+            let Some(kind) = kind.filter(|_| step.get("pick").is_none() && !rows.is_empty()) else { continue };
+            for row in rows {
+                let expected = row.get("cells").and_then(Value::as_list).unwrap_or(&[]).to_vec();
+                let name_cell = expected.iter().find_map(|c| c.as_str().filter(|t| objects.contains_key(*t)));
+                let Some(object) = name_cell.and_then(|n| objects.get(n)) else { continue };
+                tried += 1;
+                let plain = String::from_utf8_lossy(&json::encode(object)).replace("<uid-1>", "uid-1");
+                let object: Object = json::decode(plain.as_bytes()).expect("json").value.to_typed().expect("an object");
+                let mut ours = (kind.cells)(kind, &object, 0);
+                let expected: Vec<Value> = expected
+                    .into_iter()
+                    .map(|c| c.as_str().map_or(c.clone(), |t| Value::from(t.replace("<uid-1>", "uid-1"))))
+                    .collect();
+                for (a, b) in ours.iter_mut().zip(&expected) {
+                    if matches!(b.as_str(), Some("<age>" | "<time>")) {
+                        *a = b.clone();
+                    }
+                }
+                if ours != expected {
+                    failures.push(format!("{}: {ours:?} instead of {expected:?}", text(&case, "name")));
+                }
+            }
+        }
+    }
+    eprintln!("{tried} rows");
+    assert!(failures.is_empty(), "{failures:#?}");
+}

@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Map;
 use std::borrow::Cow;
 
@@ -29,6 +30,7 @@ pub static MUTATING_ADMISSION_POLICY: Kind = Kind {
     has_generation: true,
     unconditional_update: false,
     default: mutating_policy,
+    cells: table::policies,
     ..Kind::PLAIN
 };
 
@@ -53,6 +55,7 @@ pub static MUTATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     has_generation: true,
     unconditional_update: false,
     default: binding,
+    cells: table::policy_bindings,
     ..Kind::PLAIN
 };
 
@@ -72,6 +75,7 @@ pub static MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     has_generation: true,
     unconditional_update: false,
     default: mutating_webhooks,
+    cells: table::webhooks,
     ..Kind::PLAIN
 };
 
@@ -100,6 +104,7 @@ pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
     default: policy,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::policies,
     ..Kind::PLAIN
 };
 
@@ -124,6 +129,7 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     has_generation: true,
     unconditional_update: false,
     default: binding,
+    cells: table::policy_bindings,
     ..Kind::PLAIN
 };
 
@@ -143,6 +149,7 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     has_generation: true,
     unconditional_update: false,
     default: |o| each(&mut o.0, "webhooks", webhook),
+    cells: table::webhooks,
     ..Kind::PLAIN
 };
 

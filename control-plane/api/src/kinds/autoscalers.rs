@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::{Map, Value};
 use std::borrow::Cow;
 
@@ -33,6 +34,7 @@ pub static HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
     default: v1,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::autoscalers_v1,
     ..Kind::PLAIN
 };
 
@@ -61,6 +63,7 @@ pub static HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
     default: v2,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::autoscalers,
     ..Kind::PLAIN
 };
 

@@ -3,6 +3,7 @@
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
+use crate::table;
 use std::borrow::Cow;
 
 pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
@@ -34,5 +35,6 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: |o| vec![("spec.signerName", o.str_at(&["spec", "signerName"]).to_owned())],
     selectable_fields: &["spec.signerName"],
+    cells: table::certificate_requests,
     ..Kind::PLAIN
 };

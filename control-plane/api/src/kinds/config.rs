@@ -4,6 +4,7 @@ use super::fill::{made, put_text};
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use base64::prelude::{BASE64_STANDARD, Engine};
 use std::borrow::Cow;
@@ -12,6 +13,7 @@ pub static CONFIG_MAP: Kind = Kind {
     names: names!("", "v1", "ConfigMap", "configmaps", "configmap", ["cm"], []),
     type_name: Cow::Borrowed("io.k8s.api.core.v1.ConfigMap"),
     columns: columns![("Name", "string", "name", 0), ("Data", "string", "", 0), ("Age", "string", "", 0),],
+    cells: table::config_maps,
     ..Kind::PLAIN
 };
 
@@ -27,6 +29,7 @@ pub static SECRET: Kind = Kind {
     default: secret,
     selectable: |o| vec![("type", o.str_at(&["type"]).to_owned())],
     selectable_fields: &["type"],
+    cells: table::secrets,
     ..Kind::PLAIN
 };
 

@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Map;
 use std::borrow::Cow;
 
@@ -26,6 +27,7 @@ pub static RESOURCE_CLAIM: Kind = Kind {
     default: |o| claim(&mut o.0),
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::resource_claims,
     ..Kind::PLAIN
 };
 
@@ -59,6 +61,7 @@ pub static RESOURCE_SLICE: Kind = Kind {
     has_generation: true,
     selectable: slice_fields,
     selectable_fields: &["spec.nodeName", "spec.driver"],
+    cells: table::resource_slices,
     ..Kind::PLAIN
 };
 

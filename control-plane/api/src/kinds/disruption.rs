@@ -3,6 +3,7 @@
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
+use crate::table;
 use std::borrow::Cow;
 
 pub static POD_DISRUPTION_BUDGET: Kind = Kind {
@@ -21,5 +22,6 @@ pub static POD_DISRUPTION_BUDGET: Kind = Kind {
     unconditional_update: false,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::disruption_budgets,
     ..Kind::PLAIN
 };

@@ -4,6 +4,7 @@ use super::fill::{each, put};
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static ENDPOINT_SLICE: Kind = Kind {
@@ -18,6 +19,7 @@ pub static ENDPOINT_SLICE: Kind = Kind {
     ],
     has_generation: true,
     default: slice,
+    cells: table::endpoint_slices,
     ..Kind::PLAIN
 };
 

@@ -3,6 +3,7 @@
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static EVENT: Kind = Kind {
@@ -23,6 +24,7 @@ pub static EVENT: Kind = Kind {
     create_on_update: true,
     selectable: core_fields,
     selectable_fields: CORE_FIELDS,
+    cells: table::events,
     ..Kind::PLAIN
 };
 
@@ -44,6 +46,7 @@ pub static EVENT_V1: Kind = Kind {
     create_on_update: true,
     selectable: event_fields,
     selectable_fields: EVENT_FIELDS,
+    cells: table::events,
     ..Kind::PLAIN
 };
 

@@ -6,6 +6,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -48,6 +49,7 @@ pub static API_SERVICE: Kind = Kind {
     default: api_service,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::api_services,
     ..Kind::PLAIN
 };
 

@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Map;
 use std::borrow::Cow;
 
@@ -27,6 +28,7 @@ pub static FLOW_SCHEMA: Kind = Kind {
     default: flow_schema,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::flow_schemas,
     ..Kind::PLAIN
 };
 
@@ -58,6 +60,7 @@ pub static PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     default: priority_level,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::priority_levels,
     ..Kind::PLAIN
 };
 

@@ -7,6 +7,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static CRON_JOB: Kind = Kind {
@@ -30,6 +31,7 @@ pub static CRON_JOB: Kind = Kind {
     default: cron_job,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::cron_jobs,
     ..Kind::PLAIN
 };
 
@@ -54,6 +56,7 @@ pub static JOB: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: |o| vec![("status.successful", o.i64_at(&["status", "succeeded"]).unwrap_or(0).to_string())],
     selectable_fields: &["status.successful"],
+    cells: table::jobs,
     ..Kind::PLAIN
 };
 

@@ -4,6 +4,7 @@ use super::fill::sub;
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static LEASE: Kind = Kind {
@@ -14,6 +15,7 @@ pub static LEASE: Kind = Kind {
     unconditional_update: false,
     prepare_create: |o, _| drop_gated(o),
     prepare_update: |o, _, _| drop_gated(o),
+    cells: table::leases,
     ..Kind::PLAIN
 };
 

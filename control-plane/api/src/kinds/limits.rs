@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -30,6 +31,7 @@ pub static RESOURCE_QUOTA: Kind = Kind {
     has_status: true,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::quotas,
     ..Kind::PLAIN
 };
 

@@ -6,6 +6,7 @@ use super::{columns, names, subresources, texts};
 use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -25,6 +26,7 @@ pub static NAMESPACE: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: |o| vec![("status.phase", o.str_at(&["status", "phase"]).to_owned())],
     selectable_fields: &["status.phase"],
+    cells: table::namespaces,
     ..Kind::PLAIN
 };
 

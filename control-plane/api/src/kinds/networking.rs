@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -20,6 +21,7 @@ pub static INGRESS_CLASS: Kind = Kind {
     ],
     has_generation: true,
     default: ingress_class,
+    cells: table::ingress_classes,
     ..Kind::PLAIN
 };
 
@@ -39,6 +41,7 @@ pub static INGRESS: Kind = Kind {
     has_generation: true,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::ingresses,
     ..Kind::PLAIN
 };
 
@@ -48,6 +51,7 @@ pub static IP_ADDRESS: Kind = Kind {
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("ParentRef", "string", "", 0),],
     has_generation: true,
+    cells: table::ip_addresses,
     ..Kind::PLAIN
 };
 
@@ -57,6 +61,7 @@ pub static NETWORK_POLICY: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Pod-Selector", "string", "", 0), ("Age", "string", "", 0),],
     has_generation: true,
     default: network_policy,
+    cells: table::network_policies,
     ..Kind::PLAIN
 };
 
@@ -70,6 +75,7 @@ pub static SERVICE_CIDR: Kind = Kind {
     has_generation: true,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::service_cidrs,
     ..Kind::PLAIN
 };
 

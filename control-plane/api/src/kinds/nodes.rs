@@ -5,6 +5,7 @@ use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -19,6 +20,7 @@ pub static COMPONENT_STATUS: Kind = Kind {
         ("Message", "string", "", 0),
         ("Error", "string", "", 0),
     ],
+    cells: table::component_statuses,
     ..Kind::PLAIN
 };
 
@@ -47,6 +49,7 @@ pub static NODE: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: |o| vec![("spec.unschedulable", o.bool_at(&["spec", "unschedulable"]).unwrap_or(false).to_string())],
     selectable_fields: &["spec.unschedulable"],
+    cells: table::nodes,
     ..Kind::PLAIN
 };
 

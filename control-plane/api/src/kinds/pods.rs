@@ -7,6 +7,7 @@ use super::{pod_spec, volume_sources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -50,6 +51,7 @@ pub static POD: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: pod_fields,
     selectable_fields: POD_FIELDS,
+    cells: table::pods,
     ..Kind::PLAIN
 };
 
@@ -64,6 +66,7 @@ pub static POD_TEMPLATE: Kind = Kind {
     ],
     has_generation: true,
     default: |o| pod_spec::template(&mut o.0),
+    cells: table::pod_templates,
     ..Kind::PLAIN
 };
 

@@ -3,6 +3,7 @@
 use super::fill::put;
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
+use crate::table;
 use std::borrow::Cow;
 
 pub static PRIORITY_CLASS: Kind = Kind {
@@ -18,5 +19,6 @@ pub static PRIORITY_CLASS: Kind = Kind {
     ],
     has_generation: true,
     default: |o| put(&mut o.0, "preemptionPolicy", "PreemptLowerPriority"),
+    cells: table::priority_classes,
     ..Kind::PLAIN
 };

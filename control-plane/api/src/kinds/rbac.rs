@@ -4,6 +4,7 @@ use super::fill::{each, put_text, sub, text};
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static CLUSTER_ROLE_BINDING: Kind = Kind {
@@ -28,6 +29,7 @@ pub static CLUSTER_ROLE_BINDING: Kind = Kind {
     ],
     create_on_update: true,
     default: binding,
+    cells: table::role_bindings,
     ..Kind::PLAIN
 };
 
@@ -53,6 +55,7 @@ pub static ROLE_BINDING: Kind = Kind {
     ],
     create_on_update: true,
     default: binding,
+    cells: table::role_bindings,
     ..Kind::PLAIN
 };
 

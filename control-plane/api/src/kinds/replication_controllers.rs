@@ -6,6 +6,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -41,6 +42,7 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: replicas_field,
     selectable_fields: &["status.replicas"],
+    cells: table::replica_sets,
     ..Kind::PLAIN
 };
 

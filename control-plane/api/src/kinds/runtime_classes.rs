@@ -2,6 +2,7 @@
 
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
+use crate::table;
 use std::borrow::Cow;
 
 pub static RUNTIME_CLASS: Kind = Kind {
@@ -11,5 +12,6 @@ pub static RUNTIME_CLASS: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Handler", "string", "", 0), ("Age", "string", "", 0),],
     create_on_update: true,
     unconditional_update: false,
+    cells: table::runtime_classes,
     ..Kind::PLAIN
 };

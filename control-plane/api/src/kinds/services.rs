@@ -6,6 +6,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -15,6 +16,7 @@ pub static ENDPOINTS: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Endpoints", "string", "", 0), ("Age", "string", "", 0),],
     create_on_update: true,
     default: endpoints,
+    cells: table::endpoints,
     ..Kind::PLAIN
 };
 
@@ -41,6 +43,7 @@ pub static SERVICE: Kind = Kind {
     prepare_update: keep_other_half,
     selectable: service_fields,
     selectable_fields: &["spec.clusterIP", "spec.type"],
+    cells: table::services,
     ..Kind::PLAIN
 };
 

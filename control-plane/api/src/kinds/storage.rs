@@ -5,6 +5,7 @@ use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static CSI_DRIVER: Kind = Kind {
@@ -23,6 +24,7 @@ pub static CSI_DRIVER: Kind = Kind {
     ],
     unconditional_update: false,
     default: driver,
+    cells: table::csi_drivers,
     ..Kind::PLAIN
 };
 
@@ -32,6 +34,7 @@ pub static CSI_NODE: Kind = Kind {
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("Drivers", "integer", "", 0), ("Age", "string", "", 0),],
     unconditional_update: false,
+    cells: table::csi_nodes,
     ..Kind::PLAIN
 };
 
@@ -55,6 +58,7 @@ pub static STORAGE_CLASS: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     default: storage_class,
+    cells: table::storage_classes,
     ..Kind::PLAIN
 };
 
@@ -75,6 +79,7 @@ pub static VOLUME_ATTACHMENT: Kind = Kind {
     unconditional_update: false,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::volume_attachments,
     ..Kind::PLAIN
 };
 
@@ -91,6 +96,7 @@ pub static VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.storage.v1.VolumeAttributesClass"),
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("DriverName", "string", "", 0), ("Age", "string", "", 0),],
+    cells: table::attributes_classes,
     ..Kind::PLAIN
 };
 

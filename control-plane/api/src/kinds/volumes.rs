@@ -7,6 +7,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
@@ -28,6 +29,7 @@ pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     default: claim,
     prepare_create: new_claim,
     prepare_update: keep_other_half,
+    cells: table::claims,
     ..Kind::PLAIN
 };
 
@@ -53,6 +55,7 @@ pub static PERSISTENT_VOLUME: Kind = Kind {
     default: volume,
     prepare_create: new_volume,
     prepare_update: keep_other_half,
+    cells: table::volumes,
     ..Kind::PLAIN
 };
 

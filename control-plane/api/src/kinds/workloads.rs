@@ -8,6 +8,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::table;
 use std::borrow::Cow;
 
 pub static CONTROLLER_REVISION: Kind = Kind {
@@ -19,6 +20,7 @@ pub static CONTROLLER_REVISION: Kind = Kind {
         ("Revision", "string", "", 0),
         ("Age", "string", "", 0),
     ],
+    cells: table::controller_revisions,
     ..Kind::PLAIN
 };
 
@@ -44,6 +46,7 @@ pub static DAEMON_SET: Kind = Kind {
     default: daemon_set,
     prepare_create: new_daemon_set,
     prepare_update: keep_other_half,
+    cells: table::daemon_sets,
     ..Kind::PLAIN
 };
 
@@ -69,6 +72,7 @@ pub static DEPLOYMENT: Kind = Kind {
     default: deployment,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::deployments,
     ..Kind::PLAIN
 };
 
@@ -94,6 +98,7 @@ pub static REPLICA_SET: Kind = Kind {
     default: replica_set,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::replica_sets,
     ..Kind::PLAIN
 };
 
@@ -116,6 +121,7 @@ pub static STATEFUL_SET: Kind = Kind {
     default: stateful_set,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
+    cells: table::stateful_sets,
     ..Kind::PLAIN
 };
 

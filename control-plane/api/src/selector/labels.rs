@@ -76,7 +76,7 @@ impl LabelSelector {
         let Some(map) = selector.as_map() else { return Ok(LabelSelector::nothing()) };
         let mut requirements = Vec::new();
         for (key, value) in map.get("matchLabels").and_then(Value::as_map).into_iter().flat_map(|m| m.iter()) {
-            requirements.push(requirement(key, Operator::In, [value.as_str().unwrap_or("").to_owned()].into())?);
+            requirements.push(requirement(key, Operator::Equals, [value.as_str().unwrap_or("").to_owned()].into())?);
         }
         for expression in map.get("matchExpressions").and_then(Value::as_list).unwrap_or(&[]) {
             let text = |key: &str| expression.get(key).and_then(Value::as_str).unwrap_or("");

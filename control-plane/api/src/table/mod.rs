@@ -1,8 +1,21 @@
 //! The rows of `kubectl get`: one function a kind, ages from `now`.
+//!
+//! A function names the cells that differ from a plain row's; the kind's columns say which cells there are.
 
 mod age;
+mod autoscalers;
+mod cluster;
+mod network;
+mod pods;
+mod text;
+mod workloads;
 
-pub use age::{age, human_duration};
+pub use age::{age, human_duration, seconds};
+pub(crate) use autoscalers::{autoscalers, autoscalers_v1};
+pub(crate) use cluster::*;
+pub(crate) use network::*;
+pub(crate) use pods::{pod_templates, pods};
+pub(crate) use workloads::*;
 
 use crate::kind::Kind;
 use crate::object::Object;
@@ -10,11 +23,16 @@ use crate::value::Value;
 
 /// The cells of a kind whose columns say nothing beyond its metadata: name and age; other columns are empty.
 pub fn plain_cells(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
-    let cell = |name: &str| match name {
+    row(kind, object, now, |_| None)
+}
+
+/// A row; `cell` gives those that are no name, age or creation time.
+fn row(kind: &Kind, object: &Object, now: i64, cell: impl Fn(&str) -> Option<Value>) -> Vec<Value> {
+    let plain = |name: &str| match name {
         "Name" => Value::from(object.name()),
         "Age" => age(object.meta_text("creationTimestamp"), now),
         "Created At" => Value::from(object.meta_text("creationTimestamp")),
         _ => Value::from(""),
     };
-    kind.columns.iter().map(|c| cell(&c.name)).collect()
+    kind.columns.iter().map(|c| cell(&c.name).unwrap_or_else(|| plain(&c.name))).collect()
 }
