@@ -355,3 +355,81 @@ fn rows_are_upstreams() {
     eprintln!("{tried} rows");
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+/// The body of an update that is made from an earlier answer: `{step, set: {pointer: value}, remove: [pointer]}`.
+fn body_from(from: &Value, answers: &[Value]) -> Option<Value> {
+    use api::patch::{json as json_patch, merge};
+    let mut body = answers.get(usize::try_from(from.get("step")?.as_i64()?).ok()?)?.clone();
+    for (pointer, value) in from.get("set")?.as_map()?.iter() {
+        let mut nested = value.clone();
+        let parts: Vec<String> = pointer.split('/').skip(1).map(|p| p.replace("~1", "/").replace("~0", "~")).collect();
+        let numbered = parts.iter().any(|p| p.parse::<usize>().is_ok());
+        if numbered {
+            let op: api::Map =
+                [("op", Value::from("replace")), ("path", Value::from(pointer.as_str())), ("value", value.clone())]
+                    .into_iter()
+                    .collect();
+            body = json_patch::apply(&body, &Value::List(vec![Value::Map(op)])).ok()?;
+            continue;
+        }
+        for part in parts.iter().rev() {
+            nested = Value::Map([(part.as_str(), nested)].into_iter().collect());
+        }
+        let cleared = parts.iter().rev().fold(Value::Null, |v, p| Value::Map([(p.as_str(), v)].into_iter().collect()));
+        body = merge::apply(&merge::apply(&body, &cleared), &nested);
+    }
+    for pointer in from.get("remove").and_then(Value::as_list).unwrap_or(&[]).iter().filter_map(Value::as_str) {
+        let op: api::Map = [("op", Value::from("remove")), ("path", Value::from(pointer))].into_iter().collect();
+        body = json_patch::apply(&body, &Value::List(vec![Value::Map(op)])).ok()?;
+    }
+    Some(body)
+}
+
+#[test]
+fn updates_make_what_upstream_makes() {
+    use api::patch::{merge, strategic};
+    let mut failures: Vec<String> = Vec::new();
+    let mut tried = 0;
+    for case in cases("updates.jsonl") {
+        let steps = case.get("steps").and_then(Value::as_list).unwrap_or(&[]);
+        let answer = |s: &Value| s.at(&["expect", "body"]).cloned().unwrap_or_default();
+        let answers: Vec<Value> = steps.iter().map(answer).collect();
+        let mut current: BTreeMap<String, Value> = BTreeMap::new();
+        for (step, body) in steps.iter().zip(&answers) {
+            let path = text(step, "path").split('?').next().unwrap_or("");
+            let good = matches!(step.at(&["expect", "code"]), Some(Value::Int(200 | 201)));
+            if !good || step.get("pick").is_some() || text(step, "path").contains("dryRun") {
+                continue;
+            }
+            let name = body.at(&["metadata", "name"]).and_then(Value::as_str).unwrap_or("");
+            let (place, subresource) = match path.rsplit_once('/') {
+                Some((place, last)) if last == name => (place, ""),
+                Some((place, last)) => (place.strip_suffix(name).unwrap_or(place).trim_end_matches('/'), last),
+                None => continue,
+            };
+            let Some(kind) = served_at(place).or_else(|| served_at(path)) else { continue };
+            let old = current.insert(kind.names.kind.to_string(), body.clone());
+            let Some(old) = old.filter(|_| kind.names.kind == text(body, "kind")) else { continue };
+            let content = step.at(&["headers", "Content-Type"]).and_then(Value::as_str).unwrap_or("");
+            let given = step.get("body").cloned().filter(|b| !b.is_null());
+            let new = match (text(step, "method"), given, step.get("bodyFrom")) {
+                ("PUT", Some(body), _) => body,
+                ("PUT", None, Some(from)) => match body_from(from, &answers) {
+                    Some(body) => body,
+                    None => continue,
+                },
+                ("PATCH", Some(patch), _) if content.contains("strategic") => {
+                    strategic::apply(&kind.type_name, &old, &patch).expect("a patch")
+                }
+                ("PATCH", Some(patch), _) if content.contains("merge-patch") => merge::apply(&old, &patch),
+                _ => continue,
+            };
+            tried += 1;
+            let mut found = Vec::new();
+            differences(&kind.names.kind, "", &settled(kind, &old, new, subresource), body, &mut found);
+            failures.extend(found.into_iter().map(|f| format!("{}: {f}", text(&case, "name"))));
+        }
+    }
+    eprintln!("{tried} updates");
+    assert!(failures.is_empty(), "{failures:#?}");
+}

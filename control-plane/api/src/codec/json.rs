@@ -434,7 +434,10 @@ pub fn float_text(float: f64) -> String {
     if !float.is_finite() {
         return "null".into();
     }
-    if size == 0.0 || (1e-6..1e21).contains(&size) {
+    if size == 0.0 {
+        return "0".into();
+    }
+    if (1e-6..1e21).contains(&size) {
         return format!("{float}");
     }
     let text = format!("{float:e}");

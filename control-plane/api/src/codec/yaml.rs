@@ -311,7 +311,6 @@ fn put_scalar(value: &Value, indent: usize, out: &mut String) {
 
 /// `indent` is where a block of lines may stand; a key has none.
 fn put_text(text: &str, indent: Option<usize>, out: &mut String) {
-    let printable = |c: char| c == '\n' || c == '\t' || (!c.is_control() && c != '\u{feff}');
     let block = text.contains('\n')
         && text.chars().all(printable)
         && !text.starts_with([' ', '\n', '\t'])
@@ -324,11 +323,7 @@ fn put_text(text: &str, indent: Option<usize>, out: &mut String) {
                 !text.contains(['\n', '\t']) && text.chars().all(printable) && plain(text) == Value::from(text);
             match single {
                 true => out.push_str(&format!("'{}'", text.replace('\'', "''"))),
-                false => {
-                    let mut quoted = Vec::new();
-                    super::json::encode_str(text, &mut quoted);
-                    out.push_str(&String::from_utf8_lossy(&quoted));
-                }
+                false => put_double(text, out),
             }
         }
     }
@@ -350,6 +345,28 @@ fn put_block(text: &str, indent: usize, out: &mut String) {
     }
 }
 
+/// What YAML lets stand for itself in a block or in quotes.
+fn printable(c: char) -> bool {
+    matches!(c, '\n' | '\t')
+        || !(c.is_control() || matches!(c, '\u{feff}' | '\u{fffe}' | '\u{ffff}' | '\u{2028}' | '\u{2029}'))
+}
+
+fn put_double(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\t' => out.push_str("\\t"),
+            '\r' => out.push_str("\\r"),
+            c if printable(c) => out.push(c),
+            c => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+        }
+    }
+    out.push('"');
+}
+
 /// Whether text without quotes is read back as itself.
 fn is_plain(text: &str) -> bool {
     let (Some(first), Some(last)) = (text.chars().next(), text.chars().next_back()) else { return false };
@@ -358,8 +375,7 @@ fn is_plain(text: &str) -> bool {
         ' ' | '#' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' | '{' | '}' | '[' | ']' | ','
     );
     let dashed = matches!(first, '-' | '?' | ':') && !text[1..].starts_with(|c: char| c.is_alphanumeric());
-    let inside =
-        text.contains(": ") || text.contains(" #") || text.contains(|c: char| c.is_control() || c == '\u{feff}');
+    let inside = text.contains(": ") || text.contains(" #") || text.contains(|c: char| c == '\t' || !printable(c));
     let document = text.starts_with("---") || text.starts_with("...");
     !(opens || dashed || inside || document || matches!(last, ' ' | ':') || text == "=" || text == "<<")
         && plain(text) == Value::from(text)

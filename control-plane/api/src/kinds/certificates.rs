@@ -1,9 +1,12 @@
 //! CertificateSigningRequests.
 
+use super::fill::made;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
-use crate::kind::{Kind, Scope};
+use crate::kind::{Context, Kind, Scope};
+use crate::object::Object;
 use crate::table;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
@@ -32,9 +35,39 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     ],
     has_status: true,
     prepare_create: reset_status,
-    prepare_update: keep_other_half,
+    prepare_update: update_request,
     selectable: |o| vec![("spec.signerName", o.str_at(&["spec", "signerName"]).to_owned())],
     selectable_fields: &["spec.signerName"],
     cells: table::certificate_requests,
     ..Kind::PLAIN
 };
+
+/// Approval writes the conditions and nothing else; a write of the status may not.
+fn update_request(new: &mut Object, old: &Object, context: Context<'_>) {
+    let conditions = |o: &Object| o.at(&["status", "conditions"]).cloned();
+    match context.subresource {
+        "approval" => {
+            let (given, meta) = (conditions(new), new.0.remove("metadata"));
+            new.0 = old.0.clone();
+            if let Some(meta) = meta {
+                new.0.insert("metadata", meta);
+            }
+            put_conditions(new, given);
+        }
+        _ => {
+            keep_other_half(new, old, context);
+            // The request itself never changes.
+            if let Some(spec) = old.0.get("spec") {
+                new.0.insert("spec", spec.clone());
+            }
+        }
+    }
+}
+
+fn put_conditions(object: &mut Object, conditions: Option<Value>) {
+    let status = made(&mut object.0, "status");
+    match conditions {
+        Some(list) => drop(status.insert("conditions", list)),
+        None => drop(status.remove("conditions")),
+    }
+}

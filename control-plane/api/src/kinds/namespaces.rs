@@ -23,7 +23,7 @@ pub static NAMESPACE: Kind = Kind {
     has_status: true,
     default: name_label,
     prepare_create: new_namespace,
-    prepare_update: keep_other_half,
+    prepare_update: update_namespace,
     selectable: |o| vec![("status.phase", o.str_at(&["status", "phase"]).to_owned())],
     selectable_fields: &["status.phase"],
     cells: table::namespaces,
@@ -48,4 +48,20 @@ fn new_namespace(object: &mut Object, _: Context<'_>) {
         kept.push(ours);
     }
     *finalizers = Value::List(kept);
+}
+
+/// Only `finalize` writes what finalizes a namespace.
+fn update_namespace(new: &mut Object, old: &Object, context: Context<'_>) {
+    match context.subresource {
+        "finalize" => match old.0.get("status") {
+            Some(status) => drop(new.0.insert("status", status.clone())),
+            None => drop(new.0.remove("status")),
+        },
+        _ => {
+            keep_other_half(new, old, context);
+            if let Some(finalizers) = old.at(&["spec", "finalizers"]) {
+                new.set(&["spec", "finalizers"], finalizers.clone());
+            }
+        }
+    }
 }

@@ -48,7 +48,7 @@ pub static POD: Kind = Kind {
     has_generation: true,
     default: pod,
     prepare_create: new_pod,
-    prepare_update: keep_other_half,
+    prepare_update: update_pod,
     selectable: pod_fields,
     selectable_fields: POD_FIELDS,
     cells: table::pods,
@@ -82,6 +82,36 @@ fn new_pod(object: &mut Object, context: Context<'_>) {
     volume_sources::drop_gated(spec);
     let status = pod_spec::first_status(spec, context.now);
     object.0.insert("status", status);
+}
+
+/// Each subresource writes its own part of a pod; a write of the pod keeps the status, whose class of service follows
+/// from the spec.
+fn update_pod(new: &mut Object, old: &Object, context: Context<'_>) {
+    match context.subresource {
+        "" | "status" => keep_other_half(new, old, context),
+        "ephemeralcontainers" => keep_all_but(new, old, &["ephemeralContainers"]),
+        "resize" => keep_all_but(new, old, &["containers", "initContainers", "resources"]),
+        _ => {}
+    }
+    if let Some(class) = old.at(&["status", "qosClass"]).cloned() {
+        new.set(&["status", "qosClass"], class);
+    }
+}
+
+/// The old pod with some fields of the new spec.
+fn keep_all_but(new: &mut Object, old: &Object, fields: &[&'static str]) {
+    let mut kept = old.0.clone();
+    let spec = made(&mut kept, "spec");
+    for field in fields {
+        match new.at(&["spec", field]).cloned() {
+            Some(value) => drop(spec.insert(*field, value)),
+            None => drop(spec.remove(field)),
+        }
+    }
+    if let Some(meta) = new.0.remove("metadata") {
+        kept.insert("metadata", meta);
+    }
+    new.0 = kept;
 }
 
 const POD_FIELDS: &[&str] = &[

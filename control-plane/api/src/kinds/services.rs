@@ -7,7 +7,7 @@ use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::table;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 
 pub static ENDPOINTS: Kind = Kind {
@@ -40,7 +40,7 @@ pub static SERVICE: Kind = Kind {
     create_on_update: true,
     default: service,
     prepare_create: new_service,
-    prepare_update: keep_other_half,
+    prepare_update: update_service,
     selectable: service_fields,
     selectable_fields: &["spec.clusterIP", "spec.type"],
     cells: table::services,
@@ -62,9 +62,8 @@ fn service(object: &mut Object) {
     each(spec, "ports", |port| {
         put_text(port, "protocol", "TCP");
         let number = port.get("port").cloned().unwrap_or_default();
-        if matches!(port.get("targetPort"), None | Some(Value::Int(0)))
-            || text(port, "targetPort") == "" && !port.get("targetPort").is_some_and(|t| t.as_i64().is_some())
-        {
+        let target = port.get("targetPort").unwrap_or(&Value::Null);
+        if target.is_null() || target.as_i64() == Some(0) || target.as_str() == Some("") {
             port.insert("targetPort", number);
         }
     });
@@ -106,4 +105,82 @@ fn endpoints(object: &mut Object) {
     each(&mut object.0, "subsets", |subset| {
         each(subset, "ports", |port| put_text(port, "protocol", "TCP"));
     });
+}
+
+fn is_exposed(kind: &str) -> bool {
+    matches!(kind, "NodePort" | "LoadBalancer")
+}
+
+/// What was allocated stays while it is needed and nobody says otherwise; what another type had goes with that type.
+fn update_service(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    let (Some(new), Some(old)) = (sub(&mut new.0, "spec"), old.0.get("spec").and_then(Value::as_map)) else { return };
+    if context.subresource.is_empty() {
+        keep_allocated(new, old);
+        drop_of_type(new, old);
+    }
+}
+
+fn keep_allocated(new: &mut Map, old: &Map) {
+    let (kind, before) = (text(new, "type").to_owned(), text(old, "type").to_owned());
+    if kind != "ExternalName" && before != "ExternalName" {
+        let absent = text(new, "clusterIP").is_empty();
+        let fields: &[&'static str] = match absent {
+            true => &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"],
+            false => &["ipFamilies", "ipFamilyPolicy"],
+        };
+        for field in fields {
+            if let Some(value) = old.get(field).filter(|_| absent && field.starts_with("cluster") || !has(new, field)) {
+                new.insert(*field, value.clone());
+            }
+        }
+    }
+    if !(is_exposed(&kind) && is_exposed(&before)) {
+        return;
+    }
+    let identity = |p: &Map| (text(p, "protocol").to_owned(), p.get("port").and_then(Value::as_i64));
+    let given = old.get("ports").and_then(Value::as_list).unwrap_or(&[]).iter().filter_map(Value::as_map);
+    let given: Vec<_> = given.filter_map(|p| Some((identity(p), p.get("nodePort")?.clone()))).collect();
+    let mut used: Vec<Value> = Vec::new();
+    each(new, "ports", |port| used.extend(port.get("nodePort").cloned()));
+    each(new, "ports", |port| {
+        let found = given.iter().find(|(id, number)| *id == identity(port) && !used.contains(number));
+        if let Some((_, number)) = found.filter(|_| !has(port, "nodePort")) {
+            used.push(number.clone());
+            port.insert("nodePort", number.clone());
+        }
+    });
+    if text(new, "externalTrafficPolicy") == "Local"
+        && let Some(port) = old.get("healthCheckNodePort").filter(|_| kind == "LoadBalancer")
+    {
+        put(new, "healthCheckNodePort", port.clone());
+    }
+}
+
+/// Fields that only the old type may have, unless the client has set them anew.
+fn drop_of_type(new: &mut Map, old: &Map) {
+    let (kind, before) = (text(new, "type").to_owned(), text(old, "type").to_owned());
+    let drop_same = |new: &mut Map, fields: &[&str]| {
+        for field in fields {
+            if new.get(field) == old.get(field) {
+                new.remove(field);
+            }
+        }
+    };
+    if before != "ExternalName" && kind == "ExternalName" {
+        drop_same(new, &["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"]);
+    }
+    if is_exposed(&before) && !is_exposed(&kind) && new.get("ports") == old.get("ports") {
+        each(new, "ports", |port| drop(port.remove("nodePort")));
+    }
+    let local = |m: &Map, kind: &str| kind == "LoadBalancer" && text(m, "externalTrafficPolicy") == "Local";
+    if local(old, &before) && !local(new, &kind) {
+        drop_same(new, &["healthCheckNodePort"]);
+    }
+    if is_exposed(&before) && !is_exposed(&kind) && !has(new, "externalIPs") {
+        drop_same(new, &["externalTrafficPolicy"]);
+    }
+    if before == "LoadBalancer" && kind != "LoadBalancer" {
+        drop_same(new, &["loadBalancerClass", "allocateLoadBalancerNodePorts"]);
+    }
 }

@@ -45,7 +45,7 @@ pub static DAEMON_SET: Kind = Kind {
     has_generation: true,
     default: daemon_set,
     prepare_create: new_daemon_set,
-    prepare_update: keep_other_half,
+    prepare_update: update_daemon_set,
     cells: table::daemon_sets,
     ..Kind::PLAIN
 };
@@ -71,7 +71,7 @@ pub static DEPLOYMENT: Kind = Kind {
     has_generation: true,
     default: deployment,
     prepare_create: reset_status,
-    prepare_update: keep_other_half,
+    prepare_update: update_deployment,
     cells: table::deployments,
     ..Kind::PLAIN
 };
@@ -181,8 +181,29 @@ fn daemon_set(object: &mut Object) {
     }
 }
 
+/// What older clients read the generation of the template from.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
 fn new_daemon_set(object: &mut Object, context: Context<'_>) {
     reset_status(object, context);
-    // What older clients read the generation of the template from.
-    made(object.meta_mut(), "annotations").insert("deprecated.daemonset.template.generation", "1");
+    made(object.meta_mut(), "annotations").insert(TEMPLATE_GENERATION, "1");
+}
+
+fn update_daemon_set(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    let before: i64 = old.annotation(TEMPLATE_GENERATION).and_then(|t| t.parse().ok()).unwrap_or(0);
+    let template = |o: &Object| o.at(&["spec", "template"]).cloned();
+    let generation = before.saturating_add(i64::from(template(new) != template(old)));
+    made(new.meta_mut(), "annotations").insert(TEMPLATE_GENERATION, generation.to_string());
+}
+
+/// A write of the status changes no labels.
+fn update_deployment(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    if context.subresource == "status" {
+        match old.meta().and_then(|m| m.get("labels")) {
+            Some(labels) => drop(new.meta_mut().insert("labels", labels.clone())),
+            None => drop(new.meta_mut().remove("labels")),
+        }
+    }
 }

@@ -31,11 +31,14 @@ impl Identity<'_> {
     }
 }
 
+/// An item with its identity.
+type Told = (String, Value);
+
 /// Orders the merged items: those named in `wanted` as there, the others as they were on the server, and the two
 /// interleaved so that items the server knew keep their places among each other.
 pub(super) fn arrange(merged: Vec<Value>, wanted: &[Value], server: &[Value], by: Identity<'_>) -> Vec<Value> {
     let (wanted, server) = (by.positions(wanted), by.positions(server));
-    let (mut named, mut others): (Vec<(String, Value)>, Vec<(String, Value)>) =
+    let (mut named, mut others): (Vec<Told>, Vec<Told>) =
         merged.into_iter().map(|v| (by.of(&v), v)).partition(|(id, _)| wanted.contains_key(id));
     named.sort_by_key(|(id, _)| wanted.get(id).copied());
     others.sort_by_key(|(id, _)| server.get(id).copied().unwrap_or(usize::MAX));

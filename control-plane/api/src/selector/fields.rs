@@ -55,6 +55,10 @@ impl FieldSelector {
     ///
     /// # Errors
     /// Upstream's answer to a field that is not offered.
+    #[expect(
+        clippy::result_large_err,
+        reason = "a refusal is answered once per request, and Status is its type everywhere"
+    )]
     pub fn check(&self, kind: &Kind) -> Result<(), Status> {
         let known =
             |f: &str| matches!(f, "metadata.name" | "metadata.namespace") || kind.selectable_fields.contains(&f);
