@@ -25,7 +25,7 @@ pub struct Keep {
 impl Default for Keep {
     /// etcd under Kubernetes keeps between 5 and 10 minutes; the bounds hold when something writes without end.
     fn default() -> Self {
-        Self { age: Duration::from_secs(300), changes: 100_000, bytes: 128 << 20 }
+        Self { age: Duration::from_secs(300), changes: 100_000, bytes: 64 << 20 }
     }
 }
 

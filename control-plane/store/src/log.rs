@@ -19,7 +19,7 @@ use crate::contract::{Error, Result};
 use crate::dir::io_error;
 use crate::flush::{Done, Flusher};
 use crate::raft::{Entry, LogIdOf, Types, VoteOf};
-use crate::segment::{self, HEADER, Placed, SEGMENT, Segment};
+use crate::segment::{self, HEADER, Placed, SEGMENT, Segment, name};
 
 /// Entries kept as they are, for applying without reading them back. What is not on disk yet stays above it.
 const CACHE_BYTES: usize = 1 << 20;
@@ -206,8 +206,14 @@ fn read_all(dir: &Path) -> Result<Index> {
     // A spare is a segment without a record; the one before it is then the last that counts.
     let mut opened = Vec::new();
     for (position, sequence) in sequences.iter().enumerate() {
-        let path = dir.join(format!("{sequence:016x}.log"));
-        let last = position + 1 == sequences.len() || sequences[position + 1..].iter().all(|next| is_blank(dir, *next));
+        let path = dir.join(name(*sequence));
+        let last = match sequences.get(position + 1) {
+            Some(next) => {
+                let next = dir.join(name(*next));
+                segment::is_blank(&next).map_err(|error| io_error("read", &next, &error))?
+            }
+            None => true,
+        };
         opened.push(segment::open(&path, *sequence, last)?);
     }
     while opened.len() > 1 && opened.last().is_some_and(|(_, records)| records.is_empty()) {
@@ -232,12 +238,6 @@ fn read_all(dir: &Path) -> Result<Index> {
         index.segments.push_back(Arc::new(first));
     }
     Ok(index)
-}
-
-/// Whether a segment holds nothing yet.
-fn is_blank(dir: &Path, sequence: u64) -> bool {
-    let path = dir.join(format!("{sequence:016x}.log"));
-    std::fs::read(path).is_ok_and(|bytes| bytes.iter().skip(HEADER as usize).all(|byte| *byte == 0))
 }
 
 fn list(dir: &Path) -> Result<Vec<u64>> {

@@ -21,8 +21,9 @@ use crate::watch::{Batch, Hub};
 /// Bytes of log after which the tables are synced and the log before is dropped. It bounds the log's files, and the
 /// time that a start spends on applying again.
 const CHECKPOINT_BYTES: u64 = 4 << 20;
-/// An entry costs something to replay even when it is small.
-const CHECKPOINT_ENTRY: u64 = 64;
+/// Transactions of the tables after which it happens too: each rewrites about ten pages, which can be used again only
+/// when the tables have been synced.
+const CHECKPOINT_COMMITS: u64 = 1000;
 /// Entries that are applied in one transaction of the tables at most.
 const ENTRIES_AT_ONCE: usize = 64;
 
@@ -43,6 +44,7 @@ pub struct Machine {
     /// What the tables have on disk.
     durable: Applied,
     since_checkpoint: u64,
+    commits: u64,
     checkpoints: mpsc::UnboundedSender<()>,
 }
 
@@ -60,11 +62,12 @@ impl Machine {
         checkpoints: mpsc::UnboundedSender<()>,
     ) -> Self {
         let durable = applied.clone();
-        Self { shared, log, numbers, applied, durable, since_checkpoint: 0, checkpoints }
+        Self { shared, log, numbers, applied, durable, since_checkpoint: 0, commits: 0, checkpoints }
     }
 
     async fn apply_some(&mut self, entries: Vec<EntryResponder<Types>>) -> io::Result<()> {
-        let checkpoint = self.since_checkpoint >= CHECKPOINT_BYTES;
+        let checkpoint = self.since_checkpoint >= CHECKPOINT_BYTES || self.commits >= CHECKPOINT_COMMITS;
+        self.commits += 1;
         if checkpoint {
             // The tables must not know more than the log: what was acknowledged unsynced is synced first.
             self.log.sync().await?;
@@ -74,6 +77,7 @@ impl Machine {
         if checkpoint {
             self.durable = self.applied.clone();
             self.since_checkpoint = 0;
+            self.commits = 0;
             // The receiver is gone only when the store closes.
             let _ = self.checkpoints.send(());
         }
@@ -132,12 +136,12 @@ impl Machine {
     }
 }
 
-/// About what the entry takes in the log.
+/// About what the entry takes in the log, beside its frame.
 fn cost(entry: &Entry) -> u64 {
-    let EntryPayload::Normal(group) = &entry.payload else {
-        return CHECKPOINT_ENTRY;
-    };
-    CHECKPOINT_ENTRY + group.commands.iter().map(crate::writer::size).sum::<u64>()
+    match &entry.payload {
+        EntryPayload::Normal(group) => group.commands.iter().map(crate::writer::size).sum(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
 }
 
 impl RaftStateMachine<Types> for Machine {

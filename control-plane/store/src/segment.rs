@@ -24,6 +24,7 @@ pub const HEADER: u64 = 16;
 /// Length, checksum, how far the segment was known to be on disk, low half of the sequence number.
 const FRAME: usize = 16;
 const ALIGN: usize = 8;
+const ZEROS: [u8; 4096] = [0; 4096];
 /// Far above a group with one largest transaction; a longer length is damage.
 const MAX_RECORD: usize = 64 << 20;
 
@@ -49,7 +50,7 @@ pub struct Placed {
 impl Segment {
     /// A new file with its whole space reserved: appending to it cannot find the disk full.
     pub fn create(dir: &Path, sequence: u64, size: u64) -> io::Result<Self> {
-        let path = dir.join(format!("{sequence:016x}.log"));
+        let path = dir.join(name(sequence));
         let temporary = dir.join("new.log");
         let mut options = OpenOptions::new();
         let file = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(&temporary)?;
@@ -115,6 +116,11 @@ impl Segment {
     }
 }
 
+/// The file name of a segment. Its order is the log's.
+pub fn name(sequence: u64) -> String {
+    format!("{sequence:016x}.log")
+}
+
 fn header(sequence: u64) -> [u8; HEADER as usize] {
     let mut header = [0; HEADER as usize];
     header[..8].copy_from_slice(MAGIC);
@@ -161,7 +167,7 @@ pub fn open(path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Plac
         return Err(damage(path, 0));
     }
     let (placed, end) = scan(path, sequence, &bytes)?;
-    let torn = bytes[end..].iter().any(|byte| *byte != 0);
+    let torn = !is_zero(&bytes[end..]);
     if torn && (!last || is_damage(&bytes, sequence, end)) {
         return Err(damage(path, end as u64));
     }
@@ -193,6 +199,17 @@ fn scan(path: &Path, sequence: u64, bytes: &Bytes) -> Result<(Vec<Placed>, usize
         at += frame.space();
     }
     Ok((placed, at.min(bytes.len())))
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(ZEROS.len()).all(|chunk| chunk == &ZEROS[..chunk.len()])
+}
+
+/// Whether a segment holds no record, and was never begun.
+pub fn is_blank(path: &Path) -> io::Result<bool> {
+    let mut first = [0; FRAME];
+    File::open(path)?.read_exact_at(&mut first, HEADER)?;
+    Ok(is_zero(&first))
 }
 
 /// Whether a whole record further on says that `end` had been on the disk already when it was written.

@@ -104,7 +104,6 @@ impl AsciiChart {
         Self::default()
     }
 
-    #[expect(clippy::should_implement_trait, reason = "the name that openraft calls")]
     pub fn add(mut self, name: impl Into<String>, histogram: Histogram) -> Self {
         self.rows.push((name.into(), histogram.percentile_stats()));
         self
