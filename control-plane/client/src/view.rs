@@ -13,7 +13,7 @@ use kube::core::ApiResource;
 use serde_json::Value;
 
 use crate::informer::{Change, Informer, Informers, Tracked};
-use crate::object::{Key, Object};
+use crate::object::{Key, Meta, Object};
 use crate::plan::{Answers, Read};
 
 /// When a plan is made, and the chance it may use.
@@ -27,6 +27,7 @@ pub struct Moment {
 #[derive(Default)]
 pub struct View {
     watched: Arc<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
+    metadata: Arc<HashMap<ApiResource, Informer<Meta>>>,
     answers: Answers,
 }
 
@@ -40,6 +41,11 @@ impl View {
         known.unwrap_or_else(|| panic!("a plan looks at {}, which watches() does not name", std::any::type_name::<K>()))
     }
 
+    /// The metadata of every kind that is watched by its metadata.
+    pub fn metadata(&self) -> &HashMap<ApiResource, Informer<Meta>> {
+        &self.metadata
+    }
+
     /// The answer to a live read: none if it was not made yet, an inner none if nothing is there.
     pub fn answer(&self, read: &Read) -> Option<Option<&Value>> {
         self.answers.get(read).map(Option::as_ref)
@@ -47,10 +53,10 @@ impl View {
 
     /// The same view with these answers.
     pub fn with_answers(&self, answers: Answers) -> View {
-        View { watched: self.watched.clone(), answers }
+        View { watched: self.watched.clone(), metadata: self.metadata.clone(), answers }
     }
 
-    pub(crate) fn into_answers(self) -> Answers {
+    pub fn into_answers(self) -> Answers {
         self.answers
     }
 }
@@ -64,6 +70,7 @@ pub(crate) type Keys = Pin<Box<dyn Stream<Item = Vec<Key>> + Send>>;
 pub struct Watches<'a> {
     from: From<'a>,
     watched: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    metadata: HashMap<ApiResource, Informer<Meta>>,
     pub(crate) tracked: Vec<Arc<dyn Tracked>>,
     starters: Vec<Starter>,
     pub(crate) timed: Vec<Timed>,
@@ -85,7 +92,14 @@ impl<'a> Watches<'a> {
     }
 
     fn new(from: From<'a>) -> Watches<'a> {
-        Watches { from, watched: HashMap::new(), tracked: Vec::new(), starters: Vec::new(), timed: Vec::new() }
+        Watches {
+            from,
+            watched: HashMap::new(),
+            metadata: HashMap::new(),
+            tracked: Vec::new(),
+            starters: Vec::new(),
+            timed: Vec::new(),
+        }
     }
 
     /// A change of such an object concerns its own key.
@@ -121,6 +135,21 @@ impl<'a> Watches<'a> {
         }));
     }
 
+    /// A change of an object of this kind, of which only the metadata is kept, concerns the keys that `keys` names.
+    pub fn metadata(&mut self, resource: &ApiResource, keys: fn(&View, &ApiResource, &Change<Meta>) -> Vec<Key>) {
+        let informer = match self.from {
+            From::Live(informers) => informers.metadata(resource),
+            From::Fixed(objects) => fixed::<Meta>(resource, objects),
+        };
+        self.metadata.insert(resource.clone(), informer.clone());
+        self.tracked.push(Arc::new(informer.clone()));
+        let resource = resource.clone();
+        self.starters.push(Box::new(move |view| {
+            let keys = informer.changes().map(move |change| keys(&view, &resource, &change));
+            Box::pin(keys.filter(|k| std::future::ready(!k.is_empty())))
+        }));
+    }
+
     /// Such objects are looked at, but their changes concern nobody.
     pub fn seen<K: Object<DynamicType = ()>>(&mut self) {
         self.look::<K>("");
@@ -129,7 +158,7 @@ impl<'a> Watches<'a> {
     fn look<K: Object<DynamicType = ()>>(&mut self, fields: &str) -> Informer<K> {
         let informer = match self.from {
             From::Live(informers) => informers.filtered::<K>(fields, ""),
-            From::Fixed(objects) => fixed::<K>(objects),
+            From::Fixed(objects) => fixed::<K>(&ApiResource::erase::<K>(&()), objects),
         };
         self.watched.insert(TypeId::of::<K>(), Box::new(informer.clone()));
         self.tracked.push(Arc::new(informer.clone()));
@@ -143,7 +172,11 @@ impl<'a> Watches<'a> {
 
     /// The view over everything named so far.
     pub fn view(&mut self) -> View {
-        View { watched: Arc::new(std::mem::take(&mut self.watched)), answers: Answers::new() }
+        View {
+            watched: Arc::new(std::mem::take(&mut self.watched)),
+            metadata: Arc::new(std::mem::take(&mut self.metadata)),
+            answers: Answers::new(),
+        }
     }
 
     pub(crate) fn start(&mut self, view: &Arc<View>) -> Vec<Keys> {
@@ -159,8 +192,7 @@ fn controller<K: Resource, O: Resource<DynamicType = ()>>(object: &K) -> Option<
     matches.then(|| Key::new(meta.namespace.clone().unwrap_or_default(), owner.name.clone()))
 }
 
-fn fixed<K: Object<DynamicType = ()>>(objects: &[Value]) -> Informer<K> {
-    let resource = ApiResource::erase::<K>(&());
+fn fixed<K: Object>(resource: &ApiResource, objects: &[Value]) -> Informer<K> {
     let of_kind = |o: &&Value| o["kind"] == resource.kind.as_str() && o["apiVersion"] == resource.api_version.as_str();
     let decode = |o: &Value| {
         serde_json::from_value(o.clone()).unwrap_or_else(|error| panic!("a {} of a test case: {error}", resource.kind))

@@ -5,7 +5,14 @@
 mod conditions;
 mod deployment;
 mod deployment_status;
+mod discovery;
 mod endpoints;
+mod eviction;
+mod garbage;
+mod namespace;
+mod nodeipam;
+mod nodelifecycle;
+mod podgc;
 mod pods;
 mod replicaset;
 mod rollout;
@@ -18,6 +25,8 @@ use std::sync::Arc;
 use client::{Controller, Driver, Informers};
 use tokio_util::sync::CancellationToken;
 
+pub use garbage::Garbage;
+
 /// What the controllers must be told about the cluster.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
@@ -27,6 +36,8 @@ pub struct Config {
     pub cluster_cidr: Option<String>,
     /// The prefix length of one node's range; 24 if not said.
     pub node_cidr_prefix: Option<u8>,
+    /// When the control plane began to listen to nodes: silence from before is not held against them.
+    pub since: jiff::Timestamp,
 }
 
 /// Every controller, in the order they start.
@@ -38,6 +49,11 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(replicaset::ReplicaSets),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
+        Arc::new(namespace::Namespaces),
+        Arc::new(nodeipam::NodeRanges { cluster: config.cluster_cidr.clone(), prefix: config.node_cidr_prefix }),
+        Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
+        Arc::new(eviction::TaintEviction),
+        Arc::new(podgc::PodGarbage),
     ]
 }
 
@@ -54,6 +70,8 @@ pub async fn run(
         let (informers, stop) = (informers.clone(), stop.clone());
         tasks.spawn(async move { driver.run(&informers, stop).await });
     }
+    let collecting = garbage::run(client_for(garbage::NAME), informers.clone(), stop.clone());
+    tasks.spawn(collecting);
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended {
             tracing::error!("a controller ended: {error}");

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use client::plan::Answers;
 use client::view::Moment;
 use client::{Action, Controller, Decision, Key, Plan, Target, Watches};
 use serde::Deserialize;
@@ -19,6 +20,9 @@ struct Case {
     key: Key,
     #[serde(default)]
     now: Option<String>,
+    /// What live reads answer, by path; a path that is not here is not there.
+    #[serde(default)]
+    reads: std::collections::BTreeMap<String, Value>,
     #[serde(default)]
     then: Value,
 }
@@ -28,6 +32,7 @@ fn config() -> controllers::Config {
         root_ca: Some("PEM".into()),
         cluster_cidr: Some("10.244.0.0/16".into()),
         node_cidr_prefix: None,
+        since: "2025-12-31T23:30:00Z".parse().unwrap(),
     }
 }
 
@@ -35,7 +40,15 @@ fn config() -> controllers::Config {
 fn cases() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
     let mut wrong = Vec::new();
-    for controller in controllers::all(&config()) {
+    let garbage = controllers::Garbage::of(&[
+        ("v1", "Pod", "pods", true),
+        ("v1", "Node", "nodes", false),
+        ("apps/v1", "ReplicaSet", "replicasets", true),
+        ("apps/v1", "Deployment", "deployments", true),
+    ]);
+    let mut all = controllers::all(&config());
+    all.push(std::sync::Arc::new(garbage));
+    for controller in all {
         let files = yaml_files(&root.join(controller.name()));
         assert!(!files.is_empty(), "{} has no cases", controller.name());
         wrong.extend(files.iter().filter_map(|file| check(controller.as_ref(), file).err()));
@@ -55,7 +68,7 @@ fn check(controller: &dyn Controller, file: &Path) -> Result<(), String> {
     let case: Case = serde_saphyr::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let now = case.now.as_deref().unwrap_or("2026-01-01T00:00:00Z").parse().unwrap();
     let moment = Moment { now, seed: 1 };
-    let decision = plan(controller, &case.given, &case.key, moment);
+    let decision = plan(controller, &case, &case.given, moment);
     let actual = serde_json::to_value(&decision).unwrap();
     if std::env::var_os("UPDATE_CASES").is_some() {
         let kept = text.split("\nthen:").next().unwrap().trim_end();
@@ -65,16 +78,29 @@ fn check(controller: &dyn Controller, file: &Path) -> Result<(), String> {
         let (expected, actual) = (serde_json::to_string_pretty(&case.then), serde_json::to_string_pretty(&actual));
         return Err(format!("{}:\nexpected {}\nplanned {}", file.display(), expected.unwrap(), actual.unwrap()));
     }
-    settles(controller, &case, moment, decision).map_err(|left| format!("{} never rests: {left}", file.display()))
+    settles(controller, case, moment, decision).map_err(|left| format!("{} never rests: {left}", file.display()))
 }
 
-fn plan(controller: &dyn Controller, objects: &[Value], key: &Key, moment: Moment) -> Decision {
+fn plan(controller: &dyn Controller, case: &Case, objects: &[Value], moment: Moment) -> Decision {
     let mut watches = Watches::fixed(objects);
     controller.watches(&mut watches);
-    controller.plan(&watches.view(), key, moment)
+    let view = watches.view();
+    let mut answers = Answers::new();
+    for _ in 0..ROUNDS {
+        match controller.plan(&view.with_answers(answers.clone()), &case.key, moment) {
+            Decision::Need(reads) => {
+                answers.extend(reads.into_iter().map(|read| {
+                    let answer = case.reads.get(&read.path).cloned();
+                    (read, answer)
+                }));
+            }
+            done => return done,
+        }
+    }
+    panic!("it asks without end")
 }
 
-fn settles(controller: &dyn Controller, case: &Case, moment: Moment, mut decision: Decision) -> Result<(), String> {
+fn settles(controller: &dyn Controller, mut case: Case, moment: Moment, mut decision: Decision) -> Result<(), String> {
     let mut objects = case.given.clone();
     for round in 0..ROUNDS {
         let Decision::Do(plan_made) = &decision else { return Ok(()) };
@@ -82,10 +108,21 @@ fn settles(controller: &dyn Controller, case: &Case, moment: Moment, mut decisio
             return Ok(());
         }
         carry_out(&mut objects, plan_made, round);
+        forget_deleted(&mut case, plan_made);
         let moment = Moment { seed: moment.seed + round as u64 + 1, ..moment };
-        decision = plan(controller, &objects, &case.key, moment);
+        decision = plan(controller, &case, &objects, moment);
     }
     Err(serde_json::to_string(&decision).unwrap())
+}
+
+/// What was deleted is no longer among what live reads answer.
+fn forget_deleted(case: &mut Case, plan: &Plan) {
+    for action in &plan.actions {
+        let Action::Delete { options, .. } = action else { continue };
+        for items in case.reads.values_mut().filter_map(|answer| answer["items"].as_array_mut()) {
+            items.retain(|item| item["metadata"]["uid"].as_str() != options.preconditions.uid.as_deref());
+        }
+    }
 }
 
 fn carry_out(objects: &mut Vec<Value>, plan: &Plan, round: usize) {

@@ -1,0 +1,316 @@
+//! Garbage collection: what is owned goes with its last owner, in the background, in the foreground, or not at all.
+//!
+//! The kinds are those that discovery tells of; only their metadata is kept. Before anything is deleted its owner is read
+//! live, so that a cache that lags never costs an object.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::plan::{Action, DeleteOptions, Preconditions, Target};
+use client::{Change, Controller, Decision, Driver, Informers, Key, Meta, Moment, Plan, Read, View, Watches};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::core::ApiResource;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use crate::discovery::{self, Served};
+
+pub(crate) const NAME: &str = "generic-garbage-collector";
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+/// How often new kinds are looked for, as upstream.
+const DISCOVERY: Duration = Duration::from_secs(30);
+/// After a failed look.
+const DISCOVERY_RETRY: Duration = Duration::from_secs(2);
+
+pub struct Garbage {
+    kinds: Vec<Served>,
+}
+
+/// Collects until stopped, with the kinds that are served at the time.
+pub(crate) async fn run(client: kube::Client, informers: Arc<Informers>, stop: CancellationToken) {
+    let mut running: Option<(Vec<Served>, CancellationToken)> = None;
+    while !stop.is_cancelled() {
+        let wait = match discover(&client, &stop).await {
+            Ok(kinds) if running.as_ref().is_some_and(|(known, _)| *known == kinds) => DISCOVERY,
+            Ok(kinds) => {
+                if let Some((known, ended)) = running.take() {
+                    ended.cancel();
+                    let gone = known.iter().filter(|kind| !kinds.contains(kind));
+                    gone.for_each(|kind| informers.forget_metadata(&kind.resource));
+                }
+                let ended = stop.child_token();
+                let driver = Driver::new(Arc::new(Garbage { kinds: kinds.clone() }), client.clone(), &ended);
+                let (shared, token) = (informers.clone(), ended.clone());
+                tokio::spawn(async move { driver.run(&shared, token).await });
+                running = Some((kinds, ended));
+                DISCOVERY
+            }
+            Err(error) => {
+                tracing::info!(controller = NAME, "{error}");
+                DISCOVERY_RETRY
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+}
+
+async fn discover(client: &kube::Client, stop: &CancellationToken) -> Result<Vec<Served>, client::execute::Failure> {
+    let recorder = client::Recorder::start(client.clone(), NAME, stop.child_token());
+    let executor = client::Executor::new(client.clone(), recorder);
+    let mut view = View::default();
+    loop {
+        match discovery::deletable(&view) {
+            Ok(mut kinds) => {
+                kinds.retain(is_collected);
+                kinds.sort_by(|a, b| {
+                    (&a.resource.group, &a.resource.plural).cmp(&(&b.resource.group, &b.resource.plural))
+                });
+                return Ok(kinds);
+            }
+            Err(reads) => {
+                let mut answers = view.into_answers();
+                executor.read(&reads, &mut answers).await?;
+                view = View::default().with_answers(answers);
+            }
+        }
+    }
+}
+
+/// Events are many, own nothing and go by themselves.
+fn is_collected(kind: &Served) -> bool {
+    kind.watchable && kind.resource.plural != "events"
+}
+
+impl Garbage {
+    /// A collector of exactly these kinds: (apiVersion, kind, plural, namespaced).
+    pub fn of(kinds: &[(&str, &str, &str, bool)]) -> Garbage {
+        let served = |(api_version, kind, plural, namespaced): &(&str, &str, &str, bool)| {
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            let resource = ApiResource {
+                group: group.to_owned(),
+                version: version.to_owned(),
+                api_version: (*api_version).to_owned(),
+                kind: (*kind).to_owned(),
+                plural: (*plural).to_owned(),
+            };
+            Served { resource, namespaced: *namespaced, watchable: true }
+        };
+        Garbage { kinds: kinds.iter().map(served).collect() }
+    }
+
+    fn owner<'a>(&'a self, owner: &OwnerReference, namespace: &str) -> Option<(&'a ApiResource, Key)> {
+        let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+        let kind = self.kinds.iter().find(|k| k.resource.group == group && k.resource.kind == owner.kind)?;
+        // A namespaced owner of a cluster-scoped object cannot be: nothing is concluded from it.
+        let namespace = if kind.namespaced { Some(namespace).filter(|ns| !ns.is_empty())? } else { "" };
+        Some((&kind.resource, Key::new(namespace, &owner.name)))
+    }
+}
+
+impl Controller for Garbage {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn watches(&self, watches: &mut Watches<'_>) {
+        for kind in &self.kinds {
+            watches.metadata(&kind.resource, concerned);
+        }
+    }
+
+    fn plan(&self, view: &View, key: &Key, _: Moment) -> Decision {
+        let Some((resource, key)) = parse(view, key) else { return Plan::done().into() };
+        let Some(object) = view.metadata().get(resource).and_then(|informer| informer.get_key(&key)) else {
+            return Plan::done().into();
+        };
+        let at = Target { resource: resource.clone(), key, subresource: None };
+        if object.metadata.deletion_timestamp.is_none() {
+            return self.judge(view, at, &object);
+        }
+        if has_finalizer(&object.metadata, ORPHAN) {
+            return orphan(view, at, &object).into();
+        }
+        if has_finalizer(&object.metadata, FOREGROUND) {
+            return foreground(view, at, &object).into();
+        }
+        Plan::done().into()
+    }
+}
+
+/// A key of this controller names the kind too.
+fn name(resource: &ApiResource, key: &Key) -> Key {
+    Key::new(&key.namespace, format!("{}/{}/{}", resource.group, resource.plural, key.name))
+}
+
+fn parse<'a>(view: &'a View, key: &Key) -> Option<(&'a ApiResource, Key)> {
+    let mut parts = key.name.splitn(3, '/');
+    let (group, plural, name) = (parts.next()?, parts.next()?, parts.next()?);
+    let resource = view.metadata().keys().find(|r| r.group == group && r.plural == plural)?;
+    Some((resource, Key::new(&key.namespace, name)))
+}
+
+fn concerned(view: &View, resource: &ApiResource, change: &Change<Meta>) -> Vec<Key> {
+    let mut keys = Vec::new();
+    let metas = || [&change.before, &change.after].into_iter().flatten().map(|object| &object.metadata);
+    if let Some(after) = &change.after
+        && (after.metadata.owner_references.is_some() || after.metadata.finalizers.is_some())
+    {
+        keys.push(name(resource, &change.key));
+    }
+    let uids: Vec<_> = metas().filter_map(|meta| meta.uid.as_deref()).collect();
+    let replaced = uids.len() == 2 && uids[0] != uids[1];
+    let gone = change.after.is_none() || replaced;
+    let ending = change.after.as_ref().is_some_and(|after| after.metadata.deletion_timestamp.is_some());
+    if gone || ending {
+        // Its dependents may have lost their last owner; its owners may have waited for it.
+        uids.iter().for_each(|uid| {
+            keys.extend(dependents(view, uid).map(|(resource, d)| name(resource, &Key::of(d.as_ref()))))
+        });
+        let namespace = &change.key.namespace;
+        let owners = metas().flat_map(|meta| meta.owner_references.iter().flatten());
+        keys.extend(owners.filter_map(|owner| owner_key(view, owner, namespace)));
+    } else if change.before.as_ref().is_some_and(|b| {
+        change.after.as_ref().is_some_and(|a| a.metadata.owner_references != b.metadata.owner_references)
+    }) {
+        let owners = metas().flat_map(|meta| meta.owner_references.iter().flatten());
+        keys.extend(owners.filter_map(|owner| owner_key(view, owner, &change.key.namespace)));
+    }
+    keys.sort();
+    keys.dedup();
+    keys
+}
+
+fn owner_key(view: &View, owner: &OwnerReference, namespace: &str) -> Option<Key> {
+    let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
+    let resource = view.metadata().keys().find(|r| r.group == group && r.kind == owner.kind)?;
+    let informer = view.metadata().get(resource)?;
+    let there = [namespace, ""].into_iter().find(|namespace| informer.get(namespace, &owner.name).is_some())?;
+    Some(name(resource, &Key::new(there, &owner.name)))
+}
+
+fn dependents<'a>(view: &'a View, uid: &'a str) -> impl Iterator<Item = (&'a ApiResource, Arc<Meta>)> {
+    let all = view.metadata().iter();
+    all.flat_map(move |(resource, informer)| informer.owned_by(uid).into_iter().map(move |object| (resource, object)))
+}
+
+fn has_finalizer(meta: &ObjectMeta, name: &str) -> bool {
+    meta.finalizers.iter().flatten().any(|finalizer| finalizer == name)
+}
+
+/// What is known of an owner.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Lives,
+    /// It is being deleted and waits for what it owns.
+    Waits,
+    Gone,
+    /// Of a kind that is not served: nothing is concluded.
+    Unknown,
+}
+
+impl Garbage {
+    /// Decides about an object that is not being deleted: whether it keeps an owner.
+    fn judge(&self, view: &View, at: Target, object: &Meta) -> Decision {
+        let owners: Vec<&OwnerReference> = object.metadata.owner_references.iter().flatten().collect();
+        if owners.is_empty() {
+            return Plan::done().into();
+        }
+        let (mut reads, mut states) = (Vec::new(), Vec::new());
+        for owner in &owners {
+            match self.state(view, owner, &at.key.namespace) {
+                Ok(state) => states.push(state),
+                Err(read) => reads.push(read),
+            }
+        }
+        if !reads.is_empty() {
+            return Decision::Need(reads);
+        }
+        let has = |state: Owner| states.contains(&state);
+        let mut plan = Plan::done();
+        if has(Owner::Lives) || has(Owner::Unknown) {
+            if has(Owner::Gone) || has(Owner::Waits) {
+                let kept = owners.iter().zip(&states).filter(|(_, s)| matches!(s, Owner::Lives | Owner::Unknown));
+                plan.actions.push(with_owners(at, object, kept.map(|(owner, _)| *owner).collect()));
+            }
+            return plan.into();
+        }
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        let policy = match has(Owner::Waits) && dependents(view, uid).next().is_some() {
+            true => "Foreground",
+            false if has_finalizer(&object.metadata, ORPHAN) => "Orphan",
+            false if has_finalizer(&object.metadata, FOREGROUND) => "Foreground",
+            false => "Background",
+        };
+        plan.actions.push(delete(at, object, policy));
+        plan.into()
+    }
+
+    fn state(&self, view: &View, owner: &OwnerReference, namespace: &str) -> Result<Owner, Read> {
+        let Some((resource, key)) = self.owner(owner, namespace) else { return Ok(Owner::Unknown) };
+        let cached = view.metadata().get(resource).and_then(|informer| informer.get_key(&key));
+        if let Some(cached) = cached.filter(|cached| cached.metadata.uid.as_deref() == Some(&owner.uid)) {
+            let waits = cached.metadata.deletion_timestamp.is_some() && has_finalizer(&cached.metadata, FOREGROUND);
+            return Ok(if waits { Owner::Waits } else { Owner::Lives });
+        }
+        let read = Read::object(resource, &key).metadata();
+        match view.answer(&read) {
+            None => Err(read),
+            Some(Some(live)) if live["metadata"]["uid"] == owner.uid.as_str() => Ok(Owner::Lives),
+            Some(_) => Ok(Owner::Gone),
+        }
+    }
+}
+
+fn delete(at: Target, object: &Meta, policy: &'static str) -> Action {
+    let preconditions =
+        Preconditions { uid: object.metadata.uid.clone(), resource_version: object.metadata.resource_version.clone() };
+    Action::Delete {
+        at,
+        options: DeleteOptions { preconditions, propagation_policy: Some(policy), grace_period_seconds: None },
+    }
+}
+
+fn with_owners(at: Target, object: &Meta, owners: Vec<&OwnerReference>) -> Action {
+    let version = &object.metadata.resource_version;
+    let patch = json!({"metadata": {"resourceVersion": version, "ownerReferences": owners}});
+    Action::patch(at, object.metadata.uid.as_deref(), patch)
+}
+
+fn without_finalizer(at: Target, object: &Meta, name: &str) -> Action {
+    let kept: Vec<_> = object.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != name).collect();
+    let patch: Value = json!({"metadata": {"resourceVersion": object.metadata.resource_version, "finalizers": kept}});
+    Action::patch(at, object.metadata.uid.as_deref(), patch)
+}
+
+fn target(resource: &ApiResource, object: &Meta) -> Target {
+    Target { resource: resource.clone(), key: Key::of(object), subresource: None }
+}
+
+/// Takes itself out of its dependents' owners, then goes.
+fn orphan(view: &View, at: Target, object: &Meta) -> Plan {
+    let mut plan = Plan::done();
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    for (resource, dependent) in dependents(view, uid) {
+        let kept = dependent.metadata.owner_references.iter().flatten().filter(|owner| owner.uid != uid);
+        plan.actions.push(with_owners(target(resource, &dependent), &dependent, kept.collect()));
+    }
+    if plan.actions.is_empty() {
+        plan.actions.push(without_finalizer(at, object, ORPHAN));
+    }
+    plan
+}
+
+/// Waits for the dependents that block it. Each of them is judged by its own key when this one begins to end.
+fn foreground(view: &View, at: Target, object: &Meta) -> Plan {
+    let mut plan = Plan::done();
+    let uid = object.metadata.uid.as_deref().unwrap_or_default();
+    let blocks = |dependent: &Meta| {
+        let mut owners = dependent.metadata.owner_references.iter().flatten();
+        owners.any(|owner| owner.uid == uid && owner.block_owner_deletion == Some(true))
+    };
+    if !dependents(view, uid).any(|(_, dependent)| blocks(&dependent)) {
+        plan.actions.push(without_finalizer(at, object, FOREGROUND));
+    }
+    plan
+}

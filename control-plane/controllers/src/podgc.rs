@@ -1,0 +1,80 @@
+//! Removes pods that nobody else will: on nodes that are gone, deleted before they had a node, and too many finished ones.
+
+use std::time::Duration;
+
+use client::plan::DeleteOptions;
+use client::{Controller, Decision, Key, Moment, Plan, Read, View, Watches};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::core::ApiResource;
+use serde_json::json;
+
+use crate::pods;
+
+/// Finished pods that are kept, as upstream.
+const FINISHED_KEPT: usize = 12_500;
+const PERIOD: Duration = Duration::from_secs(20);
+
+pub(crate) struct PodGarbage;
+
+impl Controller for PodGarbage {
+    fn name(&self) -> &'static str {
+        "pod-garbage-collector"
+    }
+
+    fn watches(&self, watches: &mut Watches<'_>) {
+        watches.mapped::<Pod>(|_, change| match &change.after {
+            Some(pod) if never_ran(pod) => vec![change.key.clone()],
+            _ => vec![],
+        });
+        watches.seen::<Node>();
+        watches.every(PERIOD, |view| {
+            let pods = view.of::<Pod>().list();
+            let nodes = view.of::<Node>();
+            let lost = |pod: &Pod| !pods::node(pod).is_empty() && nodes.get("", pods::node(pod)).is_none();
+            let mut keys: Vec<Key> = pods.iter().filter(|pod| lost(pod)).map(|pod| Key::of(pod.as_ref())).collect();
+            let mut finished: Vec<_> = pods.iter().filter(|pod| pods::is_finished(pod)).collect();
+            finished.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
+            let surplus = finished.len().saturating_sub(FINISHED_KEPT);
+            keys.extend(finished.into_iter().take(surplus).map(|pod| Key::of(pod.as_ref())));
+            keys
+        });
+    }
+
+    fn plan(&self, view: &View, key: &Key, _: Moment) -> Decision {
+        let mut plan = Plan::done();
+        let Some(pod) = view.of::<Pod>().get_key(key) else { return plan.into() };
+        let node = pods::node(&pod);
+        let lost = !node.is_empty() && view.of::<Node>().get("", node).is_none();
+        if lost {
+            // The node may be back already: only the server knows.
+            let read = Read::object(&ApiResource::erase::<Node>(&()), &Key::new("", node)).metadata();
+            match view.answer(&read) {
+                None => return Decision::Need(vec![read]),
+                Some(Some(_)) => return plan.into(),
+                Some(None) => fail(&pod, &mut plan),
+            }
+        }
+        let surplus = || {
+            let all = view.of::<Pod>().list();
+            pods::is_finished(&pod) && all.iter().filter(|pod| pods::is_finished(pod)).count() > FINISHED_KEPT
+        };
+        if lost || never_ran(&pod) || surplus() {
+            let at_once = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+            plan.delete_with(pod.as_ref(), at_once);
+        }
+        plan.into()
+    }
+}
+
+fn never_ran(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() && pods::node(pod).is_empty()
+}
+
+/// A pod whose node is gone did not finish: it says so before it goes.
+fn fail(pod: &Pod, plan: &mut Plan) {
+    if pods::is_finished(pod) {
+        return;
+    }
+    let patch = json!({"status": {"phase": "Failed", "reason": "NodeLost", "message": "PodGC: node no longer exists"}});
+    plan.patch(pod, Some("status"), patch);
+}
