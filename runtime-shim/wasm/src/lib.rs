@@ -19,6 +19,7 @@ mod netns;
 mod outgoing;
 mod resolve;
 mod stdio;
+mod timed;
 mod view;
 mod wire;
 mod worlds;

@@ -1,15 +1,12 @@
 //! Requests that a guest sends (`wasi:http/outgoing-handler`): name lookup and connection are the pod's own.
 
 use crate::resolve::{Failure, Resolver};
-use bytes::Bytes;
+use crate::timed::Timed;
 use http::{HeaderName, Request, Response, Uri, uri::Scheme};
 use http_body_util::BodyExt;
-use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::TokioIo;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
@@ -84,7 +81,7 @@ async fn send(resolver: Arc<Resolver>, mut request: Request<WasiBody>, options: 
     .await
     .map_err(|_| Error::ConnectionReadTimeout)??;
     let between = options.between_bytes_timeout.unwrap_or(TIMEOUT);
-    let body = |incoming| Timed { incoming, between, timer: Box::pin(tokio::time::sleep(between)) }.boxed_unsync();
+    let body = |incoming| Timed::new(incoming, between).boxed_unsync();
     Ok((answer.map(body), Box::new(async move { Ok(connection.await?) })))
 }
 
@@ -116,45 +113,12 @@ async fn connect(resolver: &Resolver, uri: &Uri) -> Result<tokio::net::TcpStream
     Err(last)
 }
 
-/// A body that may not pause for longer than the guest allows.
-struct Timed {
-    incoming: Incoming,
-    between: Duration,
-    timer: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl http_body::Body for Timed {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let this = &mut *self;
-        match Pin::new(&mut this.incoming).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                this.timer.as_mut().reset(tokio::time::Instant::now() + this.between);
-                Poll::Ready(frame.map(|frame| frame.map_err(Error::from)))
-            }
-            Poll::Pending => {
-                std::task::ready!(this.timer.as_mut().poll(cx));
-                Poll::Ready(Some(Err(Error::ConnectionReadTimeout)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use container::Sandbox;
     use http_body_util::Empty;
+    use std::pin::Pin;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]

@@ -1,11 +1,14 @@
 //! The directories that a guest sees: its mounts, and nothing else of the node.
 //!
 //! WASI opens directories only. A mount of a single file therefore shows in a directory of the container's own, made for
-//! the file's parent, which holds the file itself (a hard link, so that what the guest writes is seen outside) or, where
-//! it is read-only or on another file system, a copy.
+//! the file's parent: as a hard link, so that what the guest writes is seen outside; as a copy where it is read-only; and
+//! as a mount where it lies on another file system (a Secret's, say, which must not be copied to the disk).
 
 use container::{Error, Mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is copied into a view: ConfigMaps and Secrets have at most 1 MiB.
@@ -21,9 +24,7 @@ pub struct Preopen {
 
 /// Makes the view of `mounts` under `dir`, which is emptied first.
 pub fn build(mounts: &[Mount], dir: &Path) -> Result<Vec<Preopen>, Error> {
-    if dir.exists() {
-        std::fs::remove_dir_all(dir).map_err(|err| Error::failed(format!("emptying {}", dir.display()), err))?;
-    }
+    remove(dir)?;
     let mut preopens = Vec::new();
     let mut files: BTreeMap<&Path, Vec<&Mount>> = BTreeMap::new();
     for mount in mounts {
@@ -53,6 +54,23 @@ pub fn build(mounts: &[Mount], dir: &Path) -> Result<Vec<Preopen>, Error> {
     Ok(preopens)
 }
 
+/// Removes a view, and the mounts in it first.
+pub fn remove(dir: &Path) -> Result<(), Error> {
+    let failed = |err| Error::failed(format!("removing {}", dir.display()), err);
+    let parents = match std::fs::read_dir(dir) {
+        Ok(parents) => parents,
+        Err(err) if err.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(err) => return Err(failed(err)),
+    };
+    for parent in parents {
+        for shown in std::fs::read_dir(parent.map_err(failed)?.path()).map_err(failed)? {
+            // Most are no mounts, which is an error to pass over; one that stays makes the removal fail.
+            let _ = umount2(&shown.map_err(failed)?.path(), MntFlags::MNT_DETACH);
+        }
+    }
+    std::fs::remove_dir_all(dir).map_err(failed)
+}
+
 fn file_view(parent: &Path, mounts: &[&Mount], dir: &Path) -> Result<Preopen, Error> {
     std::fs::create_dir_all(dir).map_err(|err| Error::failed(format!("making {}", dir.display()), err))?;
     for mount in mounts {
@@ -60,19 +78,8 @@ fn file_view(parent: &Path, mounts: &[&Mount], dir: &Path) -> Result<Preopen, Er
             .container_path
             .file_name()
             .ok_or_else(|| Error::Invalid(format!("a file cannot be mounted at {}", mount.container_path.display())))?;
-        let shown = dir.join(name);
-        let failed = |err| Error::failed(format!("showing {} to the guest", mount.host_path.display()), err);
-        // A symlink (ConfigMaps are full of them) is followed: the guest gets the file.
-        let host = std::fs::canonicalize(&mount.host_path).map_err(failed)?;
-        if mount.readonly || std::fs::hard_link(&host, &shown).is_err() {
-            if std::fs::metadata(&host).map_err(failed)?.len() > COPY_LIMIT {
-                return Err(Error::Unsupported(format!(
-                    "the file mount {} is larger than {COPY_LIMIT} bytes: mount its directory instead",
-                    mount.host_path.display()
-                )));
-            }
-            std::fs::copy(&host, &shown).map_err(failed)?;
-        }
+        show(mount, dir, &dir.join(name))
+            .map_err(|err| Error::failed(format!("showing {} to the guest", mount.host_path.display()), err))?;
     }
     Ok(Preopen {
         host: dir.to_owned(),
@@ -81,12 +88,38 @@ fn file_view(parent: &Path, mounts: &[&Mount], dir: &Path) -> Result<Preopen, Er
     })
 }
 
+fn show(mount: &Mount, dir: &Path, shown: &Path) -> io::Result<()> {
+    // A symlink (ConfigMaps are full of them) is followed: the guest gets the file.
+    let host = std::fs::canonicalize(&mount.host_path)?;
+    let meta = std::fs::metadata(&host)?;
+    if meta.dev() != std::fs::metadata(dir)?.dev() {
+        return bind(&host, shown, mount.readonly);
+    }
+    if !mount.readonly {
+        return std::fs::hard_link(&host, shown);
+    }
+    if meta.len() > COPY_LIMIT {
+        return Err(io::Error::other(format!("it is larger than {COPY_LIMIT} bytes: mount its directory instead")));
+    }
+    std::fs::copy(&host, shown).map(drop)
+}
+
+fn bind(host: &Path, shown: &Path, readonly: bool) -> io::Result<()> {
+    std::fs::File::create(shown)?;
+    mount(Some(host), shown, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    if readonly {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(None::<&str>, shown, None::<&str>, flags, None::<&str>)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use container::Propagation;
 
-    fn mount(host: PathBuf, at: &str, readonly: bool) -> Mount {
+    fn mounted(host: PathBuf, at: &str, readonly: bool) -> Mount {
         Mount { host_path: host, container_path: at.into(), readonly, propagation: Propagation::Private }
     }
 
@@ -99,10 +132,10 @@ mod tests {
         std::fs::write(host("log"), "").unwrap();
         std::fs::write(host("conf"), "a=1").unwrap();
         let mounts = [
-            mount(host("data"), "/data", true),
-            mount(host("hosts"), "/etc/hosts", false),
-            mount(host("conf"), "/etc/app/conf", true),
-            mount(host("log"), "/dev/termination-log", false),
+            mounted(host("data"), "/data", true),
+            mounted(host("hosts"), "/etc/hosts", false),
+            mounted(host("conf"), "/etc/app/conf", true),
+            mounted(host("log"), "/dev/termination-log", false),
         ];
         let preopens = build(&mounts, &host("view")).unwrap();
         let seen: Vec<_> = preopens.iter().map(|preopen| (preopen.guest.as_str(), preopen.readonly)).collect();
@@ -115,9 +148,34 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_file_system_is_mounted_not_copied() {
+        // A tmpfs, as Secrets are on.
+        let (Ok(memory), Ok(disk)) = (tempfile::tempdir_in("/dev/shm"), tempfile::tempdir_in("/var/tmp")) else {
+            return eprintln!("SKIPPED: there are no two file systems");
+        };
+        // SAFETY: geteuid cannot fail and touches no memory.
+        if unsafe { libc::geteuid() } != 0 {
+            return eprintln!("SKIPPED: mounting needs root");
+        }
+        let (secret, log) = (memory.path().join("secret"), memory.path().join("log"));
+        std::fs::write(&secret, "s3cret").unwrap();
+        std::fs::write(&log, "").unwrap();
+        let view = disk.path().join("view");
+        let mounts = [mounted(secret, "/run/secret", true), mounted(log.clone(), "/run/log", false)];
+        let shown = build(&mounts, &view).unwrap().remove(0).host;
+        assert_eq!(std::fs::read_to_string(shown.join("secret")).unwrap(), "s3cret");
+        assert!(std::fs::write(shown.join("secret"), "x").is_err(), "a read-only file was written");
+        std::fs::write(shown.join("log"), "bye").unwrap();
+        assert_eq!(std::fs::read_to_string(log).unwrap(), "bye");
+        remove(&view).unwrap();
+        remove(&view).unwrap();
+        assert!(!view.exists());
+    }
+
+    #[test]
     fn a_missing_mount_is_an_error_that_names_it() {
         let dir = tempfile::tempdir().unwrap();
-        let err = build(&[mount(dir.path().join("gone"), "/x", true)], &dir.path().join("view")).unwrap_err();
+        let err = build(&[mounted(dir.path().join("gone"), "/x", true)], &dir.path().join("view")).unwrap_err();
         assert!(err.to_string().contains("gone"), "{err}");
     }
 }

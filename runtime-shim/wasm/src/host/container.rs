@@ -222,13 +222,7 @@ impl Host {
             Err(err) => return Err(err),
         };
         container.on(Event::Deleted)?;
-        let view = container.spec.state_dir.join("view");
-        match std::fs::remove_dir_all(&view) {
-            Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::failed(format!("removing {}", view.display()), err));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        view::remove(&container.spec.state_dir.join("view"))?;
         self.table.remove(id)
     }
 
@@ -287,9 +281,12 @@ fn args(spec: &Spec) -> Vec<String> {
     args
 }
 
-/// The image's environment, and the pod's over it.
+/// The pod's name as containers have it, the image's environment over it, and the pod's over that.
 fn env(spec: &Spec) -> Vec<(String, String)> {
     let mut env: Vec<(String, String)> = Vec::new();
+    if !spec.sandbox.hostname.is_empty() {
+        env.push(("HOSTNAME".into(), spec.sandbox.hostname.clone()));
+    }
     let image = spec.image.env.iter().filter_map(|pair| pair.split_once('='));
     let pod = spec.env.iter().map(|env| (env.name.as_str(), env.value.as_str()));
     for (name, value) in image.chain(pod) {

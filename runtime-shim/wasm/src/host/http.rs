@@ -6,11 +6,13 @@ use crate::confine::Confined;
 use crate::guest::Streams;
 use crate::netns::within;
 use crate::stdio::Sink;
+use crate::timed::Timed;
 use crate::worlds::End;
 use crate::worlds::http::Pre;
 use bytes::Bytes;
 use container::log::Stream;
 use container::{Error, Exit};
+use futures::FutureExt;
 use http::{Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -43,6 +45,9 @@ const INSTANCES: usize = 512;
 
 /// How long a client may take to send a request's head.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a client may pause while it sends a request's body.
+const BODY_PAUSE: Duration = Duration::from_secs(60);
 
 /// How long one request may take from its first byte to the end of its answer: a guest that hangs must not hold its
 /// instance for ever.
@@ -107,21 +112,29 @@ impl Server {
         let instances = Arc::new(Semaphore::new(INSTANCES));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
-        loop {
-            let stream = tokio::select! {
-                biased;
-                () = live.drain.cancelled() => break,
-                stream = accept(&listener, &slots) => stream,
-            };
-            let Some((stream, slot)) = stream else {
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            };
+        let spawn = |(stream, slot): Accepted| {
             let (server, instances) = (self.clone(), instances.clone());
             connections.spawn(async move {
                 server.connection(stream, instances).await;
                 drop(slot);
             });
+        };
+        loop {
+            tokio::select! {
+                biased;
+                () = live.drain.cancelled() => break,
+                accepted = accept(&listener, &slots) => match accepted {
+                    Some(accepted) => spawn(accepted),
+                    None => tokio::time::sleep(ACCEPT_PAUSE).await,
+                },
+            }
+        }
+        // Who has connected already is still served. Who connects during this may be, but cannot hold up the end.
+        for _ in 0..BACKLOG {
+            match accept(&listener, &slots).now_or_never() {
+                Some(Some(accepted)) => spawn(accepted),
+                Some(None) | None => break,
+            }
         }
         drop(listener);
         connections.close();
@@ -151,6 +164,8 @@ impl Server {
         let ended = tokio::select! {
             biased;
             () = live.kill.cancelled() => return,
+            // Before the drain: a request that has arrived is read, and then counts as being at hand.
+            ended = &mut connection => ended,
             () = live.drain.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
@@ -158,7 +173,6 @@ impl Server {
                     ended = &mut connection => ended,
                 }
             }
-            ended = &mut connection => ended,
         };
         if let Err(err) = ended {
             tracing::debug!("a connection of container {:?}: {err}", self.container.spec.id);
@@ -175,6 +189,7 @@ impl Server {
         let sink = |stream| Sink::Lines { output: live.output.clone(), stream };
         let streams = Streams { stdin: None, stdout: sink(Stream::Stdout), stderr: sink(Stream::Stderr) };
         let (answer, answered) = oneshot::channel();
+        let request = request.map(|body| Timed::new(body, BODY_PAUSE));
         let guest = self.proxy.clone().handle(self.host.engine.clone(), live.given.clone(), streams, request, answer);
         let mut guest = live.walls.around(guest);
         // Most requests are answered within their first slice, right here. What goes on moves to the guests' own threads.
@@ -234,10 +249,10 @@ impl Server {
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+/// A connection and its place among the container's.
+type Accepted = (TcpStream, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accepted> {
     let slot = slots.clone().acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;
     Some((stream, slot))

@@ -3,9 +3,8 @@
 use super::End;
 use crate::guest::{ComponentGuest, Given, Streams};
 use crate::outgoing::Outgoing;
-use bytes::Bytes;
+use crate::timed::Timed;
 use http::{Request, Response};
-use http_body::Body;
 use tokio::sync::oneshot;
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
@@ -30,17 +29,14 @@ impl Pre {
     }
 
     /// Handles one request; the answer's head is sent as soon as the guest gives it, its body while the guest runs on.
-    pub async fn handle<B>(
+    pub async fn handle(
         self,
         engine: Engine,
         given: Given,
         streams: Streams,
-        request: Request<B>,
+        request: Request<Timed>,
         answer: oneshot::Sender<Answer>,
-    ) -> Result<(), End>
-    where
-        B: Body<Data = Bytes, Error = hyper::Error> + Send + 'static,
-    {
+    ) -> Result<(), End> {
         let handled = async {
             let hooks = Outgoing { resolver: given.resolver.clone() };
             let mut store = ComponentGuest::store(&engine, &given, streams, hooks)?;

@@ -16,12 +16,16 @@ const COMMAND: &str = include_str!("../guests/command.wat");
 async fn a_module_gets_arguments_and_environment_and_its_lines_are_in_the_log() {
     let node = Node::new();
     let mut spec = node.spec("args", ARGS);
+    spec.sandbox = std::sync::Arc::new(container::Sandbox { hostname: "web-0".into(), ..(*spec.sandbox).clone() });
     spec.args = vec!["-v".into()];
     spec.image.env = vec!["A=image".into(), "B=image".into()];
     spec.env = vec![env("B", "pod")];
     let exit = node.finish(&spec).await;
     assert_eq!((exit.code, exit.reason.as_str()), (0, "Completed"));
-    assert_eq!(node.log("args"), "stdout F demo\nstdout F -v\nstdout F A=image\nstdout F B=pod\n");
+    assert_eq!(
+        node.log("args"),
+        "stdout F demo\nstdout F -v\nstdout F HOSTNAME=web-0\nstdout F A=image\nstdout F B=pod\n"
+    );
     assert!(matches!(node.executor.state("args").await.unwrap(), State::Exited { .. }));
     node.executor.delete("args").await.unwrap();
     node.executor.delete("args").await.unwrap();

@@ -132,3 +132,59 @@ async fn a_looping_request_stops_nobody_and_ends_with_its_client_or_by_sigkill()
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(client.read(&mut [0; 16]).unwrap_or(0), 0, "the connection is closed");
 }
+
+#[tokio::test]
+async fn http2_without_tls_is_spoken_too() {
+    if !root() {
+        return;
+    }
+    let node = Node::new();
+    let netns = Netns::new(&node, "h2");
+    node.run(&in_pod(node.spec("h2", HELLO), &netns)).await;
+    let stream = netns.inside(|| std::net::TcpStream::connect("127.0.0.1:8080").unwrap());
+    stream.set_nonblocking(true).unwrap();
+    let stream = hyper_util::rt::TokioIo::new(tokio::net::TcpStream::from_std(stream).unwrap());
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    let connection = tokio::spawn(connection);
+    for _ in 0..3 {
+        let body = http_body_util::Empty::<bytes::Bytes>::new();
+        let request = http::Request::post("http://pod/").body(body).unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!((answer.status(), answer.version()), (http::StatusCode::OK, http::Version::HTTP_2));
+        let body = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
+        assert_eq!(body, "Hello from WebAssembly\n");
+    }
+    drop(sender);
+    connection.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_drain_serves_who_has_connected_before_it() {
+    if !root() {
+        return;
+    }
+    let node = Node::new();
+    let netns = Netns::new(&node, "drain");
+    node.run(&in_pod(node.spec("drain", HELLO), &netns)).await;
+    for _ in 0..20 {
+        let mut streams: Vec<_> = netns.inside(|| {
+            let connect = |_| {
+                let mut stream = std::net::TcpStream::connect("127.0.0.1:8080").unwrap();
+                stream.write_all(b"GET / HTTP/1.1\r\nHost: pod\r\n\r\n").unwrap();
+                stream
+            };
+            (0..20).map(connect).collect()
+        });
+        node.executor.kill("drain", 15).await.unwrap();
+        for stream in &mut streams {
+            let mut answer = String::new();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.read_to_string(&mut answer).unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        }
+        assert_eq!(node.exit("drain").await.code, 0);
+        node.executor.delete("drain").await.unwrap();
+        node.run(&in_pod(node.spec("drain", HELLO), &netns)).await;
+    }
+}
