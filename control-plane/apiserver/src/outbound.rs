@@ -6,7 +6,7 @@
 
 mod splice;
 
-pub(crate) use splice::forward;
+pub(crate) use splice::{forward, wants_upgrade};
 
 use crate::{Config, Error, pki::Pki};
 use api::{Object, Status, Value};

@@ -1,6 +1,6 @@
 //! The HTTP face of the registry: one function per verb.
 
-mod body;
+pub(crate) mod body;
 mod delete;
 mod patch;
 mod read;

@@ -1,26 +1,195 @@
-//! The requests that are more than reading and writing one object: binding, eviction, scale, token, CSR approval,
-//! access and token reviews, and the streams to kubelets (log, exec, attach, portforward, proxy).
+//! The requests that are more than reading and writing one object: binding, eviction, scale, token, access and token
+//! reviews, and the streams to kubelets (log, exec, attach, portforward, proxy).
 //!
-//! `status`, `finalize`, `resize` and `ephemeralcontainers` are the registry's own.
+//! `status`, `finalize`, `approval`, `resize` and `ephemeralcontainers` are the registry's own.
+
+mod binding;
+mod eviction;
+mod log;
+mod proxy;
+mod reviews;
+mod scale;
+mod streams;
+mod token;
 
 use crate::authn::Identity;
 use crate::ctx::Ctx;
+use crate::lookup::{self, Resource};
+use crate::negotiate::{self, Encoding};
 use crate::request::RequestInfo;
 use crate::server::Body;
-use api::Status;
+use crate::{resource, respond};
+use api::codec::{json, yaml};
+use api::{Object, Status, Value};
+use http::request::Parts;
+use http::{Request, Response};
 use std::sync::Arc;
 
+/// How often a write is planned again when another one came between; each round sees a newer object.
+const ROUNDS: usize = 16;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Binding,
+    Eviction,
+    Token,
+    Scale,
+    Log,
+    Stream,
+    Proxy,
+    Review,
+    Issuer,
+}
+
+fn route(info: &RequestInfo) -> Option<Route> {
+    if !info.is_resource {
+        let issuer = matches!(info.path.as_str(), "/openid/v1/jwks" | "/.well-known/openid-configuration");
+        return (issuer && info.verb == "get").then_some(Route::Issuer);
+    }
+    let create = info.verb == "create" && info.rest.is_empty();
+    let route = match (info.group.as_str(), info.resource.as_str(), info.subresource.as_str()) {
+        ("", "bindings", "") | ("", "pods", "binding") if create => Route::Binding,
+        ("", "pods", "eviction") if create => Route::Eviction,
+        ("", "serviceaccounts", "token") if create => Route::Token,
+        ("", "pods", "log") if info.verb == "get" => Route::Log,
+        ("", "pods", "exec" | "attach" | "portforward") if matches!(info.verb.as_str(), "get" | "create") => {
+            Route::Stream
+        }
+        ("", "pods" | "services" | "nodes", "proxy") => Route::Proxy,
+        ("authentication.k8s.io" | "authorization.k8s.io", _, "") if create => Route::Review,
+        (group, plural, "scale") if info.rest.is_empty() && scale::target(group, plural).is_some() => {
+            return matches!(info.verb.as_str(), "get" | "update" | "patch").then_some(Route::Scale);
+        }
+        _ => return None,
+    };
+    Some(route)
+}
+
 /// Whether [`handle`] answers this request.
-pub(crate) fn serves(_info: &RequestInfo) -> bool {
-    false
+pub(crate) fn serves(info: &RequestInfo) -> bool {
+    route(info).is_some()
+}
+
+/// A request on its way through one of the files here.
+struct Call<'a> {
+    ctx: &'a Arc<Ctx>,
+    identity: &'a Identity,
+    info: &'a RequestInfo,
+    parts: &'a Parts,
 }
 
 /// Answers a request that authn and authz have let through.
 pub(crate) async fn handle(
-    _ctx: &Arc<Ctx>,
-    _identity: &Identity,
-    _info: &RequestInfo,
-    _request: http::Request<Body>,
-) -> Result<http::Response<Body>, Status> {
-    Err(Status::no_route())
+    ctx: &Arc<Ctx>,
+    identity: &Identity,
+    info: &RequestInfo,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let route = route(info).ok_or_else(resource::no_route)?;
+    if matches!(route, Route::Log | Route::Stream | Route::Proxy) {
+        return match route {
+            Route::Log => log::handle(ctx, info, request).await,
+            Route::Stream => streams::handle(ctx, info, request).await,
+            _ => proxy::handle(ctx, info, request).await,
+        };
+    }
+    let (parts, body) = request.into_parts();
+    let call = Call { ctx, identity, info, parts: &parts };
+    match route {
+        Route::Binding => binding::create(&call, body).await,
+        Route::Eviction => eviction::create(&call, body).await,
+        Route::Token => token::create(&call, body).await,
+        Route::Scale => scale::handle(&call, body).await,
+        Route::Review => reviews::create(&call, body).await,
+        _ => Ok(token::issuer(&call)),
+    }
 }
+
+impl Call<'_> {
+    /// The body as an object; what the type of the path fixes may be left out.
+    async fn object(&self, body: Body, api_version: &str, kind: &str, type_name: &str) -> Result<Object, Status> {
+        let bytes = resource::body::read(body).await?;
+        let encoding = negotiate::body(&self.parts.headers)?;
+        let decoded = match encoding {
+            Encoding::Json => json::decode(&bytes),
+            Encoding::Yaml => yaml::decode(&bytes),
+        };
+        let decoded =
+            decoded.map_err(|e| Status::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
+        let Value::Map(map) = decoded.value else {
+            return Err(Status::bad_request("the body of the request is no object"));
+        };
+        self.typed(Object(map), api_version, kind, type_name)
+    }
+
+    /// Checks the type and the fields of an object.
+    fn typed(&self, mut object: Object, api_version: &str, kind: &str, type_name: &str) -> Result<Object, Status> {
+        let (given_version, given_kind) = (object.api_version(), object.kind());
+        if (!given_version.is_empty() && given_version != api_version) || (!given_kind.is_empty() && given_kind != kind)
+        {
+            return Err(Status::bad_request(format!(
+                "the object provided is unrecognized: expected {kind} in {api_version}, got {given_kind} in {given_version}"
+            )));
+        }
+        object.set_type(api_version, kind);
+        match api::schema::check(type_name, &mut object).error {
+            Some(error) => {
+                let version = api_version.rsplit('/').next().unwrap_or("");
+                let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}");
+                Err(Status::bad_request(why))
+            }
+            None => Ok(object),
+        }
+    }
+
+    fn reply(&self, code: u16, object: Object) -> Result<Response<Body>, Status> {
+        let accept = negotiate::accept(&self.parts.headers, &self.info.query)?;
+        Ok(respond::value(code, &accept, &Value::Map(object.0)))
+    }
+
+    /// The Status of something that was done.
+    fn done(&self) -> Result<Response<Body>, Status> {
+        let mut done = Object::default();
+        done.set_type("v1", "Status");
+        done.0.insert("metadata", api::Map::new());
+        done.0.insert("status", "Success");
+        done.0.insert("code", 201);
+        self.reply(201, done)
+    }
+
+    fn dry_run(&self) -> bool {
+        self.info.query.all("dryRun").any(|v| v == "All")
+    }
+}
+
+/// Changes an object in place, again and again until no other write comes between. `None` from `change` leaves it.
+async fn change(
+    ctx: &Ctx,
+    at: Resource,
+    namespace: &str,
+    name: &str,
+    mut change: impl FnMut(&Object) -> Result<Option<Object>, Status>,
+) -> Result<Object, Status> {
+    let kind = ctx.registry.known(at)?;
+    for _ in 0..ROUNDS {
+        let old = ctx.registry.get(&kind, namespace, name).await?;
+        let Some(new) = change(&old)? else { return Ok(old) };
+        if let Some(stored) = ctx.registry.replace(&kind, new, &old).await? {
+            return Ok(stored);
+        }
+    }
+    Err(crate::registry::modified(&kind, name))
+}
+
+/// The pod of the path.
+async fn pod(ctx: &Ctx, info: &RequestInfo) -> Result<Object, Status> {
+    ctx.registry.fetch(lookup::PODS, &info.namespace, &info.name).await
+}
+
+/// The time of now, as objects hold it.
+fn now() -> String {
+    crate::registry::now_text()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! `bindings` and `pods/binding`: a pod gets its node, once.
+
+use super::{Call, change, now};
+use crate::lookup;
+use crate::server::Body;
+use api::{Map, Object, Status, Value};
+use http::Response;
+
+const TYPE: &str = "io.k8s.api.core.v1.Binding";
+
+pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let binding = call.object(body, "v1", "Binding", TYPE).await?;
+    let name = match call.info.name.as_str() {
+        "" => binding.name(),
+        name if !binding.name().is_empty() && binding.name() != name => {
+            return Err(Status::bad_request("name in URL does not match name in Binding object"));
+        }
+        name => name,
+    };
+    check(&binding)?;
+    let dry_run = call.dry_run();
+    let at = now();
+    change(call.ctx, lookup::PODS, &call.info.namespace, name, |pod| {
+        let bound = bind(pod, &binding, &at)?;
+        Ok(Some(bound).filter(|_| !dry_run))
+    })
+    .await?;
+    call.done()
+}
+
+/// Upstream lets these errors out as they are, without a reason.
+fn check(binding: &Object) -> Result<(), Status> {
+    let kind = binding.str_at(&["target", "kind"]);
+    let mut errors = Vec::new();
+    if !matches!(kind, "" | "Node") {
+        errors.push(format!("target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\""));
+    }
+    if binding.str_at(&["target", "name"]).is_empty() {
+        errors.push("target.name: Required value".to_owned());
+    }
+    match errors.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Status::new(500, "", one.as_str())),
+        many => Err(Status::new(500, "", format!("[{}]", many.join(", ")))),
+    }
+}
+
+/// The pod on its node.
+pub(super) fn bind(pod: &Object, binding: &Object, now: &str) -> Result<Object, Status> {
+    let name = pod.name();
+    let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
+    for key in ["uid", "resourceVersion"] {
+        let asked = binding.meta_text(key);
+        if !asked.is_empty() && asked != pod.meta_text(key) {
+            return conflict(format!(
+                "Precondition failed: {key} in precondition: {asked}, {key} in object meta: {}",
+                pod.meta_text(key)
+            ));
+        }
+    }
+    if pod.deletion_timestamp().is_some() {
+        return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
+    }
+    let there = pod.str_at(&["spec", "nodeName"]);
+    if !there.is_empty() {
+        return conflict(format!("pod {name} is already assigned to node {there:?}"));
+    }
+    if pod.at(&["spec", "schedulingGates"]).and_then(Value::as_list).is_some_and(|l| !l.is_empty()) {
+        return conflict(format!("pod {name} has non-empty .spec.schedulingGates"));
+    }
+    let mut bound = pod.clone();
+    bound.set(&["spec", "nodeName"], binding.str_at(&["target", "name"]));
+    for key in ["annotations", "labels"] {
+        for (name, value) in binding.meta_pairs(key) {
+            bound.set(&["metadata", key, name], value);
+        }
+    }
+    scheduled(&mut bound, now);
+    Ok(bound)
+}
+
+fn scheduled(pod: &mut Object, now: &str) {
+    let condition: Map = [
+        ("type", Value::from("PodScheduled")),
+        ("status", "True".into()),
+        ("lastProbeTime", Value::Null),
+        ("lastTransitionTime", now.into()),
+    ]
+    .into_iter()
+    .collect();
+    let mut conditions = pod.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]).to_vec();
+    let scheduled = |c: &Value| c.get("type").and_then(Value::as_str) == Some("PodScheduled");
+    match conditions.iter_mut().find(|c| scheduled(c)) {
+        Some(there) => *there = Value::Map(condition),
+        None => conditions.push(Value::Map(condition)),
+    }
+    pod.set(&["status", "conditions"], Value::List(conditions));
+}

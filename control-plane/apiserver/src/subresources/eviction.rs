@@ -1,0 +1,120 @@
+//! `pods/eviction`: a pod is deleted, unless a disruption budget needs it.
+
+use super::{Call, change};
+use crate::ctx::Ctx;
+use crate::lookup;
+use crate::registry::deletion;
+use crate::server::Body;
+use api::selector::LabelSelector;
+use api::{Cause, Object, Status, Value};
+use http::Response;
+
+const TYPE: &str = "io.k8s.api.policy.v1.Eviction";
+/// A budget whose controller has not yet seen its newest spec is asked again after this.
+const RETRY_SECONDS: u32 = 10;
+/// More than this many pods on their way out at once: the controller is not keeping up (upstream's number).
+const DISRUPTED_MAX: usize = 2000;
+
+pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let eviction = call.object(body, "policy/v1", "Eviction", TYPE).await?;
+    let info = call.info;
+    if !eviction.name().is_empty() && eviction.name() != info.name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object"));
+    }
+    let pod = super::pod(call.ctx, info).await?;
+    let options = eviction.0.get("deleteOptions").cloned().unwrap_or_default();
+    let dry_run = call.dry_run() || options.at(&["dryRun", "0"]).is_some();
+    if !goes_freely(&pod) {
+        charge(call.ctx, &pod, dry_run).await?;
+    }
+    if !dry_run {
+        let kind = call.ctx.registry.known(lookup::PODS)?;
+        let options = deletion::options(&options, &info.query)?;
+        call.ctx.registry.delete_with(&kind, &info.namespace, &info.name, &options, |_| Ok(())).await?;
+    }
+    call.done()
+}
+
+/// A pod that has ended, not begun or is leaving disturbs nobody.
+fn goes_freely(pod: &Object) -> bool {
+    let phase = pod.str_at(&["status", "phase"]);
+    matches!(phase, "Succeeded" | "Failed" | "Pending") || pod.deletion_timestamp().is_some()
+}
+
+fn ready(pod: &Object) -> bool {
+    let conditions = pod.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
+    let text = |c: &Value, key| c.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    conditions.iter().any(|c| text(c, "type") == "Ready" && text(c, "status") == "True")
+}
+
+async fn charge(ctx: &Ctx, pod: &Object, dry_run: bool) -> Result<(), Status> {
+    let budgets = ctx.registry.all(lookup::POD_DISRUPTION_BUDGETS, Some(pod.namespace())).await?;
+    let selects = |b: &&Object| {
+        let selector = b.at(&["spec", "selector"]).map(LabelSelector::from_value);
+        selector.is_some_and(|s| s.is_ok_and(|s| s.matches_object(pod)))
+    };
+    let budgets: Vec<&Object> = budgets.iter().filter(selects).collect();
+    let budget = match budgets.as_slice() {
+        [] => return Ok(()),
+        [one] => one,
+        _ => {
+            let why =
+                "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
+            return Err(Status::internal(why));
+        }
+    };
+    let at = super::now();
+    let ready = ready(pod);
+    change(ctx, lookup::POD_DISRUPTION_BUDGETS, budget.namespace(), budget.name(), |budget| {
+        let charged = disrupt(budget, pod.name(), ready, &at)?;
+        Ok(charged.filter(|_| !dry_run))
+    })
+    .await
+    .map(drop)
+}
+
+/// The budget with one disruption less; `None` where an unready pod may go without one.
+pub(super) fn disrupt(budget: &Object, pod: &str, ready: bool, now: &str) -> Result<Option<Object>, Status> {
+    let number = |key| budget.i64_at(&["status", key]).unwrap_or(0);
+    let name = budget.name();
+    let (allowed, healthy, desired) =
+        (number("disruptionsAllowed"), number("currentHealthy"), number("desiredHealthy"));
+    let unhealthy = budget.str_at(&["spec", "unhealthyPodEvictionPolicy"]);
+    if !ready && (unhealthy == "AlwaysAllow" || (healthy >= desired && desired > 0)) {
+        return Ok(None);
+    }
+    if number("observedGeneration") < budget.generation() {
+        return Err(refused(
+            &format!("The disruption budget {name} is still being processed by the server."),
+            RETRY_SECONDS,
+        ));
+    }
+    let disrupted = budget.at(&["status", "disruptedPods"]).and_then(Value::as_map).map_or(0, api::Map::len);
+    if allowed < 0 {
+        return Err(Status::forbidden("policy", "poddisruptionbudgets", name, "pdb disruptions allowed is negative"));
+    }
+    if disrupted > DISRUPTED_MAX {
+        return Err(Status::forbidden(
+            "policy",
+            "poddisruptionbudgets",
+            name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        ));
+    }
+    if allowed == 0 {
+        let why = format!("The disruption budget {name} needs {desired} healthy pods and has {healthy} currently");
+        return Err(refused(&why, 0));
+    }
+    let mut charged = budget.clone();
+    charged.set(&["status", "disruptionsAllowed"], allowed - 1);
+    charged.set(&["status", "disruptedPods", pod], now);
+    Ok(Some(charged))
+}
+
+fn refused(why: &str, retry_seconds: u32) -> Status {
+    let message = "Cannot evict pod as it would violate the pod's disruption budget.";
+    let mut status = Status::too_many_requests(message, retry_seconds);
+    status.details.get_or_insert_default().causes =
+        vec![Cause { reason: "DisruptionBudget".into(), message: why.to_owned(), field: String::new() }];
+    status
+}
