@@ -1,0 +1,232 @@
+//! The whole kubelet against an API and a runtime that these tests play: what it asks of both, and what it leaves behind.
+
+mod cluster;
+mod fake_api;
+mod fake_cri;
+
+use cluster::Cluster;
+use serde_json::{Value, json};
+
+fn pod(name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}"), "generation": 1},
+        "spec": spec,
+        "status": {"phase": "Pending", "qosClass": "BestEffort"},
+    })
+}
+
+fn container(name: &str, more: Value) -> Value {
+    let mut c = json!({
+        "name": name, "image": "app:1", "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File",
+    });
+    for (k, v) in more.as_object().into_iter().flatten() {
+        c[k] = v.clone();
+    }
+    c
+}
+
+fn one(more: Value) -> Value {
+    json!({"nodeName": "n1", "restartPolicy": "Always", "terminationGracePeriodSeconds": 7, "containers": [container("app", more)]})
+}
+
+#[tokio::test]
+async fn a_pod_runs_and_is_deleted() {
+    let cluster = Cluster::start().await;
+    cluster.api.config_map("cfg", json!({"key": "value", "greeting": "hello"}));
+    let mut spec = one(json!({
+        "command": ["/bin/app", "--say=$(SAY)"],
+        "env": [
+            {"name": "SAY", "valueFrom": {"configMapKeyRef": {"name": "cfg", "key": "greeting"}}},
+            {"name": "WHO", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        ],
+        "ports": [{"containerPort": 8080, "protocol": "TCP"}],
+        "volumeMounts": [{"name": "cfg", "mountPath": "/cfg"}, {"name": "token", "mountPath": "/token"}],
+    }));
+    spec["volumes"] = json!([
+        {"name": "cfg", "configMap": {"name": "cfg", "defaultMode": 420}},
+        {"name": "token", "projected": {"defaultMode": 420, "sources": [{"serviceAccountToken": {"path": "token"}}]}},
+    ]);
+    let begun = std::time::Instant::now();
+    cluster.api.put(pod("web", spec));
+    let status = cluster.api.status("web", |s| s["phase"] == "Running").await;
+    println!("created → Running seen: {:?}", begun.elapsed());
+    assert_eq!(status["podIP"], "10.1.0.2");
+    assert_eq!(status["containerStatuses"][0]["ready"], true);
+    assert!(status["containerStatuses"][0]["containerID"].as_str().unwrap().starts_with("fake://"));
+    assert_eq!(condition(&status, "Ready"), "True");
+
+    let config = cluster.cri.container("app");
+    assert_eq!(config.command, ["/bin/app", "--say=hello"]);
+    let env: Vec<String> =
+        config.envs.iter().map(|e| format!("{}={}", e.key, String::from_utf8_lossy(&e.value))).collect();
+    for wanted in ["SAY=hello", "WHO=web", "IP=10.1.0.2", "KUBERNETES_SERVICE_HOST=10.96.0.1"] {
+        assert!(env.iter().any(|e| e == wanted), "{wanted} in {env:?}");
+    }
+    assert_eq!(config.annotations["io.wherry.container.ports"], r#"[{"port":8080,"protocol":"TCP"}]"#);
+    let mount = |at: &str| config.mounts.iter().find(|m| m.container_path == at).unwrap().host_path.clone();
+    assert_eq!(std::fs::read_to_string(format!("{}/key", mount("/cfg"))).unwrap(), "value");
+    assert_eq!(std::fs::read_to_string(format!("{}/token", mount("/token"))).unwrap(), "a-token");
+    assert!(std::fs::read_to_string(mount("/etc/hosts")).unwrap().contains("10.1.0.2\tweb"));
+
+    cluster.api.config_map("cfg", json!({"key": "changed"}));
+    let path = format!("{}/key", mount("/cfg"));
+    cluster
+        .until("the volume follows the ConfigMap", || std::fs::read_to_string(&path).is_ok_and(|t| t == "changed"))
+        .await;
+
+    cluster.api.delete("web", 7);
+    cluster.until("the object is deleted", || cluster.api.deleted("web").is_some()).await;
+    let options = cluster.api.deleted("web").unwrap();
+    assert_eq!(options["gracePeriodSeconds"], 0);
+    assert_eq!(options["preconditions"]["uid"], "uid-web");
+    assert!(cluster.cri.calls().contains(&"stop app 7".to_owned()), "{:?}", cluster.cri.calls());
+    assert!(cluster.cri.empty());
+    assert!(!cluster.root().join("pods/uid-web").exists());
+    for reason in ["Pulled", "Created", "Started", "Killing"] {
+        cluster.until("the event is there", || cluster.api.events().contains(&reason.to_owned())).await;
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_restarted_kubelet_leaves_containers_alone() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({"readinessProbe": {"exec": {"command": ["ok"]}, "periodSeconds": 1}}))));
+    let before = cluster.api.status("web", |s| condition(s, "Ready") == "True").await;
+    let calls = cluster.cri.changes();
+    let cluster = cluster.restart().await;
+    cluster.until("the pod is seen again", || cluster.cri.probed_since_restart()).await;
+    assert_eq!(cluster.cri.changes(), calls, "nothing was started or stopped");
+    let after = cluster.api.now("web");
+    assert_eq!(after["containerStatuses"], before["containerStatuses"]);
+    assert_eq!(condition(&after, "Ready"), "True");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_fails_runs_again() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    cluster.cri.exit("app", 3);
+    let status = cluster.api.status("web", |s| s["containerStatuses"][0]["restartCount"] == 1).await;
+    assert_eq!(status["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 3);
+    cluster.cri.exit("app", 3);
+    let waits = |s: &Value| s["containerStatuses"][0]["state"]["waiting"]["reason"] == "CrashLoopBackOff";
+    cluster.api.status("web", waits).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_is_said_and_tried_again() {
+    let cluster = Cluster::start().await;
+    let mut spec = one(json!({}));
+    spec["containers"][0]["image"] = "missing:1".into();
+    cluster.api.put(pod("web", spec));
+    let reason = |s: &Value| s["containerStatuses"][0]["state"]["waiting"]["reason"].clone();
+    cluster.api.status("web", |s| reason(s) == "ErrImagePull").await;
+    cluster.api.status("web", |s| reason(s) == "ImagePullBackOff").await;
+    cluster.api.delete("web", 7);
+    cluster.until("the object is deleted", || cluster.api.deleted("web").is_some()).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_missing_config_map_holds_a_pod_until_it_comes() {
+    let cluster = Cluster::start().await;
+    let mut spec = one(json!({"volumeMounts": [{"name": "v", "mountPath": "/v"}]}));
+    spec["volumes"] = json!([{"name": "v", "configMap": {"name": "later", "defaultMode": 420}}]);
+    cluster.api.put(pod("web", spec));
+    cluster.until("the mount fails", || cluster.api.events().contains(&"FailedMount".to_owned())).await;
+    cluster.api.config_map("later", json!({"a": "b"}));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_job_ends_and_releases_its_sandbox() {
+    let cluster = Cluster::start().await;
+    let mut spec = one(json!({}));
+    spec["restartPolicy"] = "Never".into();
+    cluster.api.put(pod("job", spec));
+    cluster.api.status("job", |s| s["phase"] == "Running").await;
+    cluster.cri.exit("app", 0);
+    let status = cluster.api.status("job", |s| s["phase"] == "Succeeded").await;
+    assert_eq!(status["containerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+    cluster.until("the sandbox is stopped", || cluster.cri.calls().contains(&"stop sandbox".to_owned())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_pod_that_the_api_forgot_is_ended() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    let cluster = cluster.restart_with(|api| api.forget("web")).await;
+    cluster.until("nothing runs", || cluster.cri.empty()).await;
+    assert!(cluster.api.deleted("web").is_none());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_failed_liveness_probe_restarts_the_container() {
+    let cluster = Cluster::start().await;
+    let probe = json!({"exec": {"command": ["fail"]}, "periodSeconds": 1, "failureThreshold": 1, "terminationGracePeriodSeconds": 3});
+    cluster.api.put(pod("web", one(json!({"livenessProbe": probe}))));
+    cluster.until("it is killed", || cluster.cri.calls().contains(&"stop app 3".to_owned())).await;
+    cluster.api.status("web", |s| s["containerStatuses"][0]["restartCount"] == 1).await;
+    cluster.until("the event is there", || cluster.api.events().contains(&"Unhealthy".to_owned())).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn only_the_apiserver_is_let_in() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    let log = cluster.cri.log_path("app");
+    std::fs::write(&log, "2026-01-01T00:00:00Z stdout F one\n2026-01-01T00:00:01Z stdout F two\n").unwrap();
+    for (who, path, status, body) in [
+        (None, "/healthz", 200, "ok"),
+        (None, "/pods", 401, "Unauthorized\n"),
+        (Some("somebody"), "/pods", 403, "Forbidden (user=somebody)\n"),
+        (Some("kube-apiserver-kubelet-client"), "/containerLogs/default/web/app?tailLines=1", 200, "two\n"),
+        (
+            Some("kube-apiserver-kubelet-client"),
+            "/containerLogs/default/web/nope",
+            404,
+            "container \"nope\" in pod \"web\" not found\n",
+        ),
+        (Some("kube-apiserver-kubelet-client"), "/containerLogs/default/none/app", 404, "pod \"none\" not found\n"),
+        (
+            Some("kube-apiserver-kubelet-client"),
+            "/containerLogs/default/web/app?tailLines=x",
+            400,
+            "tailLines: \"x\" is no number\n",
+        ),
+    ] {
+        assert_eq!(cluster.get(who, path).await, (status, body.to_owned()), "{who:?} {path}");
+    }
+    let (status, pods) = cluster.get(Some("kube-apiserver-kubelet-client"), "/pods").await;
+    assert!(status == 200 && pods.contains("\"phase\":\"Running\""), "{pods}");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn exec_joins_the_client_to_the_runtime() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    let echoed = cluster.upgrade("/exec/default/web/app?command=sh&output=1", b"some bytes").await;
+    assert_eq!(echoed, b"some bytes");
+    cluster.stop().await;
+}
+
+fn condition(status: &Value, kind: &str) -> String {
+    let list = status["conditions"].as_array().cloned().unwrap_or_default();
+    let found = list.iter().find(|c| c["type"] == kind);
+    found.and_then(|c| c["status"].as_str()).unwrap_or_default().to_owned()
+}
