@@ -128,3 +128,19 @@ with open(os.path.join(here, "enums.txt"), "w") as f:
     for t, vs in values.items():
         if package(t) in by_package:
             f.write(t + "\t" + ",".join(vs) + "\n")
+
+# Messages that stand in JSON by their fields alone, for the protobuf codec: number and name of each field.
+short_of = {}
+for t in types:
+    if t not in json_types and package(t) in by_package:
+        short_of[(package(t), t.rsplit(".", 1)[1])] = t
+inlined = set()
+for t in json_types:
+    for row in types[t]:
+        if row[1].startswith("~") and (package(t), row[9]) in short_of:
+            inlined.add(short_of[(package(t), row[9])])
+with open(os.path.join(here, "inlined.txt"), "w") as f:
+    for t in sorted(inlined):
+        f.write(":" + t + "\n")
+        for row in types[t]:
+            f.write(row[8] + "\t" + row[1][1:] + "\n")

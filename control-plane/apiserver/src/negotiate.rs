@@ -135,11 +135,21 @@ fn takes_gzip(headers: &HeaderMap) -> bool {
     values.flat_map(|v| v.split(',')).filter_map(Clause::parse).any(|c| c.media == "gzip" && c.q > 0.0)
 }
 
+/// How a body that was sent is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Json,
+    Yaml,
+    /// client-go sends built-in kinds so.
+    Protobuf,
+}
+
 /// How the body of a create or an update is encoded.
-pub(crate) fn body(headers: &HeaderMap) -> Result<Encoding, Status> {
+pub(crate) fn body(headers: &HeaderMap) -> Result<Sent, Status> {
     match content_type(headers) {
-        "" | "application/json" => Ok(Encoding::Json),
-        "application/yaml" => Ok(Encoding::Yaml),
+        "" | "application/json" => Ok(Sent::Json),
+        "application/yaml" => Ok(Sent::Yaml),
+        "application/vnd.kubernetes.protobuf" => Ok(Sent::Protobuf),
         _ => Err(Status::unsupported_media_type(OFFERED)),
     }
 }

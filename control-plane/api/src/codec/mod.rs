@@ -1,6 +1,7 @@
 //! The encodings of objects on the wire.
 
 pub mod json;
+pub mod protobuf;
 mod typed;
 pub mod yaml;
 

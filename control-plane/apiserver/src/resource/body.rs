@@ -1,10 +1,10 @@
 //! The body of a request, read and decoded into an object of a kind.
 
 use super::Call;
-use crate::negotiate::{self, Encoding};
+use crate::negotiate::{self, Sent};
 use crate::registry::options::FieldValidation;
 use crate::server::Body;
-use api::codec::{DecodeError, Decoded, json, yaml};
+use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
 use api::{Kind, Object, Status, Value, schema};
 use bytes::Bytes;
@@ -36,7 +36,7 @@ pub(super) fn object(
 ) -> Result<Object, Status> {
     let kind = &call.kind;
     let encoding = negotiate::body(&call.parts.headers)?;
-    let decoded = decode(encoding, body).map_err(|e| unreadable(kind, body, &e.message))?;
+    let decoded = decode(&kind.type_name, encoding, body).map_err(|e| unreadable(kind, body, &e.message))?;
     let Value::Map(map) = decoded.value else {
         return Err(unreadable(
             kind,
@@ -53,10 +53,12 @@ pub(super) fn object(
     Ok(object)
 }
 
-fn decode(encoding: Encoding, body: &[u8]) -> Result<Decoded, DecodeError> {
-    match encoding {
-        Encoding::Json => json::decode(body),
-        Encoding::Yaml => yaml::decode(body),
+/// Decodes a body; `type_name` is the type of it (`io.k8s.api.core.v1.Pod`).
+pub(crate) fn decode(type_name: &str, sent: Sent, body: &[u8]) -> Result<Decoded, DecodeError> {
+    match sent {
+        Sent::Json => json::decode(body),
+        Sent::Yaml => yaml::decode(body),
+        Sent::Protobuf => Ok(Decoded { value: protobuf::decode(type_name, body)?, duplicates: Vec::new() }),
     }
 }
 
@@ -117,7 +119,7 @@ pub(super) fn check_fields(
     kind: &Kind,
     object: &mut Object,
     duplicates: Vec<String>,
-    source: Option<(Encoding, &[u8])>,
+    source: Option<(Sent, &[u8])>,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
@@ -133,7 +135,7 @@ pub(super) fn check_fields(
         return Ok(());
     }
     let mut unknown = checked.unknown;
-    if let Some((Encoding::Json, body)) = source {
+    if let Some((Sent::Json, body)) = source {
         json::sort_paths(body, &mut unknown);
     }
     let mut found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();

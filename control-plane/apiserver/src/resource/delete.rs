@@ -9,7 +9,6 @@ use crate::registry::deletion::{self, DeleteOptions};
 use crate::registry::{Deleted, encode, not_found};
 use crate::server::Body;
 use crate::{respond, shape};
-use api::codec::{json, yaml};
 use api::{Object, Status, Value};
 use bytes::Bytes;
 use http::Response;
@@ -74,11 +73,9 @@ async fn options(call: &Call<'_>, body: Body) -> Result<(Value, DeleteOptions), 
     Ok((asked, options))
 }
 
-fn parse(call: &Call<'_>, body: &[u8]) -> Result<Value, Status> {
-    let decoded = match crate::negotiate::body(&call.parts.headers)? {
-        crate::negotiate::Encoding::Json => json::decode(body),
-        crate::negotiate::Encoding::Yaml => yaml::decode(body),
-    };
+fn parse(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
+    let sent = crate::negotiate::body(&call.parts.headers)?;
+    let decoded = body::decode("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", sent, bytes);
     let value = decoded.map_err(|e| Status::bad_request(format!("decoding DeleteOptions: {e}")))?.value;
     let kind = value.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
     match value.as_map().is_some() && kind == "DeleteOptions" {

@@ -42,6 +42,10 @@ pub(crate) async fn handle(
 ) -> Result<Response<Body>, Status> {
     let kind = ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(no_route)?;
     check_path(&kind, info)?;
+    if !kind.verbs.iter().any(|v| v == "get") {
+        // Reviews and bindings are answered, never stored.
+        return Err(no_route());
+    }
     let accept = negotiate::accept(&parts.headers, &info.query)?;
     let call = Call { ctx, identity, info, parts, kind, accept };
     match info.verb.as_str() {
