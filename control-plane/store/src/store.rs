@@ -29,6 +29,8 @@ const LIST_INLINE: usize = 64;
 const START_SECONDS: u64 = 60;
 /// How long a watcher without events may not know that time goes on.
 const PROGRESS: Duration = Duration::from_millis(100);
+/// Raft's own tasks end within a moment of each other.
+const LET_GO: Duration = Duration::from_secs(5);
 /// Keep-alives arrive late on a busy machine; below this a lease would end under its owner.
 const MIN_TTL_SECONDS: u64 = 1;
 /// A year; longer is a mistake in the unit.
@@ -62,6 +64,8 @@ struct Inner {
     writer: Writer,
     leases: Arc<Leases>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// Ends after raft has let go of the tables.
+    purging: Mutex<Option<JoinHandle<()>>>,
     _dir: Dir,
 }
 
@@ -77,8 +81,9 @@ impl Store {
         for (lease, ttl_seconds) in tables::leases(&shared.database)? {
             leases.add(lease, ttl_seconds);
         }
-        let tasks = start_tasks(&shared, &raft, &writer, &leases, config.keep, checkpoints);
-        let inner = Inner { shared, raft, log, writer, leases, tasks: Mutex::new(tasks), _dir: dir };
+        let tasks = Mutex::new(start_tasks(&shared, &writer, &leases, config.keep));
+        let purging = Mutex::new(Some(tokio::spawn(purge(raft.clone(), checkpoints))));
+        let inner = Inner { shared, raft, log, writer, leases, tasks, purging, _dir: dir };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -176,10 +181,19 @@ impl Store {
     /// Ends watches and refuses writes; everything acknowledged is on the disk when it returns.
     pub async fn close(&self) -> Result<()> {
         self.inner.shared.hub.close();
-        for task in self.inner.tasks.lock().drain(..) {
+        let tasks: Vec<_> = self.inner.tasks.lock().drain(..).collect();
+        for task in tasks {
             task.abort();
+            // Aborted, which is what was asked for.
+            let _ = task.await;
         }
         let stopped = self.inner.raft.shutdown().await;
+        let purging = self.inner.purging.lock().take();
+        if let Some(purging) = purging
+            && tokio::time::timeout(LET_GO, purging).await.is_err()
+        {
+            tracing::warn!("raft still holds the tables after it was stopped");
+        }
         let log = self.inner.log.clone();
         let flushed = tokio::task::spawn_blocking(move || log.close()).await;
         stopped.map_err(|error| Error::Unavailable(format!("closing: {error}")))?;
@@ -263,17 +277,10 @@ async fn lead(raft: &Raft, node_id: u64, log: &Log) -> Result<()> {
     })
 }
 
-fn start_tasks(
-    shared: &Arc<Shared>,
-    raft: &Raft,
-    writer: &Writer,
-    leases: &Arc<Leases>,
-    keep: Keep,
-    mut checkpoints: mpsc::UnboundedReceiver<()>,
-) -> Vec<JoinHandle<()>> {
+fn start_tasks(shared: &Arc<Shared>, writer: &Writer, leases: &Arc<Leases>, keep: Keep) -> Vec<JoinHandle<()>> {
     let (expiring, expirer) = (leases.clone(), writer.clone());
     let (aging, compacter) = (shared.clone(), writer.clone());
-    let (progressing, purging) = (shared.clone(), raft.clone());
+    let progressing = shared.clone();
     vec![
         tokio::spawn(async move { expiring.run(&expirer).await }),
         tokio::spawn(async move { history::run(&aging, &compacter, keep).await }),
@@ -284,14 +291,15 @@ fn start_tasks(
                 progressing.hub.request_progress();
             }
         }),
-        tokio::spawn(async move {
-            while checkpoints.recv().await.is_some() {
-                // Raft drops the log up to its snapshot, which the tables on disk are.
-                if let Err(error) = purging.trigger().snapshot().await {
-                    tracing::debug!(%error, "the log is not purged any more");
-                    return;
-                }
-            }
-        }),
     ]
+}
+
+/// Drops the log that a checkpoint has made superfluous, until the state machine is gone.
+async fn purge(raft: Raft, mut checkpoints: mpsc::UnboundedReceiver<()>) {
+    while checkpoints.recv().await.is_some() {
+        // Raft drops the log up to its snapshot, which the tables on disk are.
+        if let Err(error) = raft.trigger().snapshot().await {
+            tracing::debug!(%error, "the log is not purged any more");
+        }
+    }
 }
