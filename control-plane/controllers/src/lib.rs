@@ -36,7 +36,7 @@ pub struct Config {
     pub cluster_cidr: Option<String>,
     /// The prefix length of one node's range; 24 if not said.
     pub node_cidr_prefix: Option<u8>,
-    /// When the control plane began to listen to nodes: silence from before is not held against them.
+    /// Silence of nodes from before this is not held against them; [`run`] sets it to its own beginning.
     pub since: jiff::Timestamp,
 }
 
@@ -61,9 +61,10 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
 pub async fn run(
     client_for: impl Fn(&str) -> kube::Client,
     informers: Arc<Informers>,
-    config: Config,
+    mut config: Config,
     stop: CancellationToken,
 ) {
+    config.since = config.since.max(jiff::Timestamp::now());
     let mut tasks = tokio::task::JoinSet::new();
     for controller in all(&config) {
         let driver = Driver::new(controller.clone(), client_for(controller.name()), &stop);
