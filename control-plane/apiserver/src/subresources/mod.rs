@@ -15,11 +15,10 @@ mod token;
 use crate::authn::Identity;
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
-use crate::negotiate::{self, Encoding};
+use crate::negotiate;
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{resource, respond};
-use api::codec::{json, yaml};
 use api::{Object, Status, Value};
 use http::request::Parts;
 use http::{Request, Response};
@@ -109,11 +108,7 @@ impl Call<'_> {
     /// The body as an object; what the type of the path fixes may be left out.
     async fn object(&self, body: Body, api_version: &str, kind: &str, type_name: &str) -> Result<Object, Status> {
         let bytes = resource::body::read(body).await?;
-        let encoding = negotiate::body(&self.parts.headers)?;
-        let decoded = match encoding {
-            Encoding::Json => json::decode(&bytes),
-            Encoding::Yaml => yaml::decode(&bytes),
-        };
+        let decoded = resource::body::decode(type_name, negotiate::body(&self.parts.headers)?, &bytes);
         let decoded =
             decoded.map_err(|e| Status::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
         let Value::Map(map) = decoded.value else {
