@@ -5,6 +5,7 @@
 pub mod codec;
 pub mod kind;
 pub mod kinds;
+pub mod managed;
 pub mod names;
 mod object;
 pub mod patch;

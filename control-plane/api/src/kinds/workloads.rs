@@ -169,6 +169,7 @@ fn stateful_set(object: &mut Object) {
 }
 
 fn daemon_set(object: &mut Object) {
+    put(made(object.meta_mut(), "annotations"), TEMPLATE_GENERATION, "0");
     let Some(spec) = sub(&mut object.0, "spec") else { return };
     pod_spec::template(spec);
     put(spec, "revisionHistoryLimit", 10);

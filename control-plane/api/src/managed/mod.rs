@@ -1,0 +1,117 @@
+//! Who owns which fields of an object, and what follows when somebody writes some.
+//!
+//! `update` is for creates, updates and the patches that are no server-side apply.
+
+mod entries;
+mod set;
+mod walk;
+
+pub use set::{Element, Set};
+
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::schema;
+use entries::Entry;
+use walk::{Shape, compare};
+
+/// Who writes, when, and through which subresource.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a> {
+    /// The field manager: the query's, else the first part of the user agent.
+    pub manager: &'a str,
+    /// RFC 3339 with seconds.
+    pub now: &'a str,
+    pub subresource: &'a str,
+}
+
+impl Writer<'_> {
+    fn entry(&self, kind: &Kind, applied: bool) -> Entry {
+        Entry {
+            manager: self.manager.to_owned(),
+            applied,
+            api_version: kind.api_version(),
+            subresource: self.subresource.to_owned(),
+            time: self.now.to_owned(),
+            fields: Set::default(),
+        }
+    }
+}
+
+/// Sets the owners of a new or changed object's fields. It comes after defaults and before admission and `prepare_*`,
+/// so that what those set is nobody's. `live` is the object as it is stored, none on creation.
+pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writer<'_>) {
+    let blank = Object(schema::empty(&kind.type_name));
+    let live = live.unwrap_or(&blank);
+    let of_live = || entries::read(live).unwrap_or_default();
+    let mut owners = match entries::read(new) {
+        _ if !writer.subresource.is_empty() => of_live(),
+        _ if entries::is_reset(new) => Vec::new(),
+        Some(given) if !given.is_empty() => given,
+        _ => of_live(),
+    };
+    let shape = Shape::root(schema::find(&kind.type_name));
+    let mut changes = compare(shape, &live.0, &new.0);
+    changes.without(&never_owned());
+    changes.without(&not_written(kind, writer.subresource));
+    let mut taken = changes.modified.clone();
+    taken.union(&changes.added);
+    for entry in &mut owners {
+        entry.fields.difference(&taken);
+        entry.fields.difference(&changes.removed);
+    }
+    if !taken.is_empty() {
+        let mut own = writer.entry(kind, false);
+        match owners.iter_mut().find(|e| e.is_of(&own)) {
+            Some(entry) => {
+                entry.fields.union(&taken);
+                entry.time = own.time;
+            }
+            None => {
+                own.fields = taken;
+                owners.push(own);
+            }
+        }
+    }
+    owners.retain(|e| !e.fields.is_empty());
+    entries::write(new, owners);
+}
+
+fn paths(list: &[&[&str]]) -> Set {
+    let mut set = Set::default();
+    for path in list {
+        let path: Vec<Element> = path.iter().map(|p| Element::Field((*p).into())).collect();
+        set.insert(&path);
+    }
+    set
+}
+
+/// What nobody owns: the system's own metadata.
+fn never_owned() -> Set {
+    let mut set = paths(&[&["apiVersion"], &["kind"]]);
+    for field in [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
+        set.union(&paths(&[&["metadata", field]]));
+    }
+    set
+}
+
+/// What a write through a subresource leaves alone.
+fn not_written(kind: &Kind, subresource: &str) -> Set {
+    match (subresource, kind.names.kind.as_ref()) {
+        ("", _) if kind.has_status => paths(&[&["status"]]),
+        ("status", "Deployment") => paths(&[&["spec"], &["metadata", "labels"]]),
+        ("status", "Pod") => paths(&[&["spec"], &["metadata", "ownerReferences"]]),
+        ("status", _) => paths(&[&["spec"]]),
+        _ => Set::default(),
+    }
+}

@@ -1,0 +1,275 @@
+//! Walks over objects along their schema: which fields there are, and what differs between two.
+
+use super::set::{Element, Set, text_of};
+use crate::schema::{ListType, Schema, Type};
+use crate::value::{Key, Map, Value};
+use std::collections::HashMap;
+
+/// Structs that are owned as a whole wherever they stand (`x-kubernetes-map-type: atomic` on the type).
+const ATOMIC: &[&str] = &[
+    "ConfigMapKeySelector",
+    "EndpointAddress",
+    "EndpointPort",
+    "FileKeySelector",
+    "LabelSelector",
+    "LocalObjectReference",
+    "MatchResources",
+    "NamedRuleWithOperations",
+    "NodeSelector",
+    "NodeSelectorTerm",
+    "ObjectFieldSelector",
+    "ObjectReference",
+    "OwnerReference",
+    "ParamKind",
+    "ParamRef",
+    "ResourceFieldSelector",
+    "RoleRef",
+    "ScopeSelector",
+    "ScopedResourceSelectorRequirement",
+    "SecretKeySelector",
+    "SecretReference",
+    "ServiceBackendPort",
+    "Subject",
+    "TopologySelectorTerm",
+    "TypedLocalObjectReference",
+];
+
+fn is_atomic(schema: &Schema) -> bool {
+    // The later version of this one is owned by its fields.
+    let scaled = schema.name == "CrossVersionObjectReference" && schema.package == "io.k8s.api.autoscaling.v1";
+    scaled || ATOMIC.contains(&schema.name)
+}
+
+/// How a value is owned.
+#[derive(Clone, Copy)]
+pub(super) enum Shape {
+    /// As a whole.
+    Leaf,
+    Struct(&'static Schema),
+    /// By its keys; nothing is known of the values of a map without a type.
+    Map(Option<&'static Type>),
+    Set,
+    /// By these keys of its items.
+    Keyed(&'static [&'static str], &'static Type),
+    /// Nothing is known: maps by their keys, all else as a whole.
+    Free,
+}
+
+const UNSET: ListType = ListType::Unset;
+
+impl Shape {
+    /// The shape of a whole object.
+    pub(super) fn root(schema: Option<&'static Schema>) -> Shape {
+        schema.map_or(Shape::Free, Shape::Struct)
+    }
+
+    fn of(ty: &'static Type, list: &'static ListType) -> Shape {
+        match (ty, list) {
+            (Type::List(_), ListType::Set) => Shape::Set,
+            (Type::List(item), ListType::Map(keys)) => Shape::Keyed(keys, item),
+            (Type::Map(_) | Type::Struct(_), ListType::Atomic) => Shape::Leaf,
+            (Type::Map(item), _) => Shape::Map(Some(item)),
+            (Type::Struct(s), ListType::Granular) => Shape::Struct(s.get()),
+            (Type::Struct(s), _) if is_atomic(s.get()) => Shape::Leaf,
+            (Type::Struct(s), _) => Shape::Struct(s.get()),
+            (Type::Object, _) => Shape::Map(None),
+            _ => Shape::Leaf,
+        }
+    }
+
+    /// The shape of a field or a key, and whether it is a field that the type names.
+    pub(super) fn below(self, key: &str) -> (Shape, bool) {
+        match self {
+            Shape::Struct(schema) => match schema.field(key) {
+                Some(field) => (Shape::of(&field.ty, &field.list), true),
+                None => (Shape::Free, false),
+            },
+            Shape::Map(Some(item)) => (Shape::of(item, &UNSET), false),
+            Shape::Map(None) => (Shape::Leaf, false),
+            Shape::Free => (Shape::Free, false),
+            Shape::Leaf | Shape::Set | Shape::Keyed(..) => (Shape::Leaf, false),
+        }
+    }
+
+    pub(super) fn item(self) -> Shape {
+        match self {
+            Shape::Keyed(_, item) => Shape::of(item, &UNSET),
+            _ => Shape::Leaf,
+        }
+    }
+
+    /// How an item of a list is told apart.
+    pub(super) fn element(self, item: &Value) -> Element {
+        match self {
+            Shape::Keyed(keys, _) => {
+                let pairs = keys.iter().filter_map(|k| Some((*k, item.get(k)?.clone())));
+                Element::Keys(text_of(&Value::Map(pairs.collect())))
+            }
+            _ => Element::Value(text_of(item)),
+        }
+    }
+
+    pub(super) fn is_map(self) -> bool {
+        matches!(self, Shape::Struct(_) | Shape::Map(_) | Shape::Free)
+    }
+
+    pub(super) fn is_list(self) -> bool {
+        matches!(self, Shape::Set | Shape::Keyed(..))
+    }
+}
+
+/// What differs between two objects.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) added: Set,
+    pub(super) modified: Set,
+    pub(super) removed: Set,
+}
+
+impl Changes {
+    pub(super) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    /// Without what a writer may not change.
+    pub(super) fn without(&mut self, ignored: &Set) {
+        for set in [&mut self.added, &mut self.modified, &mut self.removed] {
+            set.without(ignored);
+        }
+    }
+}
+
+pub(super) fn compare(shape: Shape, old: &Map, new: &Map) -> Changes {
+    let mut walk = Compare { path: Vec::new(), changes: Changes::default() };
+    walk.maps(shape, Some(old), Some(new));
+    walk.changes
+}
+
+struct Compare {
+    path: Vec<Element>,
+    changes: Changes,
+}
+
+fn map_of(value: Option<&Value>) -> Option<&Map> {
+    value.and_then(Value::as_map)
+}
+
+fn list_of(value: Option<&Value>) -> &[Value] {
+    value.and_then(Value::as_list).unwrap_or(&[])
+}
+
+impl Compare {
+    fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) {
+        match (old, new) {
+            (None, Some(_)) => self.changes.added.insert(&self.path),
+            (Some(_), None) => self.changes.removed.insert(&self.path),
+            (Some(a), Some(b)) if a != b => self.changes.modified.insert(&self.path),
+            _ => {}
+        }
+    }
+
+    fn value(&mut self, shape: Shape, old: Option<&Value>, new: Option<&Value>) {
+        let maps = [old, new].iter().any(|v| map_of(*v).is_some_and(|m| !m.is_empty()));
+        let lists = [old, new].iter().any(|v| !list_of(*v).is_empty());
+        let odd = |good: fn(&Value) -> bool| [old, new].iter().flatten().any(|v| !v.is_null() && !good(v));
+        if shape.is_map() && maps && !odd(|v| matches!(v, Value::Map(_))) {
+            self.maps(shape, map_of(old), map_of(new));
+        } else if shape.is_list() && lists && !odd(|v| matches!(v, Value::List(_))) {
+            self.lists(shape, list_of(old), list_of(new));
+        } else {
+            return self.leaf(old, new);
+        }
+        match (old, new) {
+            (None, Some(_)) => self.changes.added.insert(&self.path),
+            (Some(_), None) => self.changes.removed.insert(&self.path),
+            _ => {}
+        }
+    }
+
+    fn at(&mut self, element: Element, shape: Shape, old: Option<&Value>, new: Option<&Value>) {
+        self.path.push(element);
+        self.value(shape, old, new);
+        self.path.pop();
+    }
+
+    fn maps(&mut self, shape: Shape, old: Option<&Map>, new: Option<&Map>) {
+        let nothing = Map::new();
+        let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
+        for (key, value) in old.iter() {
+            self.at(Element::Field(key.clone()), shape.below(key).0, Some(value), new.get(key));
+        }
+        for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(key)) {
+            self.at(Element::Field(key.clone()), shape.below(key).0, None, Some(value));
+        }
+    }
+
+    fn lists(&mut self, shape: Shape, old: &[Value], new: &[Value]) {
+        let (before, after) = (by_element(shape, old), by_element(shape, new));
+        for item in old {
+            let element = shape.element(item);
+            let new = after.get(&text(&element)).copied();
+            self.at(element, shape.item(), Some(item), new);
+        }
+        for item in new {
+            let element = shape.element(item);
+            if !before.contains_key(&text(&element)) {
+                self.at(element, shape.item(), None, Some(item));
+            }
+        }
+    }
+}
+
+pub(super) fn text(element: &Element) -> String {
+    element.to_string()
+}
+
+/// The items by their identity; of duplicates the first.
+pub(super) fn by_element(shape: Shape, items: &[Value]) -> HashMap<String, &Value> {
+    let mut out = HashMap::with_capacity(items.len());
+    for item in items {
+        out.entry(text(&shape.element(item))).or_insert(item);
+    }
+    out
+}
+
+/// All fields that an object sets: what its applier owns.
+pub(super) fn fields(shape: Shape, object: &Map) -> Set {
+    let mut walk = Fields { path: Vec::new(), set: Set::default() };
+    walk.map(shape, object);
+    walk.set
+}
+
+struct Fields {
+    path: Vec<Element>,
+    set: Set,
+}
+
+impl Fields {
+    fn value(&mut self, shape: Shape, value: &Value) {
+        match value {
+            Value::Map(map) if shape.is_map() => self.map(shape, map),
+            Value::List(items) if shape.is_list() => {
+                for item in items {
+                    self.path.push(shape.element(item));
+                    self.value(shape.item(), item);
+                    self.set.insert(&self.path);
+                    self.path.pop();
+                }
+            }
+            _ => self.set.insert(&self.path),
+        }
+    }
+
+    fn map(&mut self, shape: Shape, map: &Map) {
+        for (key, value) in map.iter() {
+            let (below, named) = shape.below(key);
+            self.path.push(Element::Field(Key::clone(key)));
+            self.value(below, value);
+            let empty = value.is_null() || value.as_map().is_some_and(Map::is_empty);
+            if empty || !named {
+                self.set.insert(&self.path);
+            }
+            self.path.pop();
+        }
+    }
+}
