@@ -538,3 +538,87 @@ fn fields_have_upstreams_owners() {
     eprintln!("{} of {tried} writes have the right owners", tried - failures.len());
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
+
+#[test]
+fn applies_make_what_upstream_makes() {
+    use api::managed::{Writer, apply, update};
+    use api::patch::merge;
+    let mut failures: Vec<String> = Vec::new();
+    let mut tried = 0;
+    for case in cases("patches.jsonl") {
+        let mut current: BTreeMap<String, Object> = BTreeMap::new();
+        for (minute, step) in case.get("steps").and_then(Value::as_list).unwrap_or(&[]).iter().enumerate() {
+            let now = format!("2026-01-01T00:{:02}:00Z", minute % 60);
+            let nothing = Value::Null;
+            let (expect, body) =
+                (step.get("expect").unwrap_or(&nothing), step.at(&["expect", "body"]).unwrap_or(&nothing));
+            let (path, query) = text(step, "path").split_once('?').unwrap_or((text(step, "path"), ""));
+            let content = step.at(&["headers", "Content-Type"]).and_then(Value::as_str).unwrap_or("");
+            let (path, subresource) = path.strip_suffix("/status").map_or((path, ""), |p| (p, "status"));
+            let place =
+                if text(step, "method") == "POST" { path } else { path.rsplit_once('/').map_or("", |(p, _)| p) };
+            let Some(kind) = served_at(place) else { continue };
+            let manager = query.split('&').find_map(|p| p.strip_prefix("fieldManager=")).unwrap_or("api-replay");
+            let writer = Writer { manager, now: &now, subresource };
+            let key = kind.names.kind.to_string();
+            let Some(given) = step.get("body").and_then(Value::as_map).cloned().map(Object) else { continue };
+            let live = current.get(&key).cloned();
+            let code = expect.get("code").and_then(Value::as_i64).unwrap_or(0);
+            let result = match text(step, "method") {
+                "PATCH" if content.contains("apply-patch") => {
+                    tried += 1;
+                    apply(kind, live.as_ref(), &given, writer, query.contains("force=true"))
+                }
+                "PATCH" if content.contains("merge-patch") => {
+                    let Some(old) = &live else { continue };
+                    let patched = merge::apply(&Value::Map(old.0.clone()), &Value::Map(given.0));
+                    Ok(Object(patched.as_map().cloned().unwrap_or_default()))
+                }
+                "POST" => Ok(given),
+                _ => continue,
+            };
+            let applied = content.contains("apply-patch");
+            match (result, code) {
+                (Ok(mut object), 200 | 201) => {
+                    let context = Context { now: &now, subresource };
+                    schema::check(&kind.type_name, &mut object);
+                    (kind.default)(&mut object);
+                    if !applied {
+                        update(kind, live.as_ref(), &mut object, writer);
+                    }
+                    match &live {
+                        Some(old) => (kind.prepare_update)(&mut object, old, context),
+                        None => (kind.prepare_create)(&mut object, context),
+                    }
+                    let mut found = Vec::new();
+                    let whole = Value::Map(object.0.clone());
+                    differences(&kind.names.kind, "", &whole, body, &mut found);
+                    let theirs = owners(body);
+                    if owners(&whole) != theirs && kind.names.kind != "Node" {
+                        found.push(format!("owners {:?}\n  instead of {theirs:?}", owners(&whole)));
+                    }
+                    failures.extend(
+                        found.into_iter().filter(|_| applied).map(|f| format!("{} {minute}: {f}", text(&case, "name"))),
+                    );
+                    current.insert(key, object);
+                }
+                (Err(status), 409) if status.message == text(body, "message") => {}
+                (Err(status), _) => failures.push(format!(
+                    "{} {minute}: {status} instead of {}",
+                    text(&case, "name"),
+                    text(body, "message")
+                )),
+                (Ok(_), 409) if text(body, "message").starts_with("Apply failed") => {
+                    failures.push(format!(
+                        "{} {minute}: nothing instead of {}",
+                        text(&case, "name"),
+                        text(body, "message")
+                    ));
+                }
+                (Ok(_), _) => {}
+            }
+        }
+    }
+    eprintln!("{tried} applies");
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}

@@ -1,11 +1,14 @@
 //! Who owns which fields of an object, and what follows when somebody writes some.
 //!
-//! `update` is for creates, updates and the patches that are no server-side apply.
+//! [`update`] is for creates, updates and the patches that are no server-side apply; [`apply`] is for that.
 
+mod apply;
 mod entries;
+mod last_applied;
 mod set;
 mod walk;
 
+pub use apply::apply;
 pub use set::{Element, Set};
 
 use crate::kind::Kind;

@@ -1,0 +1,265 @@
+//! Server-side apply: an applier says all that it wants; what it no longer says goes, what others own is a conflict.
+
+use super::entries::{self, Entry};
+use super::set::{Element, Set};
+use super::walk::{Changes, Shape, by_element, compare, fields, text};
+use super::{Writer, last_applied, never_owned, not_written};
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::schema;
+use crate::status::{Cause, Details, Status};
+use crate::value::{Map, Value};
+use std::collections::{HashMap, HashSet};
+
+/// The owner of what was there before anybody applied, where nobody is recorded.
+const BEFORE: &str = "before-first-apply";
+
+/// The live object with a configuration applied, its owners set. `live` is none when the object is to be created. The
+/// result still has to go through the schema pass and defaults.
+///
+/// # Errors
+/// The conflicts with other owners, unless `force` takes from them.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is answered once per request, and Status is its type everywhere"
+)]
+pub fn apply(
+    kind: &Kind,
+    live: Option<&Object>,
+    configuration: &Object,
+    writer: Writer<'_>,
+    force: bool,
+) -> Result<Object, Status> {
+    let blank = Object(schema::empty(&kind.type_name));
+    let mut owners = live.map(|l| known(kind, l, &blank)).unwrap_or_default();
+    let live = live.unwrap_or(&blank);
+    let shape = Shape::root(schema::find(&kind.type_name));
+    let (mut own, last) = claim(kind, configuration, &mut owners, writer, shape);
+    let mut merged = merge_map(shape, &live.0, &configuration.0);
+    let mut owned = own.fields.clone();
+    owners.iter().for_each(|o| owned.union(&o.fields));
+    prune_map(shape, &mut merged, &last, &owned);
+    let mut changes = compare(shape, &live.0, &merged);
+    changes.without(&never_owned());
+    changes.without(&not_written(kind, writer.subresource));
+    let kubectl = writer.manager == last_applied::KUBECTL;
+    let free = if kubectl { last_applied::takeable(shape, live) } else { Set::default() };
+    take(&mut owners, &changes, &free, force)?;
+    if !changes.is_empty() {
+        own.time = writer.now.to_owned();
+    }
+    owners.push(own);
+    owners.retain(|o| !o.fields.is_empty());
+    let mut object = Object(merged);
+    if kubectl {
+        last_applied::keep_annotation(live, configuration, &mut object);
+    }
+    entries::write(&mut object, owners);
+    Ok(object)
+}
+
+/// The owners of a stored object.
+fn known(kind: &Kind, live: &Object, blank: &Object) -> Vec<Entry> {
+    let owners = entries::read(live).unwrap_or_default();
+    if !owners.is_empty() {
+        return owners;
+    }
+    let mut changes = compare(Shape::root(schema::find(&kind.type_name)), &blank.0, &live.0);
+    changes.without(&never_owned());
+    changes.without(&not_written(kind, ""));
+    changes.added.union(&changes.modified);
+    let writer = Writer { manager: BEFORE, now: "", subresource: "" };
+    vec![Entry { fields: changes.added, ..writer.entry(kind, false) }]
+}
+
+/// The applier's entry for its configuration, and what it owned before.
+fn claim(
+    kind: &Kind,
+    configuration: &Object,
+    owners: &mut Vec<Entry>,
+    writer: Writer<'_>,
+    shape: Shape,
+) -> (Entry, Set) {
+    let mut own = writer.entry(kind, true);
+    own.time = String::new();
+    own.fields = fields(shape, &configuration.0);
+    own.fields.without(&never_owned());
+    own.fields.without(&not_written(kind, writer.subresource));
+    match owners.iter().position(|o| o.is_of(&own)) {
+        None => (own, Set::default()),
+        Some(i) => {
+            let before = owners.remove(i);
+            own.time = before.time;
+            (own, before.fields)
+        }
+    }
+}
+
+/// Takes what has changed from its owners; what is `free` is no conflict.
+#[expect(clippy::result_large_err, reason = "as apply")]
+fn take(owners: &mut [Entry], changes: &Changes, free: &Set, force: bool) -> Result<(), Status> {
+    let mut taken = changes.modified.clone();
+    taken.union(&changes.added);
+    let mut conflicts: Vec<(String, String)> = Vec::new();
+    for owner in owners.iter_mut() {
+        let shared = owner.fields.intersection(&taken);
+        let mut guarded = shared.clone();
+        guarded.difference(free);
+        conflicts.extend(guarded.paths().into_iter().map(|path| (named(owner), path)));
+        owner.fields.difference(&shared);
+        owner.fields.difference(&changes.removed);
+    }
+    match conflicts.is_empty() || force {
+        true => Ok(()),
+        false => Err(conflict(conflicts)),
+    }
+}
+
+fn named(owner: &Entry) -> String {
+    let mut name = format!("{:?}", owner.manager);
+    if !owner.subresource.is_empty() {
+        name = format!("{name} with subresource {:?}", owner.subresource);
+    }
+    if !owner.applied {
+        name = format!("{name} using {}", owner.api_version);
+    }
+    name
+}
+
+fn conflict(mut conflicts: Vec<(String, String)>) -> Status {
+    conflicts.sort();
+    let message = match conflicts.as_slice() {
+        [(owner, path)] => format!("Apply failed with 1 conflict: conflict with {owner}: {path}"),
+        many => {
+            let mut lines: Vec<String> = Vec::new();
+            let mut last = "";
+            for (owner, path) in many {
+                if owner != last {
+                    lines.push(format!("conflicts with {owner}:"));
+                    last = owner;
+                }
+                lines.push(format!("- {path}"));
+            }
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
+        }
+    };
+    let causes = conflicts.into_iter().map(|(owner, path)| Cause {
+        reason: "FieldManagerConflict".into(),
+        message: format!("conflict with {owner}"),
+        field: path,
+    });
+    let details = Details { causes: causes.collect(), ..Details::default() };
+    Status { details: Some(details), ..Status::new(409, "Conflict", message) }
+}
+
+fn merge(shape: Shape, live: Option<&Value>, wanted: &Value) -> Value {
+    match (live, wanted) {
+        (Some(Value::Map(live)), Value::Map(wanted)) if shape.is_map() => Value::Map(merge_map(shape, live, wanted)),
+        (Some(Value::List(live)), Value::List(wanted)) if shape.is_list() => {
+            Value::List(merge_list(shape, live, wanted))
+        }
+        _ => wanted.clone(),
+    }
+}
+
+fn merge_map(shape: Shape, live: &Map, wanted: &Map) -> Map {
+    let mut out = live.clone();
+    for (key, value) in wanted.iter() {
+        let merged = merge(shape.below(key).0, live.get(key), value);
+        out.insert(key.clone(), merged);
+    }
+    out
+}
+
+/// What both have stands in the applier's order; what only the server has keeps its place before the next shared item.
+fn merge_list(shape: Shape, live: &[Value], wanted: &[Value]) -> Vec<Value> {
+    let id = |v: &Value| text(&shape.element(v));
+    let (ours, theirs) = (by_element(shape, live), by_element(shape, wanted));
+    let left: Vec<String> = live.iter().map(id).collect();
+    let right: Vec<String> = wanted.iter().map(id).collect();
+    let mut shared = right.iter().filter(|r| ours.contains_key(*r));
+    let mut next = shared.next();
+    let mut done: HashSet<&str> = HashSet::new();
+    let mut out = Vec::with_capacity(live.len().max(wanted.len()));
+    let (mut l, mut r) = (0, 0);
+    while l < left.len() || r < right.len() {
+        if let (Some(a), Some(b)) = (left.get(l), right.get(r)) {
+            if a == b {
+                out.push(merge(shape.item(), ours.get(a).copied(), &wanted[r]));
+                done.insert(a);
+                (l, r, next) = (l + 1, r + 1, shared.next());
+                continue;
+            }
+            if theirs.contains_key(a) && next.is_some_and(|n| n != a) {
+                l += 1;
+                continue;
+            }
+        }
+        if let Some(a) = left.get(l) {
+            if !theirs.contains_key(a) {
+                out.push(live[l].clone());
+                l += 1;
+                continue;
+            }
+            if done.contains(a.as_str()) {
+                l += 1;
+            }
+        }
+        if let Some(b) = right.get(r) {
+            out.push(merge(shape.item(), ours.get(b).copied(), &wanted[r]));
+            done.insert(b);
+            r += 1;
+            if next == Some(b) {
+                next = shared.next();
+            }
+        }
+    }
+    out
+}
+
+/// Whether an item goes: its applier no longer names it, and nobody else owns it or anything in it.
+fn goes(element: &Element, last: &Set, owned: &Set) -> bool {
+    last.has(element) && !owned.has(element) && owned.child(element).is_none()
+}
+
+/// Removes what the applier owned and nobody owns now. A list or map that becomes empty by that goes as well.
+fn prune_map(shape: Shape, map: &mut Map, last: &Set, owned: &Set) {
+    let nothing = Set::default();
+    map.retain(|key, value| {
+        let element = Element::Field(key.clone());
+        if goes(&element, last, owned) {
+            return false;
+        }
+        match last.child(&element) {
+            None => true,
+            Some(below) => {
+                prune(shape.below(key).0, value, below, owned.child(&element).unwrap_or(&nothing));
+                let emptied =
+                    value.as_map().is_some_and(Map::is_empty) || value.as_list().is_some_and(<[Value]>::is_empty);
+                !emptied || owned.has(&element)
+            }
+        }
+    });
+}
+
+fn prune(shape: Shape, value: &mut Value, last: &Set, owned: &Set) {
+    match value {
+        Value::Map(map) if shape.is_map() => prune_map(shape, map, last, owned),
+        Value::List(items) if shape.is_list() => {
+            let elements: HashMap<String, Element> =
+                items.iter().map(|v| shape.element(v)).map(|e| (text(&e), e)).collect();
+            let nothing = Set::default();
+            items.retain_mut(|item| {
+                let Some(element) = elements.get(&text(&shape.element(item))) else { return true };
+                if goes(element, last, owned) {
+                    return false;
+                }
+                if let Some(below) = last.child(element) {
+                    prune(shape.item(), item, below, owned.child(element).unwrap_or(&nothing));
+                }
+                true
+            });
+        }
+        _ => {}
+    }
+}
