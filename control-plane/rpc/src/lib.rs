@@ -5,6 +5,7 @@
 pub use {prost, tonic, tonic_prost};
 
 /// The Container Runtime Interface, version 1 (`runtime.v1`).
+#[expect(clippy::allow_attributes_without_reason, reason = "the generator writes allow attributes without one")]
 pub mod cri {
     tonic::include_proto!("runtime.v1");
 }

@@ -19,6 +19,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::{WatchStreamExt, watcher};
+use rpc::cri;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ const SWEEP_EVERY: u32 = 6;
 const RECONNECT: Duration = Duration::from_millis(200);
 
 enum Change {
-    Pods(watcher::Event<Pod>),
+    Pods(Box<watcher::Event<Pod>>),
     Statics(Vec<Pod>),
     Runtime(Option<String>),
     Source(Key),
@@ -52,6 +53,8 @@ struct Kubelet {
     statics: HashMap<String, Pod>,
     /// Collects the first list of a watch.
     listed: Vec<Arc<Pod>>,
+    /// Uids of pods that the runtime had when this kubelet started: only these need looking for.
+    before: HashSet<String>,
     ended: mpsc::UnboundedSender<String>,
     chores: u32,
 }
@@ -73,6 +76,7 @@ async fn serve(config: Config, client: kube::Client) -> Result<(), Error> {
     node.events.node(&node.config.node_name, "Starting", "Starting kubelet.");
     tasks.spawn(lease::renew(node.clone(), node_uid.clone()));
     tasks.spawn(register::keep(node.clone(), port, registered.status));
+    let before = node.runtime.pods().await?.into_iter().map(|(id, _)| id.uid).collect();
     let (ended, mut ends) = mpsc::unbounded_channel();
     let mut changes = watch_all(&node, &mut tasks);
     let mut sources = node.sources.changes();
@@ -84,6 +88,7 @@ async fn serve(config: Config, client: kube::Client) -> Result<(), Error> {
         workers: HashMap::new(),
         statics: HashMap::new(),
         listed: Vec::new(),
+        before,
         ended,
         chores: 0,
     };
@@ -171,7 +176,7 @@ async fn watch_pods(node: Arc<Node>, out: mpsc::Sender<Change>) {
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) => {
-                if out.send(Change::Pods(event)).await.is_err() {
+                if out.send(Change::Pods(Box::new(event))).await.is_err() {
                     return;
                 }
             }
@@ -189,6 +194,9 @@ async fn watch_runtime(node: Arc<Node>, out: mpsc::Sender<Change>) {
                     return;
                 }
                 while let Ok(Some(event)) = stream.message().await {
+                    if began(&event) {
+                        continue;
+                    }
                     let labels = event.pod_sandbox_status.map(|s| s.labels).unwrap_or_default();
                     let uid = labels.get(identity::POD_UID).cloned();
                     if out.send(Change::Runtime(uid)).await.is_err() {
@@ -206,6 +214,13 @@ async fn watch_runtime(node: Arc<Node>, out: mpsc::Sender<Change>) {
         }
         tokio::time::sleep(RECONNECT).await;
     }
+}
+
+/// Containers are made and started by nobody but the pods' workers, who look when they have done so.
+fn began(event: &cri::ContainerEventResponse) -> bool {
+    use cri::ContainerEventType::{ContainerCreatedEvent, ContainerStartedEvent};
+    let kind = event.container_event_type;
+    kind == ContainerCreatedEvent as i32 || kind == ContainerStartedEvent as i32
 }
 
 async fn watch_statics(node: Arc<Node>, out: mpsc::Sender<Change>) {
@@ -230,7 +245,7 @@ async fn watch_statics(node: Arc<Node>, out: mpsc::Sender<Change>) {
 impl Kubelet {
     async fn on(&mut self, change: Change) {
         match change {
-            Change::Pods(event) => self.pods(event).await,
+            Change::Pods(event) => self.pods(*event).await,
             Change::Statics(pods) => self.read(pods).await,
             Change::Runtime(Some(uid)) => self.tell(&uid, Event::Runtime).await,
             Change::Runtime(None) => self.tell_all().await,
@@ -286,7 +301,8 @@ impl Kubelet {
 
     fn adopt(&mut self, pod: Arc<Pod>, gone: bool) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let handle = worker::spawn(self.node.clone(), pod, gone, self.ended.clone());
+        let new = !self.before.contains(&uid);
+        let handle = worker::spawn(self.node.clone(), pod, worker::Start { gone, new }, self.ended.clone());
         self.workers.insert(uid, handle);
     }
 

@@ -110,9 +110,12 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, router: Router) {
     }
 }
 
+/// An answer that says why not.
+type Refusal = (StatusCode, String);
+
 /// A pod or container that is not here.
-fn not_found(what: impl std::fmt::Display) -> Response {
-    (StatusCode::NOT_FOUND, format!("{what} not found\n")).into_response()
+fn not_found(what: impl std::fmt::Display) -> Refusal {
+    (StatusCode::NOT_FOUND, format!("{what} not found\n"))
 }
 
 type Here = State<Arc<Node>>;

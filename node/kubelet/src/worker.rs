@@ -106,11 +106,19 @@ struct Worker {
     done: bool,
 }
 
+/// What is known of a pod when its worker starts.
+pub struct Start {
+    /// Its object is gone already.
+    pub gone: bool,
+    /// The runtime cannot know it yet.
+    pub new: bool,
+}
+
 /// Starts a worker. It ends when the pod is gone from here and from the API; `ended` hears its uid.
-pub fn spawn(node: Arc<Node>, pod: Arc<Pod>, gone: bool, ended: mpsc::UnboundedSender<String>) -> Handle {
+pub fn spawn(node: Arc<Node>, pod: Arc<Pod>, start: Start, ended: mpsc::UnboundedSender<String>) -> Handle {
     let (mailbox, inbox) = mpsc::channel(MAILBOX);
     let uid = PodId::of(&pod).uid;
-    let worker = Worker::new(node, pod, gone, inbox, mailbox.clone());
+    let worker = Worker::new(node, pod, start, inbox, mailbox.clone());
     let task = tokio::spawn(async move {
         worker.run().await;
         // Nobody is left to hear it when the kubelet itself ends.
@@ -131,7 +139,7 @@ impl Worker {
     fn new(
         node: Arc<Node>,
         pod: Arc<Pod>,
-        gone: bool,
+        start: Start,
         inbox: mpsc::Receiver<Event>,
         report: mpsc::Sender<Event>,
     ) -> Worker {
@@ -144,8 +152,8 @@ impl Worker {
             ops: HashMap::new(),
             probers: HashMap::new(),
             messages: HashMap::new(),
-            stale: true,
-            seen: false,
+            stale: !start.new,
+            seen: start.new,
             writing: false,
             refused: false,
             written: None,
@@ -158,7 +166,7 @@ impl Worker {
             done: false,
             pod,
         };
-        if gone {
+        if start.gone {
             worker.end(EndReason::Gone, plan::grace(&worker.pod), now);
         }
         worker

@@ -1,6 +1,6 @@
 //! `/containerLogs/{namespace}/{pod}/{container}`.
 
-use super::{Here, not_found};
+use super::{Here, Refusal, not_found};
 use crate::board::Shown;
 use crate::logs::read::{self, Options};
 use crate::node::Node;
@@ -28,12 +28,12 @@ pub async fn get(
         Err(text) => return (StatusCode::BAD_REQUEST, text + "\n").into_response(),
     };
     let Some(shown) = node.board.find(&namespace, &pod, None) else {
-        return not_found(format!("pod \"{pod}\""));
+        return not_found(format!("pod \"{pod}\"")).into_response();
     };
     let previous = flag(&query, "previous");
     let found = match choose(&shown, &container, previous) {
         Ok(found) => found,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let path = PathBuf::from(&found.log_path);
     if !path.exists() {
@@ -54,7 +54,7 @@ fn over(node: &Arc<Node>, uid: &str, id: &str) -> bool {
     !pod.is_some_and(|s| s.containers.iter().any(|c| c.id == id && c.exit().is_none()))
 }
 
-fn choose<'a>(shown: &'a Shown, name: &str, previous: bool) -> Result<&'a Container, Response> {
+fn choose<'a>(shown: &'a Shown, name: &str, previous: bool) -> Result<&'a Container, Refusal> {
     let mut started = shown.containers.iter().filter(|c| c.name == name);
     let pod = shown.pod.metadata.name.as_deref().unwrap_or_default();
     if crate::units::find(&shown.pod, name).is_none() {
@@ -65,7 +65,7 @@ fn choose<'a>(shown: &'a Shown, name: &str, previous: bool) -> Result<&'a Contai
         false => format!("container \"{name}\" in pod \"{pod}\" is waiting to start: {}\n", reason(shown, name)),
     };
     let found = if previous { started.nth(1) } else { started.next() };
-    found.ok_or_else(|| (StatusCode::BAD_REQUEST, text).into_response())
+    found.ok_or((StatusCode::BAD_REQUEST, text))
 }
 
 /// What the status says of a container that waits.

@@ -2,7 +2,7 @@
 //!
 //! Whatever protocol the two speak (WebSocket, SPDY) passes through untouched; nothing here understands it.
 
-use super::{Here, not_found};
+use super::{Here, Refusal, not_found};
 use crate::node::Node;
 use axum::extract::{Path, RawQuery, Request};
 use axum::http::{StatusCode, Uri, header};
@@ -18,12 +18,12 @@ type Three = (String, String, String);
 type Four = (String, String, String, String);
 
 /// The container of a running pod, by name.
-fn container(node: &Node, namespace: &str, pod: &str, uid: Option<&str>, name: &str) -> Result<String, Response> {
+fn container(node: &Node, namespace: &str, pod: &str, uid: Option<&str>, name: &str) -> Result<String, Refusal> {
     let shown = node.board.find(namespace, pod, uid).ok_or_else(|| not_found(format!("pod \"{pod}\"")))?;
     let found = shown.containers.iter().find(|c| c.name == name);
     match found {
         Some(c) if c.running() => Ok(c.id.clone()),
-        Some(_) => Err((StatusCode::BAD_REQUEST, format!("container \"{name}\" is not running\n")).into_response()),
+        Some(_) => Err((StatusCode::BAD_REQUEST, format!("container \"{name}\" is not running\n"))),
         None => Err(not_found(format!("container \"{name}\" in pod \"{pod}\""))),
     }
 }
@@ -59,7 +59,7 @@ async fn exec_in(node: Arc<Node>, at: At, RawQuery(query): RawQuery, request: Re
     let query = query.unwrap_or_default();
     let id = match container(&node, &at.0, &at.1, at.2.as_deref(), &at.3) {
         Ok(id) => id,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let tty = on(&query, &["tty"]);
     let call = cri::ExecRequest {
@@ -99,7 +99,7 @@ async fn attach_in(node: Arc<Node>, at: At, RawQuery(query): RawQuery, request: 
     let query = query.unwrap_or_default();
     let id = match container(&node, &at.0, &at.1, at.2.as_deref(), &at.3) {
         Ok(id) => id,
-        Err(response) => return response,
+        Err(refusal) => return refusal.into_response(),
     };
     let shown = node.board.find(&at.0, &at.1, at.2.as_deref());
     let tty = shown.is_some_and(|s| crate::units::find(&s.pod, &at.3).is_some_and(|u| u.spec.tty == Some(true)));
@@ -142,7 +142,7 @@ async fn port_forward_in(
 ) -> Response {
     let query = query.unwrap_or_default();
     let Some(shown) = node.board.find(&at.0, &at.1, at.2.as_deref()) else {
-        return not_found(format!("pod \"{}\"", at.1));
+        return not_found(format!("pod \"{}\"", at.1)).into_response();
     };
     let Some(sandbox) = shown.sandbox else {
         return (StatusCode::BAD_REQUEST, format!("pod \"{}\" is not running\n", at.1)).into_response();

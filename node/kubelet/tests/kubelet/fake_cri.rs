@@ -99,7 +99,9 @@ impl FakeCri {
 
     fn announce(&self) {
         let pod = self.table.lock().sandboxes.last().cloned();
-        let event = cri::ContainerEventResponse { pod_sandbox_status: pod, ..Default::default() };
+        let kind = cri::ContainerEventType::ContainerStoppedEvent as i32;
+        let event =
+            cri::ContainerEventResponse { pod_sandbox_status: pod, container_event_type: kind, ..Default::default() };
         let _ = self.events.send(frame(&event.encode_to_vec()));
     }
 
@@ -317,7 +319,7 @@ async fn call(State(fake): State<Arc<FakeCri>>, request: Request) -> Response {
         Ok(message) => vec![Ok(Frame::data(frame(&message).into())), trailers(0, "")],
         Err((code, text)) => vec![trailers(code, &text)],
     };
-    if matches!(method.as_str(), "StartContainer" | "StopContainer") {
+    if method == "StopContainer" {
         fake.announce();
     }
     response.body(Body::new(http_body_util::StreamBody::new(futures::stream::iter(frames)))).unwrap()

@@ -230,3 +230,21 @@ fn condition(status: &Value, kind: &str) -> String {
     let found = list.iter().find(|c| c["type"] == kind);
     found.and_then(|c| c["status"].as_str()).unwrap_or_default().to_owned()
 }
+
+/// Not a limit: a figure to look at (`--nocapture`), of a debug build.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_run_one_after_the_other() {
+    let cluster = Cluster::start().await;
+    let mut times = Vec::new();
+    for i in 0..20 {
+        let begun = std::time::Instant::now();
+        let name = format!("p{i}");
+        cluster.api.put(pod(&name, one(json!({}))));
+        cluster.api.status(&name, |s| s["phase"] == "Running").await;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    println!("created → Running: median {:?}, most {:?}", times[times.len() / 2], times[times.len() - 1]);
+    assert_eq!(cluster.cri.calls().iter().filter(|c| *c == "start app").count(), 20);
+    cluster.stop().await;
+}
