@@ -6,7 +6,7 @@ use crate::lookup;
 use crate::registry::deletion;
 use crate::server::Body;
 use api::selector::LabelSelector;
-use api::{Cause, Object, Status, Value};
+use api::{Cause, Map, Object, Status, Value};
 use http::Response;
 
 const TYPE: &str = "io.k8s.api.policy.v1.Eviction";
@@ -89,7 +89,7 @@ pub(super) fn disrupt(budget: &Object, pod: &str, ready: bool, now: &str) -> Res
             RETRY_SECONDS,
         ));
     }
-    let disrupted = budget.at(&["status", "disruptedPods"]).and_then(Value::as_map).map_or(0, api::Map::len);
+    let disrupted = budget.at(&["status", "disruptedPods"]).and_then(Value::as_map).map_or(0, Map::len);
     if allowed < 0 {
         return Err(Status::forbidden("policy", "poddisruptionbudgets", name, "pdb disruptions allowed is negative"));
     }
@@ -108,7 +108,33 @@ pub(super) fn disrupt(budget: &Object, pod: &str, ready: bool, now: &str) -> Res
     let mut charged = budget.clone();
     charged.set(&["status", "disruptionsAllowed"], allowed - 1);
     charged.set(&["status", "disruptedPods", pod], now);
+    set_condition(&mut charged, allowed > 1, now);
     Ok(Some(charged))
+}
+
+/// Says whether the budget allows another disruption.
+fn set_condition(budget: &mut Object, allowed: bool, now: &str) {
+    let (status, reason) = if allowed { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let mut conditions = budget.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]).to_vec();
+    let text = |c: &Value, key| c.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
+    let there = conditions.iter().position(|c| text(c, "type") == "DisruptionAllowed");
+    let since = there.map(|i| &conditions[i]).filter(|c| text(c, "status") == status);
+    let since = since.map_or_else(|| now.to_owned(), |c| text(c, "lastTransitionTime"));
+    let condition: Map = [
+        ("type", Value::from("DisruptionAllowed")),
+        ("status", status.into()),
+        ("reason", reason.into()),
+        ("message", "".into()),
+        ("lastTransitionTime", since.into()),
+        ("observedGeneration", budget.generation().into()),
+    ]
+    .into_iter()
+    .collect();
+    match there {
+        Some(i) => conditions[i] = Value::Map(condition),
+        None => conditions.push(Value::Map(condition)),
+    }
+    budget.set(&["status", "conditions"], Value::List(conditions));
 }
 
 fn refused(why: &str, retry_seconds: u32) -> Status {
