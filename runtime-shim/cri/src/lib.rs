@@ -1,1 +1,1 @@
-//! The CRI server: sandboxes, images, streaming, choice of executor.
+pub mod images;
