@@ -14,7 +14,7 @@ pub use build::{build_oci, build_wasm};
 pub use layout::import;
 pub use name::normalize;
 pub use pull::{Auth, Mirrors, pull, push};
-pub use store::{Store, Stored};
+pub use store::{Store, Stored, signal};
 
 /// What is happening to an image, for people who wait.
 #[derive(Debug, Clone, PartialEq, Eq)]
