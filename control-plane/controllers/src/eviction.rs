@@ -69,7 +69,7 @@ fn stays(pod: &Pod, taint: &Taint, now: Timestamp) -> Option<Timestamp> {
     since.checked_add(SignedDuration::from_secs(shortest.max(0))).ok()
 }
 
-fn meets(toleration: &Toleration, taint: &Taint) -> bool {
+pub(crate) fn meets(toleration: &Toleration, taint: &Taint) -> bool {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let (key, effect) = (text(&toleration.key), text(&toleration.effect));
     let value = match toleration.operator.as_deref().unwrap_or_default() {

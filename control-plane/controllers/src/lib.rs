@@ -3,22 +3,26 @@
 //! Nothing here does IO: [`run`] hands each controller to the driver of `client`, with a client of its own identity.
 
 mod conditions;
+mod daemonset;
 mod deployment;
 mod deployment_status;
 mod discovery;
 mod endpoints;
 mod eviction;
 mod garbage;
+mod job;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
 mod podgc;
 mod pods;
 mod replicaset;
+mod revisions;
 mod rollout;
 mod rootca;
 mod selector;
 mod serviceaccount;
+mod statefulset;
 
 use std::sync::Arc;
 
@@ -47,6 +51,9 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(rootca::RootCa { pem: config.root_ca.clone() }),
         Arc::new(deployment::Deployments),
         Arc::new(replicaset::ReplicaSets),
+        Arc::new(daemonset::DaemonSets),
+        Arc::new(statefulset::StatefulSets),
+        Arc::new(job::Jobs),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
         Arc::new(namespace::Namespaces),
