@@ -5,6 +5,7 @@ use crate::memory::{Account, Share};
 use crate::outgoing::Outgoing;
 use crate::resolve::Resolver;
 use crate::stdio::{Sink, Stdin};
+use crate::tls::Trust;
 use crate::view::Preopen;
 use std::sync::Arc;
 use wasmtime::component::ResourceTable;
@@ -25,6 +26,7 @@ pub struct Given {
     pub preopens: Arc<[Preopen]>,
     pub memory: Arc<Account>,
     pub resolver: Arc<Resolver>,
+    pub trust: Arc<Trust>,
 }
 
 /// The streams of one instance.
@@ -64,19 +66,14 @@ pub struct ComponentGuest {
 }
 
 impl ComponentGuest {
-    pub fn store(
-        engine: &Engine,
-        given: &Given,
-        streams: Streams,
-        hooks: Outgoing,
-    ) -> wasmtime::Result<Store<ComponentGuest>> {
+    pub fn store(engine: &Engine, given: &Given, streams: Streams) -> wasmtime::Result<Store<ComponentGuest>> {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         let guest = ComponentGuest {
             wasi: given.wasi(streams)?.build(),
             table,
             http: WasiHttpCtx::new(),
-            hooks,
+            hooks: Outgoing { resolver: given.resolver.clone(), trust: given.trust.clone() },
             memory: Share::new(given.memory.clone()),
         };
         Ok(ready(Store::new(engine, guest), |guest| &mut guest.memory))

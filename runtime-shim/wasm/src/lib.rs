@@ -20,6 +20,7 @@ mod outgoing;
 mod resolve;
 mod stdio;
 mod timed;
+mod tls;
 mod view;
 mod wire;
 mod worlds;

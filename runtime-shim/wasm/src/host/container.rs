@@ -9,6 +9,7 @@ use crate::meter::Meter;
 use crate::netns::Netns;
 use crate::resolve::Resolver;
 use crate::stdio::{Output, Stdin};
+use crate::tls::{self, Trust};
 use crate::view;
 use crate::worlds::World;
 use container::{Error, Event, Exit, Resources, Spec, State};
@@ -146,6 +147,8 @@ impl Host {
         let preopens = view::build(&spec.mounts, &spec.state_dir.join("view"))?;
         let hosts = spec.mounts.iter().find(|mount| mount.container_path == Path::new("/etc/hosts"));
         let resolver = Resolver::new(sandbox, netns.clone(), hosts.map(|mount| mount.host_path.clone()));
+        let cluster = spec.mounts.iter().find(|mount| mount.container_path == Path::new(tls::CLUSTER));
+        let trust = Trust::new(cluster.map(|mount| mount.host_path.clone()));
         let log = container::log::Log::open(&spec.log_path)
             .map_err(|err| Error::failed(format!("opening the log {}", spec.log_path.display()), err))?;
         let working_dir = if spec.working_dir.is_empty() { &spec.image.working_dir } else { &spec.working_dir };
@@ -159,6 +162,7 @@ impl Host {
                 preopens: preopens.into(),
                 memory: Arc::new(Account::new(spec.resources.memory_limit_bytes)),
                 resolver: Arc::new(resolver),
+                trust: Arc::new(trust),
             },
             walls: Walls { netns, meter, ticker: self.ticker.clone() },
             output: Output::new(log),

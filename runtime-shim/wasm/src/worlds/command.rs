@@ -2,7 +2,6 @@
 
 use super::End;
 use crate::guest::{ComponentGuest, Given, Streams};
-use crate::outgoing::Outgoing;
 use wasmtime::Engine;
 use wasmtime::component::InstancePre;
 use wasmtime_wasi::p2::bindings::CommandPre;
@@ -20,8 +19,7 @@ impl Pre {
     }
 
     pub async fn run(&self, engine: &Engine, given: &Given, streams: Streams) -> wasmtime::Result<End> {
-        let hooks = Outgoing { resolver: given.resolver.clone() };
-        let mut store = ComponentGuest::store(engine, given, streams, hooks)?;
+        let mut store = ComponentGuest::store(engine, given, streams)?;
         let command = self.0.instantiate_async(&mut store).await?;
         let result = command.wasi_cli_run().call_run(&mut store).await?;
         Ok(End::Code(if result.is_ok() { 0 } else { 1 }))

@@ -2,7 +2,6 @@
 
 use super::End;
 use crate::guest::{ComponentGuest, Given, Streams};
-use crate::outgoing::Outgoing;
 use crate::timed::Timed;
 use http::{Request, Response};
 use tokio::sync::oneshot;
@@ -38,8 +37,7 @@ impl Pre {
         answer: oneshot::Sender<Answer>,
     ) -> Result<(), End> {
         let handled = async {
-            let hooks = Outgoing { resolver: given.resolver.clone() };
-            let mut store = ComponentGuest::store(&engine, &given, streams, hooks)?;
+            let mut store = ComponentGuest::store(&engine, &given, streams)?;
             let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
             let answer = store.data_mut().http().new_response_outparam(answer)?;
             let proxy = self.0.instantiate_async(&mut store).await?;
