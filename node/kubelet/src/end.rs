@@ -2,25 +2,30 @@
 
 use crate::config::{Config, Error};
 use crate::runtime::{Runtime, RuntimeError};
-use crate::volumes::Memory;
+use crate::volumes;
 use futures::future::join_all;
 use rpc::cri;
+use std::path::Path;
 use std::time::Duration;
 
 /// Beyond the grace: SIGKILL, networks and cgroups released.
 const SLACK: Duration = Duration::from_secs(10);
 
 /// Stops all pods with at most `grace` between SIGTERM and SIGKILL, then their sandboxes.
-/// preStop hooks are not run. The kubelet must have been stopped before. Files of the pods stay for the next start.
+/// preStop hooks are not run. The kubelet must have been stopped before. Files of the pods stay for the next start,
+/// but not what they kept in memory.
 pub async fn stop_all_pods(config: &Config, grace: Duration) -> Result<(), Error> {
     let runtime = Runtime::connect(&config.cri_endpoint);
     let limit = grace + SLACK;
     let result = tokio::time::timeout(limit, stop(&runtime, grace)).await;
     result.map_err(|_| Error::StillRunning(limit.as_secs()))??;
-    if let Err(error) = Memory::new(&config.root_dir).release() {
-        tracing::warn!(%error, "releasing the memory of Secrets");
-    }
-    Ok(())
+    release_mounts(&config.root_dir)
+}
+
+/// Unmounts everything that volumes of pods have mounted below a kubelet's directory. Only when no pod runs any more.
+pub fn release_mounts(root: &Path) -> Result<(), Error> {
+    volumes::unmount_below(root)
+        .map_err(|e| Error::Io { doing: "releasing the mounts of volumes".into(), source: std::io::Error::other(e) })
 }
 
 async fn stop(runtime: &Runtime, grace: Duration) -> Result<(), RuntimeError> {

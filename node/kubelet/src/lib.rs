@@ -4,6 +4,7 @@
 //! API, or in labels and annotations of sandboxes and containers. It ends no container because it was restarted.
 
 mod act;
+mod admit;
 mod backoff;
 mod board;
 mod config;
@@ -33,5 +34,5 @@ mod worker;
 mod cases;
 
 pub use config::{Config, Error};
-pub use end::stop_all_pods;
+pub use end::{release_mounts, stop_all_pods};
 pub use kubelet::run;

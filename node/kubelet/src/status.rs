@@ -28,6 +28,9 @@ pub struct Host {
 /// Makes the whole status; `pod.status` is the last one.
 pub fn status(pod: &Pod, rt: &RuntimeStatus, host: &Host, now: Timestamp) -> PodStatus {
     let old = pod.status.clone().unwrap_or_default();
+    if settled(&old, rt) {
+        return old;
+    }
     let ips = ips(pod, rt, host);
     let phase = phase::phase(pod, rt);
     let mut new = PodStatus {
@@ -49,6 +52,15 @@ pub fn status(pod: &Pod, rt: &RuntimeStatus, host: &Host, now: Timestamp) -> Pod
     }
     conditions::set(pod, rt, &mut new, now);
     new
+}
+
+/// A pod that was said to have ended, with every container, is not described again: the runtime forgets them in time.
+fn settled(old: &PodStatus, rt: &RuntimeStatus) -> bool {
+    let lists = [&old.init_container_statuses, &old.container_statuses];
+    let all = || lists.into_iter().flatten().flatten();
+    let over = |s: &ContainerStatus| s.state.as_ref().is_some_and(|s| s.terminated.is_some());
+    let phase = matches!(old.phase.as_deref(), Some("Succeeded" | "Failed"));
+    phase && all().all(over) && !rt.containers.iter().any(|c| c.may_run())
 }
 
 /// The API keeps whole seconds.

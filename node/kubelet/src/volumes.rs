@@ -15,7 +15,7 @@ mod secret;
 mod sub_path;
 mod token;
 
-pub use memory::Memory;
+pub use memory::{Memory, unmount_below};
 pub use mounts::mounts;
 pub use token::Tokens;
 

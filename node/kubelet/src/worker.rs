@@ -8,6 +8,7 @@ mod publish;
 mod watch;
 
 use crate::act::{self, Failed, Job};
+use crate::admit;
 use crate::backoff::Backoff;
 use crate::identity::PodId;
 use crate::node::Node;
@@ -26,7 +27,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 /// More than one pod's containers and probes report at once.
 const MAILBOX: usize = 128;
 /// When nothing is heard from the runtime it is asked anyway.
-const RELIST: Duration = Duration::from_secs(30);
+const RELIST: Duration = Duration::from_secs(300);
 /// After a failure that nothing announces the end of.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 const RETRY_MOST_S: i64 = 10;
@@ -175,6 +176,12 @@ impl Worker {
     async fn run(mut self) {
         let first = Event::Pod(self.pod.clone());
         self.apply(first, Timestamp::now());
+        if let Some(why) = admit::refusal(&self.pod).filter(|_| self.rt.ending.is_none()) {
+            if let EndReason::Failed { reason: _, message } = &why {
+                self.node.events.warning(&self.pod, None, "FailedAdmission", message.clone());
+            }
+            self.end(why, plan::grace(&self.pod), Timestamp::now());
+        }
         while !self.done {
             while let Ok(event) = self.inbox.try_recv() {
                 self.apply(event, Timestamp::now());

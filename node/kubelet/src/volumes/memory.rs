@@ -43,14 +43,6 @@ impl Memory {
         *ready = true;
         Ok(())
     }
-
-    /// Gives the memory back. Only when no pod is left.
-    pub fn release(&self) -> Result<(), Error> {
-        let mut ready = self.ready.lock();
-        unmount_below(&self.dir)?;
-        *ready = false;
-        Ok(())
-    }
 }
 
 /// Mounts a tmpfs at `dir` unless there is a mount already.
@@ -65,7 +57,7 @@ pub(super) fn tmpfs(dir: &Path, bytes: Option<i64>) -> Result<(), Error> {
 }
 
 /// Unmounts everything at and below `dir`, the deepest first.
-pub(super) fn unmount_below(dir: &Path) -> Result<(), Error> {
+pub fn unmount_below(dir: &Path) -> Result<(), Error> {
     let mut points: Vec<PathBuf> = mount_points()?.into_iter().filter(|p| p.starts_with(dir)).collect();
     points.sort_by_key(|p| std::cmp::Reverse(p.components().count()));
     for point in points {

@@ -6,7 +6,7 @@ use crate::node::Node;
 use crate::observed::EndReason;
 use crate::status;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -48,11 +48,31 @@ impl Worker {
         if self.writing || self.removing || early || same {
             return;
         }
+        self.back_off(&status);
         self.writing = true;
         self.refused = false;
         self.written = Some(status.clone());
         let job = self.job();
         self.spawn(async move { Event::Written(write(&job.node, &job.pod, &status).await) });
+    }
+}
+
+/// The containers that wait for their restart.
+fn waiting(status: &PodStatus) -> Vec<&str> {
+    let all = status.container_statuses.iter().chain(&status.init_container_statuses).flatten();
+    let reason =
+        |s: &ContainerStatus| Some(s.state.as_ref()?.waiting.as_ref()?.reason.as_deref()? == "CrashLoopBackOff");
+    all.filter(|s| reason(s) == Some(true)).map(|s| s.name.as_str()).collect()
+}
+
+impl Worker {
+    fn back_off(&self, status: &PodStatus) {
+        let before = self.written.as_ref().map(waiting).unwrap_or_default();
+        for name in waiting(status).into_iter().filter(|n| !before.contains(n)) {
+            let id = PodId::of(&self.pod);
+            let text = format!("Back-off restarting failed container {name} in pod {id}");
+            self.node.events.warning(&self.pod, Some(name), "BackOff", text);
+        }
     }
 }
 
