@@ -7,6 +7,7 @@ mod fields;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod pod_security;
 mod priority;
 mod rbac_escalation;
 mod resource_quota;
@@ -88,6 +89,7 @@ pub(crate) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(
 /// Runs after validation; may only add warnings.
 pub(crate) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     limit_ranger::validate(ctx, admission).await?;
+    pod_security::validate(ctx, admission).await?;
     priority::validate(ctx, admission).await?;
     storage::validate_resize(ctx, admission).await?;
     certificates::validate(ctx, admission).await?;

@@ -34,6 +34,9 @@ fn run(plugin: &str, object: &mut Object, with: &[Object]) -> Result<(), String>
             let usage = resource_quota::usage_of("", first.expect("a resource").kind(), object);
             *object = resource_quota::charge(&with[1], &usage)?.unwrap_or_default();
         }
+        "PodSecurity baseline" => return pod_security::judged(pod_security::Level::Baseline, None, object),
+        "PodSecurity restricted" => return pod_security::judged(pod_security::Level::Restricted, None, object),
+        "PodSecurity restricted v1.8" => return pod_security::judged(pod_security::Level::Restricted, Some(8), object),
         "NodeRestriction pod" => return node_restriction::mirror(object, "n1").map_or(Ok(()), Err),
         "NodeRestriction labels" => return joined(node_restriction::restricted_labels(object, first)),
         other => panic!("no plugin {other}"),

@@ -1,6 +1,7 @@
 //! The pure parts of binding, eviction, scale and the streams.
 
 use super::*;
+use api::codec::json;
 use http::Method;
 
 fn object(json_text: &str) -> Object {
