@@ -3,11 +3,12 @@
 //! INVARIANT: what is in here is machine code that the host runs unchecked. The directory is 0700, its files 0600 and
 //! ours; a file that is anything else is compiled anew, never loaded.
 
+use crate::compile::Compiler;
 use container::Error;
 use sha2::{Digest, Sha256};
 use std::hash::{Hash, Hasher};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module, Precompiled};
@@ -28,21 +29,15 @@ pub struct Cache {
     dir: PathBuf,
     /// Names the engine: version, configuration and processor features.
     engine_key: String,
-}
-
-/// What the first bytes of a file say it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Module,
-    Component,
+    compiler: Compiler,
 }
 
 impl Cache {
-    pub fn open(dir: &Path, engine: &Engine) -> std::io::Result<Cache> {
+    pub fn open(dir: &Path, engine: &Engine, compiler: Compiler) -> std::io::Result<Cache> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut hasher = Fnv::default();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Cache { dir: dir.to_owned(), engine_key: format!("{:016x}", hasher.finish()) })
+        Ok(Cache { dir: dir.to_owned(), engine_key: format!("{:016x}", hasher.finish()), compiler })
     }
 
     /// The code of the WebAssembly file at `path`, compiled now unless it was before. Blocks.
@@ -64,16 +59,25 @@ impl Cache {
                 "the file of image {name:?} is not what was pulled: its content is not {digest}. Remove the image and pull it again"
             )));
         }
-        let form = form(&bytes, name)?;
-        let compiled = match form {
-            Form::Module => engine.precompile_module(&bytes),
-            Form::Component => engine.precompile_component(&bytes),
-        }
-        .map_err(|err| Error::Invalid(format!("image {name:?} is not valid WebAssembly: {err:#}")))?;
-        write(&file, &compiled)
-            .map_err(|err| Error::failed(format!("writing compiled code to {}", file.display()), err))?;
+        check_form(&bytes, name)?;
+        self.compile(engine, &bytes, &file, name)?;
         map(engine, &file)
             .map_err(|err| Error::failed(format!("loading compiled code from {}", file.display()), err.to_string()))
+    }
+}
+
+impl Cache {
+    /// Compiles beside and renames, so that a crash leaves no half of a file and a mapping in use stays what it was.
+    fn compile(&self, engine: &Engine, wasm: &[u8], file: &Path, name: &str) -> Result<(), Error> {
+        let fresh = file.with_extension(format!("{}.new", std::process::id()));
+        let _ = std::fs::remove_file(&fresh);
+        let compiled = self.compiler.compile(engine, wasm, &fresh, name);
+        if compiled.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        compiled?;
+        std::fs::rename(&fresh, file)
+            .map_err(|err| Error::failed(format!("writing compiled code to {}", file.display()), err))
     }
 }
 
@@ -90,10 +94,10 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
-fn form(bytes: &[u8], name: &str) -> Result<Form, Error> {
+/// Whether the first bytes are those of a module or a component.
+fn check_form(bytes: &[u8], name: &str) -> Result<(), Error> {
     match bytes {
-        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Ok(Form::Module),
-        [0, b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(Form::Component),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] | [0, b'a', b's', b'm', _, 0, 1, 0, ..] => Ok(()),
         [0, b'a', b's', b'm', ..] => Err(Error::Invalid(format!(
             "image {name:?} is WebAssembly of a version that is not known; modules of version 1 and components are"
         ))),
@@ -119,16 +123,6 @@ fn map(engine: &Engine, file: &Path) -> wasmtime::Result<Code> {
             None => Err(wasmtime::Error::msg("the file is not compiled code")),
         }
     }
-}
-
-/// Writes beside and renames, so that a crash leaves no half of a file and a mapping in use stays what it was.
-fn write(file: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let fresh = file.with_extension(format!("{}.new", std::process::id()));
-    let _ = std::fs::remove_file(&fresh);
-    let mut out = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh)?;
-    out.write_all(bytes)?;
-    drop(out);
-    std::fs::rename(&fresh, file)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -175,7 +169,7 @@ mod tests {
     fn code_is_compiled_once_and_never_loaded_from_a_file_that_others_can_write() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::default();
-        let cache = Cache::open(&dir.path().join("cache"), &engine).unwrap();
+        let cache = Cache::open(&dir.path().join("cache"), &engine, Compiler::Here).unwrap();
         let wasm = dir.path().join("m.wasm");
         let digest = file(&wasm, &wat::parse_str("(module)").unwrap());
         cache.load(&engine, &wasm, &digest, "m").unwrap();
@@ -195,7 +189,7 @@ mod tests {
     fn what_is_not_webassembly_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
         let engine = Engine::default();
-        let cache = Cache::open(dir.path(), &engine).unwrap();
+        let cache = Cache::open(dir.path(), &engine, Compiler::Here).unwrap();
         let cases: [(&[u8], &str); 4] = [
             (b"#!/bin/sh\n", "image \"x\" is not WebAssembly"),
             (b"", "image \"x\" is not WebAssembly"),

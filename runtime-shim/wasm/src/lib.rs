@@ -5,6 +5,7 @@
 //! root file system of its own: it has its pod's network namespace, its mounts, and limits that the host keeps.
 
 mod cache;
+mod compile;
 mod confine;
 mod dns;
 mod engine;

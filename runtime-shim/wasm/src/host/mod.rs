@@ -10,6 +10,7 @@ mod session;
 mod table;
 
 use crate::cache::Cache;
+use crate::compile::{self, Compiler};
 use crate::engine::{Ticker, engine};
 use crate::worlds::{Linkers, World};
 use ::container::{Error, Exit, ImageContent, Spec};
@@ -81,7 +82,7 @@ impl Host {
         let failed = |err: wasmtime::Error| Error::failed("starting wasmtime", err.to_string());
         let engine = engine().map_err(failed)?;
         let linkers = Linkers::new(&engine).map_err(failed)?;
-        let cache = Cache::open(&files.cache(), &engine)
+        let cache = Cache::open(&files.cache(), &engine, Compiler::Apart)
             .map_err(|err| Error::failed("opening the cache of compiled code", err))?;
         let ticker = Ticker::start(&engine).map_err(|err| Error::failed("starting the ticker", err))?;
         Ok(Host {
@@ -132,6 +133,7 @@ pub fn host_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     let root = match args.as_slice() {
         [flag, root] if flag == "--root" => PathBuf::from(root),
+        [flag, out] if flag == "--compile" => return compile::main(Path::new(out)),
         _ => {
             eprintln!("usage: wherry {} --root DIR (started by `wherry shim`, not by hand)", crate::HOST_COMMAND);
             return ExitCode::from(2);
