@@ -63,7 +63,7 @@ pub(crate) fn write(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
 }
 
 /// Upstream's limit on the length of a field manager's name.
-const MAX_MANAGER: usize = 128;
+pub(crate) const MAX_MANAGER: usize = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Match {

@@ -24,7 +24,7 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
     if meta.get("resourceVersion").and_then(Value::as_str).is_some_and(|v| !v.is_empty()) {
         return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
-    for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields"] {
+    for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         meta.remove(key);
     }
     meta.insert("uid", outside.uid);
@@ -85,7 +85,7 @@ fn keep_identity(new: &mut Object, old: &Object) {
     let empty = Map::new();
     let from = old.meta().unwrap_or(&empty);
     let meta = new.meta_mut();
-    for key in ["uid", "creationTimestamp", "generation", "selfLink", "resourceVersion", "managedFields"] {
+    for key in ["uid", "creationTimestamp", "generation", "selfLink", "resourceVersion"] {
         copy(meta, from, key);
     }
     // A deletion cannot be taken back; setting one by an update is for the kind's validation to refuse.

@@ -6,6 +6,7 @@ use crate::allocators;
 use crate::registry::options::{self, WriteOptions};
 use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
 use crate::server::Body;
+use api::managed::{self, Writer};
 use api::{Map, Object, Status, Value};
 use http::Response;
 
@@ -35,6 +36,8 @@ pub(super) async fn new(
         rules::name(&mut object, &rand::random::<[u8; 8]>());
     }
     (kind.default)(&mut object);
+    let (manager, now) = (manager(call), now_text());
+    managed::update(kind, None, &mut object, Writer { manager: &manager, now: &now, subresource: "" });
     let asked = options_value("CreateOptions", options);
     let mut admission = admission(call, Operation::Create, None, object, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
@@ -137,6 +140,18 @@ async fn absent(
     call.show(201, &object, &warnings)
 }
 
+/// Who is recorded as the owner of what a request writes: whom the query names, else the program of the user agent.
+fn manager(call: &Call<'_>) -> String {
+    match call.info.query.get("fieldManager") {
+        "" => {
+            let agent = call.parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+            let program = agent.split('/').next().unwrap_or("");
+            program.chars().filter(|c| !c.is_control()).take(options::MAX_MANAGER).collect()
+        }
+        named => named.to_owned(),
+    }
+}
+
 /// The object of the path as it is stored.
 pub(super) async fn current(call: &Call<'_>) -> Result<Option<Object>, Status> {
     let found = call.ctx.registry.storage().get_object(&call.kind, call.namespace(), &call.info.name).await?;
@@ -177,6 +192,9 @@ pub(super) async fn change(
     }
     rules::keep(kind, &mut new, old, &call.info.subresource);
     (kind.default)(&mut new);
+    let (manager, now) = (manager(call), now_text());
+    let writer = Writer { manager: &manager, now: &now, subresource: &call.info.subresource };
+    managed::update(kind, Some(old), &mut new, writer);
     let asked = options_value(options_kind, options);
     let mut admission = admission(call, Operation::Update, Some(old), new, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
