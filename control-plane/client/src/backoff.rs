@@ -17,6 +17,7 @@ impl Backoff {
     }
 
     /// How long to wait after one more failure.
+    #[expect(clippy::should_implement_trait, reason = "it has no end and needs no adapters")]
     pub fn next(&mut self) -> Duration {
         let wait = delay(self.first, self.most, self.failures);
         self.failures = self.failures.saturating_add(1);

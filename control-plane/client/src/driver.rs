@@ -33,6 +33,11 @@ pub trait Controller: Send + Sync + 'static {
     /// Its name: in logs, metrics, events and, upstream, its service account.
     fn name(&self) -> &'static str;
 
+    /// Whose rights it has: the service account that upstream's bootstrap roles are bound to.
+    fn identity(&self) -> &'static str {
+        self.name()
+    }
+
     /// Declares what it looks at.
     fn watches(&self, watches: &mut Watches<'_>);
 

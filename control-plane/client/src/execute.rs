@@ -137,7 +137,8 @@ impl Executor {
 
     fn refused(&self, plan: &Plan, failure: &Failure) {
         if let (Some(note), Some(status), false) = (&plan.if_refused, failure.status(), failure.is_conflict()) {
-            self.recorder.record(Note { message: format!("{}: {}", note.message, status.message), ..note.clone() });
+            self.recorder
+                .record(Note { message: format!("{}: {}", note.message, status.message), ..Note::clone(note) });
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Plan {
     pub again_after: Option<Duration>,
     /// Recorded, with the error appended to its message, if an action fails.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub if_refused: Option<Note>,
+    pub if_refused: Option<Box<Note>>,
 }
 
 /// What `plan()` answers.
@@ -170,7 +170,8 @@ impl Plan {
     /// What to record about `regarding` if the server refuses an action.
     pub fn if_refused<K: Resource<DynamicType = ()>>(&mut self, regarding: &K, reason: &str, doing: &str) {
         let (regarding, severity) = (regarding.object_ref(&()), Severity::Warning);
-        self.if_refused = Some(Note { regarding, severity, reason: reason.into(), message: doing.into() });
+        let note = Note { regarding, severity, reason: reason.into(), message: doing.into() };
+        self.if_refused = Some(Box::new(note));
     }
 
     /// Asks to be planned again, at the earliest of all times asked for.

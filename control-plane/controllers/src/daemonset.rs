@@ -35,6 +35,10 @@ impl Controller for DaemonSets {
         "daemonset-controller"
     }
 
+    fn identity(&self) -> &'static str {
+        "daemon-set-controller"
+    }
+
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<DaemonSet>();
         watches.owned::<Pod, DaemonSet>();

@@ -112,9 +112,7 @@ fn plan(view: &View, deployment: &Deployment, moment: Moment) -> Plan {
     }
     let mut made = status::Progress::default();
     let bounds = Bounds::of(deployment);
-    if spec.paused == Some(true) {
-        scale(deployment, &sets, bounds, &mut plan);
-    } else if sets.all().any(|set| is_scaled(set, deployment)) {
+    if spec.paused == Some(true) || sets.all().any(|set| is_scaled(set, deployment)) {
         scale(deployment, &sets, bounds, &mut plan);
     } else {
         made = roll(view, deployment, &sets, bounds, &mut plan);

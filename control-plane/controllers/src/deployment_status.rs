@@ -7,7 +7,6 @@ use client::{Moment, Plan};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
-use serde_json::json;
 
 use crate::conditions::{self, Wanted};
 use crate::deployment::{REVISION, Sets, revision};
@@ -31,7 +30,7 @@ pub(crate) fn is_complete(deployment: &Deployment, sets: &Sets) -> bool {
         && or_none(counts.replicas) == wanted
         && or_none(counts.available_replicas) == wanted
         && sets.new.is_some()
-        && sets.all().all(|set| observed(set))
+        && sets.all().all(observed)
 }
 
 fn observed(set: &Arc<ReplicaSet>) -> bool {
@@ -52,18 +51,22 @@ pub(crate) fn set(deployment: &Deployment, sets: &Sets, progress: Option<Progres
         progressing(deployment, sets, &status, &progress, moment.now, &mut all, plan);
         all.sort_by(|a, b| a.type_.cmp(&b.type_));
         status.conditions = Some(all);
-        write(deployment, status, plan);
-        // After the status: a write of the object's revision makes the status' precondition fail.
-        annotate(deployment, sets, &progress, plan);
+        // One write of the deployment in a plan: the second would fail on the revision that the first made.
+        if !write(deployment, status, plan) {
+            annotate(deployment, sets, &progress, plan);
+        }
     } else {
         write(deployment, status, plan);
     }
 }
 
-fn write(deployment: &Deployment, status: DeploymentStatus, plan: &mut Plan) {
-    if sorted(deployment.status.clone().unwrap_or_default()) != status {
+/// True if there is something to write.
+fn write(deployment: &Deployment, status: DeploymentStatus, plan: &mut Plan) -> bool {
+    let differs = sorted(deployment.status.clone().unwrap_or_default()) != status;
+    if differs {
         plan.status(&Deployment { status: Some(status), ..deployment.clone() });
     }
+    differs
 }
 
 fn sorted(mut status: DeploymentStatus) -> DeploymentStatus {
@@ -81,7 +84,9 @@ fn annotate(deployment: &Deployment, sets: &Sets, progress: &Progress, plan: &mu
     let has = deployment.metadata.annotations.as_ref().and_then(|annotations| annotations.get(REVISION));
     let paused = deployment.spec.as_ref().is_some_and(|spec| spec.paused == Some(true));
     if !paused && has != Some(&wanted.to_string()) {
-        plan.patch(deployment, None, json!({"metadata": {"annotations": {REVISION: wanted.to_string()}}}));
+        let mut deployment = deployment.clone();
+        deployment.metadata.annotations.get_or_insert_default().insert(REVISION.to_owned(), wanted.to_string());
+        plan.update(&deployment);
     }
 }
 

@@ -18,6 +18,10 @@ impl Controller for TaintEviction {
         "taint-eviction-controller"
     }
 
+    fn identity(&self) -> &'static str {
+        "node-controller"
+    }
+
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.mapped::<Pod>(|view, change| {
             let node = change.after.as_ref().and_then(|pod| view.of::<Node>().get("", pods::node(pod)));

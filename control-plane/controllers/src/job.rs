@@ -3,14 +3,14 @@
 //! A finished pod is counted before it may go: its uid is first written into the job's status, then its finalizer is taken
 //! off, then it becomes a number. So a controller that dies in between counts nothing twice and loses nothing.
 
-mod finish;
+pub(crate) mod finish;
 mod indexes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::plan::{DeleteOptions, Severity};
+use client::plan::Severity;
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::{Job, JobSpec, JobStatus};
@@ -224,16 +224,6 @@ impl<'a> Work<'a> {
         let rest: Vec<_> =
             tracked.filter(|p| !released.iter().any(|n| Some(n) == p.metadata.name.as_ref())).cloned().collect();
         rest.iter().for_each(|pod| release(pod, plan));
-        let Some(ttl) = self.spec.ttl_seconds_after_finished else { return };
-        let Some(ended) = finish::finished(&self.before) else { return };
-        let left = (ended + SignedDuration::from_secs(ttl.into())).duration_since(self.moment.now);
-        match Duration::try_from(left) {
-            Ok(left) if !left.is_zero() => plan.again(left),
-            _ => {
-                let options = DeleteOptions { propagation_policy: Some("Foreground"), ..DeleteOptions::default() };
-                plan.delete_with(self.job, options);
-            }
-        }
     }
 
     fn scale(&mut self, plan: &mut Plan) {

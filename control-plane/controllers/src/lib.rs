@@ -23,6 +23,7 @@ mod rootca;
 mod selector;
 mod serviceaccount;
 mod statefulset;
+mod ttl;
 
 use std::sync::Arc;
 
@@ -54,6 +55,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(daemonset::DaemonSets),
         Arc::new(statefulset::StatefulSets),
         Arc::new(job::Jobs),
+        Arc::new(ttl::TtlAfterFinished),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
         Arc::new(namespace::Namespaces),
@@ -64,7 +66,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
     ]
 }
 
-/// Runs every controller until stopped. `client_for` gives each a client by its name.
+/// Runs every controller until stopped. `client_for` gives each a client by its identity.
 pub async fn run(
     client_for: impl Fn(&str) -> kube::Client,
     informers: Arc<Informers>,
@@ -74,7 +76,7 @@ pub async fn run(
     config.since = config.since.max(jiff::Timestamp::now());
     let mut tasks = tokio::task::JoinSet::new();
     for controller in all(&config) {
-        let driver = Driver::new(controller.clone(), client_for(controller.name()), &stop);
+        let driver = Driver::new(controller.clone(), client_for(controller.identity()), &stop);
         let (informers, stop) = (informers.clone(), stop.clone());
         tasks.spawn(async move { driver.run(&informers, stop).await });
     }

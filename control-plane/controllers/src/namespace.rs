@@ -122,7 +122,9 @@ fn tell(namespace: &Namespace, left: &[(&ApiResource, Vec<Value>)], now: Timesta
         });
     }
     if after != before {
-        plan.patch(namespace, Some("status"), json!({"status": {"conditions": after}}));
+        let mut namespace = namespace.clone();
+        namespace.status.get_or_insert_default().conditions = Some(after);
+        plan.status(&namespace);
     }
 }
 

@@ -24,6 +24,10 @@ impl Controller for NodeRanges {
         "node-ipam-controller"
     }
 
+    fn identity(&self) -> &'static str {
+        "node-controller"
+    }
+
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.mapped::<Node>(|_, change| match &change.after {
             Some(node) if range(node).is_none() => vec![Key::new("", "nodes")],

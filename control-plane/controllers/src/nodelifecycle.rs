@@ -40,6 +40,10 @@ impl Controller for NodeLifecycle {
         "node-lifecycle-controller"
     }
 
+    fn identity(&self) -> &'static str {
+        "node-controller"
+    }
+
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<Node>();
         watches.mapped::<Lease>(|_, change| match change.key.namespace == LEASES {

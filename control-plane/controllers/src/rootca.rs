@@ -18,6 +18,10 @@ impl Controller for RootCa {
         "root-ca-certificate-publisher"
     }
 
+    fn identity(&self) -> &'static str {
+        "root-ca-cert-publisher"
+    }
+
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<Namespace>();
         watches.selected::<ConfigMap>("metadata.name=kube-root-ca.crt", |_, change| match change.key.name == NAME {

@@ -33,9 +33,11 @@ pub(super) struct Inbox<K> {
     reader: AtomicWaker,
 }
 
+type BeforeAfter<K> = (Option<Arc<K>>, Option<Arc<K>>);
+
 struct Pending<K> {
     order: VecDeque<Key>,
-    changes: HashMap<Key, (Option<Arc<K>>, Option<Arc<K>>)>,
+    changes: HashMap<Key, BeforeAfter<K>>,
     deleted: usize,
     closed: bool,
 }

@@ -14,7 +14,7 @@ use crate::pods;
 
 /// The outcome of a job, before all its pods have come to rest.
 #[derive(Debug, Clone)]
-pub(super) struct Verdict {
+pub(crate) struct Verdict {
     succeeded: bool,
     reason: String,
     message: String,
@@ -29,7 +29,7 @@ fn holds<'a>(status: &'a JobStatus, kind: &str) -> Option<&'a JobCondition> {
 }
 
 /// When the job came to its end, if it did.
-pub(super) fn finished(status: &JobStatus) -> Option<Timestamp> {
+pub(crate) fn finished(status: &JobStatus) -> Option<Timestamp> {
     let ended = holds(status, "Complete").or_else(|| holds(status, "Failed"))?;
     Some(ended.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }
