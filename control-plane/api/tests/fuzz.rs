@@ -2,6 +2,7 @@
 
 use api::codec::{json, yaml};
 use api::kind::Context;
+use api::managed::{self, Writer};
 use api::patch::{json as json_patch, merge, strategic};
 use api::selector::{FieldSelector, LabelSelector};
 use api::{Object, Quantity, Value, kinds, schema};
@@ -164,6 +165,21 @@ proptest! {
         merge::apply(&target, &patch);
         drop(strategic::apply(&kind.type_name, &target, &patch));
         drop(LabelSelector::from_value(&patch));
+    }
+
+    #[test]
+    fn any_write_leaves_owners(first in value(), second in value(), third in value(), which in any::<prop::sample::Index>()) {
+        let kind = which.get(kinds::all());
+        let writer = |manager| Writer { manager, now: "2026-01-01T00:00:00Z", subresource: "" };
+        let mut live = object(kind, first);
+        managed::update(kind, None, &mut live, writer("a"));
+        let configuration = object(kind, second);
+        let mut applied = managed::apply(kind, Some(&live), &configuration, writer("b"), true).expect("forced");
+        // Saying the same again changes nothing.
+        let again = managed::apply(kind, Some(&applied), &configuration, writer("b"), false);
+        prop_assert_eq!(again.map_err(|e| e.message), Ok(applied.clone()));
+        managed::update(kind, Some(&live), &mut applied, writer("c"));
+        drop(managed::apply(kind, Some(&applied), &object(kind, third), writer("b"), false));
     }
 
     #[test]
