@@ -205,6 +205,10 @@ impl Host {
     /// Sends a signal, or the nearest that a guest has: it cannot catch one.
     pub fn kill(&self, id: &str, signal: i32) -> Result<(), Error> {
         let container = self.table.get(id)?;
+        // It may have ended while the signal was on its way.
+        if let State::Exited { .. } = container.state() {
+            return Ok(());
+        }
         let live = container.running()?;
         match signal {
             0 | libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => Ok(()),

@@ -64,6 +64,10 @@ async fn a_looping_guest_ends_by_signal_and_uses_no_more_cpu_than_its_quota() {
     node.run(&node.spec("loop2", LOOP)).await;
     node.executor.kill("loop2", 15).await.unwrap();
     assert_eq!(node.exit("loop2").await.code, 143);
+    node.executor.kill("loop2", 9).await.unwrap();
+    let Ok(State::Exited { exit, .. }) = node.executor.state("loop2").await else { panic!("it has ended") };
+    assert_eq!(exit.code, 143, "the end is what it was");
+    assert!(matches!(node.executor.kill("nobody", 9).await, Err(Error::NotFound(_))));
 }
 
 #[tokio::test]

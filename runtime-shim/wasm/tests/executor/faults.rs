@@ -82,3 +82,30 @@ async fn a_restarted_shim_finds_what_runs_and_what_ended_meanwhile() {
     second.shutdown().await.unwrap();
     node.executor.create(&node.spec("hello", HELLO)).await.unwrap();
 }
+
+#[tokio::test]
+async fn what_is_deleted_leaves_no_descriptor_in_the_host() {
+    if !crate::harness::root() {
+        return;
+    }
+    let node = Node::new();
+    let netns = crate::harness::Netns::new(&node, "leak");
+    let mut spec = node.spec("c", HELLO);
+    let sandbox = container::Sandbox { netns: Some(netns.0.clone()), ..(*spec.sandbox).clone() };
+    spec.sandbox = std::sync::Arc::new(sandbox);
+    let once = async || {
+        node.run(&spec).await;
+        assert!(netns.get(8080, "/").unwrap().starts_with("HTTP/1.1 200 "));
+        node.executor.kill("c", 15).await.unwrap();
+        assert_eq!(node.exit("c").await.code, 0);
+        node.executor.delete("c").await.unwrap();
+    };
+    let open = || std::fs::read_dir(format!("/proc/{}/fd", node.host_pid())).unwrap().count();
+    once().await;
+    let before = open();
+    for _ in 0..20 {
+        once().await;
+    }
+    // A call's own connection is closed a moment after its reply.
+    crate::harness::eventually("as many descriptors as before", async || open() <= before).await;
+}
