@@ -153,6 +153,9 @@ pub(crate) async fn reserve(
     }
     reservation.owner = owner_of(object);
     reservation.registry = Some(ctx.registry.clone()).filter(|_| !dry_run);
+    if let Some(error) = old.and_then(|old| service::address_changes(object, old)) {
+        return Err(invalid(object, error));
+    }
     reserve_address(ctx, object, old, &mut reservation).await?;
     reserve_ports(ctx, object, old, &mut reservation).map_err(|error| invalid(object, error))?;
     Ok(reservation)

@@ -62,6 +62,7 @@ pub(super) fn held_ports(service: &Object) -> Vec<Port> {
 /// Takes over from the old Service what the new one leaves open, as clients that do not know of allocation expect.
 /// What the new type has no use for is dropped, unless the client has changed it (validation then says why not).
 pub(super) fn inherit(new: &mut Object, old: &Object) {
+    follow(new, old);
     if wants_address(new) && wants_address(old) {
         if new.str_at(&["spec", "clusterIP"]).is_empty() && new.at(&["spec", "clusterIPs"]).is_none() {
             for key in ["clusterIP", "clusterIPs"] {
@@ -106,6 +107,36 @@ pub(super) fn inherit(new: &mut Object, old: &Object) {
             new.unset(&["spec", key]);
         }
     }
+}
+
+/// A client that knows only one of `clusterIP` and `clusterIPs` changes the other with it.
+fn follow(new: &mut Object, old: &Object) {
+    let same = |key| new.at(&["spec", key]) == old.at(&["spec", key]);
+    match (same("clusterIP"), same("clusterIPs")) {
+        (false, true) => match new.str_at(&["spec", "clusterIP"]).to_owned() {
+            one if one.is_empty() => drop(new.unset(&["spec", "clusterIPs"])),
+            one => new.set(&["spec", "clusterIPs"], vec![one]),
+        },
+        (true, false) => {
+            if let Some(first) = new.at(&["spec", "clusterIPs", "0"]).cloned() {
+                new.set(&["spec", "clusterIP"], first);
+            }
+        }
+        (true, true) | (false, false) => {}
+    }
+}
+
+/// Why an update is refused: an address, or the lack of one, stays as long as the Service has one at all.
+pub(super) fn address_changes(new: &Object, old: &Object) -> Option<FieldError> {
+    let external = |s: &Object| s.str_at(&["spec", "type"]) == "ExternalName";
+    let before = old.str_at(&["spec", "clusterIP"]);
+    if external(new) || external(old) || before.is_empty() || new.str_at(&["spec", "clusterIP"]) == before {
+        return None;
+    }
+    let list = new.at(&["spec", "clusterIPs"]).cloned().unwrap_or(Value::List(Vec::new()));
+    let shown = String::from_utf8_lossy(&api::codec::json::encode(&list)).into_owned();
+    let why = format!("Invalid value: {shown}: may not change once set");
+    Some(FieldError::new(FieldReason::Invalid, "spec.clusterIPs[0]", why))
 }
 
 fn copy(new: &mut Object, old: &Object, key: &str) {

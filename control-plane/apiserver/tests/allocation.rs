@@ -1,0 +1,135 @@
+//! Addresses and ports stay right across restarts, whatever a crash left behind.
+
+use apiserver::{Body, Config, InternalUser, Server};
+use http::Request;
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use tower::ServiceExt;
+
+async fn start(dir: &Path) -> (Server, store::Store) {
+    let store = store::Store::open(store::Config::new(dir.join("store"))).await.expect("the folder is ours");
+    let config = Config {
+        data_dir: dir.to_owned(),
+        bind: (Ipv4Addr::LOCALHOST, 0).into(),
+        advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        service_cidr: "10.96.0.0/16".parse().expect("a network"),
+        node_port_range: 30000..=32767,
+        cluster_domain: "cluster.local".into(),
+        external_names: Vec::new(),
+        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+    };
+    (Server::start(config, store.clone()).await.expect("it starts"), store)
+}
+
+async fn stop(server: Server, store: store::Store) {
+    server.shutdown().await;
+    store.close().await.expect("it closes");
+}
+
+async fn call(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = request.body(body).expect("a request");
+    let response = match server.in_process(InternalUser::Admin).oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let code = response.status().as_u16();
+    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+    (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+fn service(name: &str, spec: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
+}
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const ADDRESSES: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+
+async fn claims(server: &Server) -> Vec<String> {
+    let (_, list) = call(server, "GET", ADDRESSES, Value::Null).await;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let text = |v: &Value| v.as_str().unwrap_or("").to_owned();
+    let parent = |c: &Value| format!("{} {}", text(&c["metadata"]["name"]), text(&c["spec"]["parentRef"]["name"]));
+    items.iter().map(parent).collect()
+}
+
+#[tokio::test]
+async fn what_a_crash_left_behind_is_put_right_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (server, store) = start(dir.path()).await;
+    let (code, made) =
+        call(&server, "POST", SERVICES, service("a", json!({"type": "NodePort", "ports": [{"port": 80}]}))).await;
+    assert_eq!(code, 201, "{made}");
+    let address = made["spec"]["clusterIP"].as_str().expect("an address").to_owned();
+    let port = made["spec"]["ports"][0]["nodePort"].as_i64().expect("a port");
+    // A crash between the claim and its Service leaves this; one before the claim was there can't happen any more, but
+    // somebody may delete it.
+    let orphan = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
+        "metadata": {"name": "10.96.77.77", "labels": {
+            "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io", "ipaddress.kubernetes.io/ip-family": "IPv4"}},
+        "spec": {"parentRef": {"resource": "services", "namespace": "default", "name": "gone"}},
+    });
+    assert_eq!(call(&server, "POST", ADDRESSES, orphan).await.0, 201);
+    assert_eq!(call(&server, "DELETE", &format!("{ADDRESSES}/{address}"), Value::Null).await.0, 200);
+    stop(server, store).await;
+
+    let (server, store) = start(dir.path()).await;
+    let mut expected = vec!["10.96.0.1 kubernetes".to_owned(), format!("{address} a")];
+    expected.sort();
+    assert_eq!(claims(&server).await, expected);
+    let taken = service("b", json!({"clusterIP": address, "ports": [{"port": 80}]}));
+    let (code, status) = call(&server, "POST", SERVICES, taken).await;
+    assert_eq!(code, 422);
+    assert!(status["message"].as_str().is_some_and(|m| m.contains("provided IP is already allocated")), "{status}");
+    let taken = service("b", json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}));
+    let (code, status) = call(&server, "POST", SERVICES, taken).await;
+    assert_eq!(code, 422);
+    assert!(status["message"].as_str().is_some_and(|m| m.contains("provided port is already allocated")), "{status}");
+    stop(server, store).await;
+}
+
+#[tokio::test]
+async fn what_is_deleted_or_refused_is_given_back() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (server, store) = start(dir.path()).await;
+    let spec = json!({"clusterIP": "10.96.5.5", "type": "NodePort", "ports": [{"port": 80, "nodePort": 30005}]});
+    assert_eq!(call(&server, "POST", SERVICES, service("a", spec.clone())).await.0, 201);
+    let (code, status) = call(&server, "POST", SERVICES, service("a", json!({"ports": [{"port": 80}]}))).await;
+    assert_eq!(code, 409, "{status}");
+    assert_eq!(call(&server, "DELETE", &format!("{SERVICES}/a"), Value::Null).await.0, 200);
+    let (code, again) = call(&server, "POST", SERVICES, service("b", spec)).await;
+    assert_eq!(code, 201, "{again}");
+    stop(server, store).await;
+
+    let (server, store) = start(dir.path()).await;
+    assert_eq!(claims(&server).await, ["10.96.0.1 kubernetes", "10.96.5.5 b"]);
+    stop(server, store).await;
+}
+
+#[tokio::test]
+async fn many_at_once_get_each_their_own() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (server, store) = start(dir.path()).await;
+    let make = |i: usize| {
+        let server = &server;
+        async move {
+            let spec = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]});
+            call(server, "POST", SERVICES, service(&format!("s{i}"), spec)).await.1
+        }
+    };
+    let made = futures::future::join_all((0..40).map(make)).await;
+    let addresses: std::collections::BTreeSet<&str> =
+        made.iter().filter_map(|s| s["spec"]["clusterIP"].as_str()).collect();
+    let ports: std::collections::BTreeSet<i64> = made
+        .iter()
+        .filter_map(|s| s["spec"]["ports"].as_array())
+        .flatten()
+        .filter_map(|p| p["nodePort"].as_i64())
+        .collect();
+    assert_eq!((addresses.len(), ports.len()), (40, 80));
+    stop(server, store).await;
+}
