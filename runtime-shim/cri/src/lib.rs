@@ -14,6 +14,7 @@ mod sandboxes;
 mod service;
 mod shim;
 mod stats;
+mod streaming;
 
 pub use reset::reset;
 

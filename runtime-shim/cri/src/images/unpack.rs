@@ -18,7 +18,7 @@ const ENTRIES_LIMIT: usize = 2_000_000;
 pub fn layer(blob: &Path, temporary: &Path, target: &Path) -> Result<()> {
     let doing = || format!("unpack layer {}", target.file_name().unwrap_or_default().to_string_lossy());
     fs::create_dir_all(temporary).map_err(Error::io(doing()))?;
-    let result = File::open(blob).and_then(|file| unpack(file, temporary));
+    let result = File::open(blob).and_then(|file| unpack(file, temporary)).map_err(with_cause);
     if let Err(error) = result {
         let _ = fs::remove_dir_all(temporary);
         return Err(Error::io(doing())(error));
@@ -28,6 +28,15 @@ pub fn layer(blob: &Path, temporary: &Path, target: &Path) -> Result<()> {
         // Someone else has unpacked the same layer meanwhile.
         Err(_) if target.is_dir() => fs::remove_dir_all(temporary).map_err(Error::io(doing())),
         Err(error) => Err(Error::io(doing())(error)),
+    }
+}
+
+/// The archive library's errors show only that an entry failed; why is underneath.
+fn with_cause(error: io::Error) -> io::Error {
+    use std::error::Error as _;
+    match error.get_ref().and_then(|inner| inner.source()) {
+        Some(cause) => io::Error::new(error.kind(), format!("{error}: {cause}")),
+        None => error,
     }
 }
 
@@ -126,6 +135,9 @@ mod tests {
             header.as_gnu_mut().expect("gnu").name[..path.len()].copy_from_slice(path.as_bytes());
             header.set_size(text.len() as u64);
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(0);
             header.set_cksum();
             builder.append(&header, text.as_bytes()).expect("appended");
         }

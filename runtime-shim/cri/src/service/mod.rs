@@ -4,6 +4,7 @@ mod image;
 mod runtime;
 
 use crate::shim::Shim;
+use crate::streaming::Streaming;
 use crate::{Error, Result};
 use rpc::cri::image_service_server::ImageServiceServer;
 use rpc::cri::runtime_service_server::RuntimeServiceServer;
@@ -20,15 +21,19 @@ pub async fn serve(
     listener: tokio::net::UnixListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let runtime = RuntimeServiceServer::new(runtime::Runtime(shim.clone()));
+    let (streaming, task) =
+        Streaming::start(shim.clone()).await.map_err(Error::failed("listen for streams on loopback"))?;
+    let runtime = RuntimeServiceServer::new(runtime::Runtime(shim.clone(), streaming));
     let images = ImageServiceServer::new(image::Images(shim));
     let server = Server::builder()
         .add_service(runtime.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .add_service(images.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .serve_with_incoming(UnixListenerStream::new(listener));
     // Streams of events have no end of their own: stopping drops them, and clients connect anew.
-    tokio::select! {
+    let result = tokio::select! {
         served = server => served.map_err(Error::failed("serve CRI")),
         () = stop => Ok(()),
-    }
+    };
+    task.abort();
+    result
 }

@@ -3,6 +3,7 @@
 use crate::containers::{self, status};
 use crate::record::{ContainerRecord, SandboxRecord};
 use crate::shim::Shim;
+use crate::streaming::{Session, Streaming, Streams};
 use crate::{convert, sandboxes, stats};
 use container::{ExecSpec, Stdio};
 use futures::StreamExt;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-pub struct Runtime(pub Arc<Shim>);
+pub struct Runtime(pub Arc<Shim>, pub Arc<Streaming>);
 
 type Answer<T> = Result<Response<T>, Status>;
 type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
@@ -40,6 +41,19 @@ impl Runtime {
     fn listed_containers(&self, filter: &Option<ContainerFilter>) -> Vec<Container> {
         let all = self.0.containers();
         all.iter().filter(|record| containers::matches(record, filter)).map(containers::listed).collect()
+    }
+
+    /// The id of a container that can be streamed to: a running one.
+    fn streamed(&self, id: &str) -> Result<String, Status> {
+        let record = self.0.container(id)?;
+        if record.running() {
+            return Ok(record.spec.id);
+        }
+        Err(Status::failed_precondition(format!("container {} does not run", record.spec.id)))
+    }
+
+    fn url(&self, kind: &str, session: Session) -> Result<String, Status> {
+        self.1.url(kind, session).ok_or_else(|| Status::resource_exhausted("too many clients are just connecting"))
     }
 
     async fn container_stats_of(&self, filter: Option<ContainerStatsFilter>) -> Vec<ContainerStats> {
@@ -236,16 +250,33 @@ impl RuntimeService for Runtime {
         Ok(Response::new(ExecSyncResponse { exit_code: code.map_err(status)?, stdout, stderr }))
     }
 
-    async fn exec(&self, _: Request<ExecRequest>) -> Answer<ExecResponse> {
-        not_offered("Exec by stream")
+    async fn exec(&self, request: Request<ExecRequest>) -> Answer<ExecResponse> {
+        let request = request.into_inner();
+        let container = self.streamed(&request.container_id)?;
+        let ExecRequest { cmd: command, tty, stdin, stdout, stderr, .. } = request;
+        if command.is_empty() {
+            return Err(Status::invalid_argument("no command was given to run"));
+        }
+        let streams = Streams { stdin, stdout, stderr, tty };
+        let url = self.url("exec", Session::Exec { container, command, streams })?;
+        Ok(Response::new(ExecResponse { url }))
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Answer<AttachResponse> {
-        not_offered("Attach")
+    async fn attach(&self, request: Request<AttachRequest>) -> Answer<AttachResponse> {
+        let request = request.into_inner();
+        let container = self.streamed(&request.container_id)?;
+        let AttachRequest { tty, stdin, stdout, stderr, .. } = request;
+        let url = self.url("attach", Session::Attach { container, streams: Streams { stdin, stdout, stderr, tty } })?;
+        Ok(Response::new(AttachResponse { url }))
     }
 
-    async fn port_forward(&self, _: Request<PortForwardRequest>) -> Answer<PortForwardResponse> {
-        not_offered("PortForward")
+    async fn port_forward(&self, request: Request<PortForwardRequest>) -> Answer<PortForwardResponse> {
+        let record = self.0.sandbox(&request.into_inner().pod_sandbox_id)?;
+        if !record.ready {
+            return Err(Status::failed_precondition(format!("pod sandbox {} is not ready", record.spec.id)));
+        }
+        let url = self.url("portforward", Session::PortForward { sandbox: record.spec.id.clone() })?;
+        Ok(Response::new(PortForwardResponse { url }))
     }
 
     async fn container_stats(&self, request: Request<ContainerStatsRequest>) -> Answer<ContainerStatsResponse> {
