@@ -146,7 +146,14 @@ fn resources(group: &str, version: &str, kinds: &[&Arc<Kind>]) -> Option<Value> 
     }
     let group_version = crate::request::api_version(group, version);
     let list = map([("groupVersion", group_version.into()), ("resources", Value::List(list))]);
-    Some(with_type(list, "APIResourceList"))
+    let mut list = with_type(list, "APIResourceList");
+    if group.is_empty()
+        && let Value::Map(map) = &mut list
+    {
+        // As upstream: the oldest list names its kind alone.
+        map.remove("apiVersion");
+    }
+    Some(list)
 }
 
 fn resource(kind: &Kind) -> Value {

@@ -7,7 +7,7 @@ use crate::negotiate;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
-use api::schema::{self, Field, ListType, Schema, Type};
+use api::schema::{self, Field, ListType, Presence, Schema, Type};
 use api::{Kind, Map, Status, Value};
 use bytes::Bytes;
 use http::request::Parts;
@@ -29,7 +29,12 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         return Ok(respond::value(200, &accept, &index(ctx)));
     }
     let Some((document, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| document(ctx, at)) else {
-        return Ok(respond::text(404, "404 page not found\n"));
+        if path == "openapi" {
+            return Ok(respond::text(404, "404 page not found\n"));
+        }
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = http::StatusCode::NOT_FOUND;
+        return Ok(response);
     };
     let tag = format!("\"{tag}\"");
     let same = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes());
@@ -92,7 +97,7 @@ fn describe(kinds: &[&Arc<Kind>]) -> Value {
             reach(schema, &mut names);
         }
     }
-    let mut schemas = Map::new();
+    let mut schemas: Map = SPECIAL.iter().map(|(name, ty, format)| (*name, Value::Map(special(ty, format)))).collect();
     for name in &names {
         if let Some(schema) = schema::find(name) {
             let own: Vec<_> = kinds.iter().filter(|k| k.type_name == *name).collect();
@@ -157,6 +162,9 @@ fn type_schema(schema: &Schema, kinds: &[&&Arc<Kind>]) -> Map {
 
 fn field_schema(field: &Field) -> Map {
     let mut out = value_schema(&field.ty);
+    if let Some(value) = default(field) {
+        out.insert("default", value);
+    }
     match &field.list {
         ListType::Unset => {}
         ListType::Atomic if matches!(field.ty, Type::List(_)) => drop(out.insert("x-kubernetes-list-type", "atomic")),
@@ -195,10 +203,12 @@ fn value_schema(ty: &Type) -> Map {
         Type::Int64 => ("integer", "int64"),
         Type::Double => ("number", "double"),
         Type::Bytes => ("string", "byte"),
-        Type::Time | Type::MicroTime => ("string", "date-time"),
-        Type::Quantity => return reference("io.k8s.apimachinery.pkg.api.resource.Quantity"),
-        Type::IntOrString => ("string", "int-or-string"),
-        Type::Object | Type::Raw => ("object", ""),
+        Type::Time => return reference(TIME),
+        Type::MicroTime => return reference(MICRO_TIME),
+        Type::Quantity => return reference(QUANTITY),
+        Type::IntOrString => return reference(INT_OR_STRING),
+        Type::Raw => return reference(RAW),
+        Type::Object => ("object", ""),
         Type::Any => return out,
         Type::List(item) => {
             out.insert("items", value_schema(item));
@@ -215,6 +225,44 @@ fn value_schema(ty: &Type) -> Map {
         out.insert("format", format);
     }
     out
+}
+
+const TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.Time";
+const MICRO_TIME: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
+const INT_OR_STRING: &str = "io.k8s.apimachinery.pkg.util.intstr.IntOrString";
+const RAW: &str = "io.k8s.apimachinery.pkg.runtime.RawExtension";
+
+/// The types that have a form of their own in JSON.
+const SPECIAL: &[(&str, &str, &str)] = &[
+    (TIME, "string", "date-time"),
+    (MICRO_TIME, "string", "date-time"),
+    (QUANTITY, "string", ""),
+    (INT_OR_STRING, "string", "int-or-string"),
+    (RAW, "object", ""),
+];
+
+fn special(name: &str, format: &str) -> Map {
+    let mut out = Map::new();
+    out.insert("type", name);
+    if !format.is_empty() {
+        out.insert("format", format);
+    }
+    out
+}
+
+/// What a field that is always there holds when nothing is given.
+fn default(field: &Field) -> Option<Value> {
+    if !matches!(field.presence, Presence::Value | Presence::ValueAlways) {
+        return None;
+    }
+    match &field.ty {
+        Type::Struct(_) | Type::Time | Type::MicroTime | Type::IntOrString | Type::Raw => Some(Map::new().into()),
+        Type::String if field.required => Some("".into()),
+        Type::Int32 | Type::Int64 if field.required => Some(Value::Int(0)),
+        Type::Bool if field.required => Some(Value::Bool(false)),
+        _ => None,
+    }
 }
 
 fn reference(name: &str) -> Map {

@@ -59,7 +59,7 @@ pub(crate) fn list<'a>(
             out.push(b',');
         }
         match shape {
-            Shape::Whole => write_item(&entry.value, entry.revision, &mut out),
+            Shape::Whole => write_item(kind, &entry.value, entry.revision, &mut out),
             Shape::Partial { version, .. } => write_partial(version, &entry.value, entry.revision, &mut out),
             Shape::Table { version, include } => row(kind, version, *include, &entry.decode(kind)?, &mut out),
         }

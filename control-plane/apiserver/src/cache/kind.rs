@@ -45,16 +45,22 @@ impl Entry {
         crate::registry::decode(kind, &self.value, self.revision)
     }
 
-    pub(crate) fn index(&self, kind: &Kind) -> &Index {
-        self.index.get_or_init(|| {
-            let object = self.decode(kind).unwrap_or_default();
-            Index {
-                labels: object.meta_pairs("labels").map(|(k, v)| (k.into(), v.into())).collect(),
-                fields: (kind.selectable)(&object),
-                namespace: object.namespace().into(),
-                name: object.name().into(),
-            }
-        })
+    /// Hands the index to `look`. Of a kind that is stored in another version it is made each time.
+    pub(crate) fn indexed<T>(&self, kind: &Kind, look: impl FnOnce(&Index) -> T) -> T {
+        match crate::registry::is_view(kind) {
+            true => look(&self.make_index(kind)),
+            false => look(self.index.get_or_init(|| self.make_index(kind))),
+        }
+    }
+
+    fn make_index(&self, kind: &Kind) -> Index {
+        let object = self.decode(kind).unwrap_or_default();
+        Index {
+            labels: object.meta_pairs("labels").map(|(k, v)| (k.into(), v.into())).collect(),
+            fields: (kind.selectable)(&object),
+            namespace: object.namespace().into(),
+            name: object.name().into(),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 mod kind;
 
-pub(crate) use kind::{Change, Cursor, Entry, KindCache, Lapsed};
+pub(crate) use kind::{Change, Cursor, Entry, Index, KindCache, Lapsed};
 
 use crate::registry::{ROOT, Storage};
 use api::Status;

@@ -93,6 +93,8 @@ pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: j
     match grace {
         Some(seconds) if terminating => shorten(&mut next, seconds, now),
         _ if terminating => {}
+        // What goes at once is shown as it was.
+        None if !keeps => {}
         _ => mark(kind, &mut next, grace.unwrap_or(0), now),
     }
     let waits = next.deletion_grace_period_seconds().unwrap_or(0) > 0;
@@ -106,7 +108,9 @@ pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: j
 fn mark(kind: &Kind, object: &mut Object, grace: i64, now: jiff::Timestamp) {
     let meta = object.meta_mut();
     meta.insert("deletionTimestamp", text(now, grace));
-    meta.insert("deletionGracePeriodSeconds", grace);
+    if !is_namespace(kind) {
+        meta.insert("deletionGracePeriodSeconds", grace);
+    }
     if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
         meta.insert("generation", generation + 1);
     }

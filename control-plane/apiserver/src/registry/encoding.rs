@@ -3,21 +3,46 @@
 //! INVARIANT: a stored value begins with `{"metadata":{"`, and holds neither `apiVersion` and `kind` (the key says
 //! them) nor `metadata.resourceVersion` (the store's revision says it). So every wire form is a prefix and a copy.
 
+use super::versions;
 use crate::request::api_version;
-use api::codec::json;
+use api::codec::{Decoded, json};
 use api::{Kind, Map, Object, Status, Value};
 use bytes::Bytes;
+use std::borrow::Cow;
 
 const HEAD: &[u8] = b"{\"metadata\":{";
 
 /// The bytes to store.
-pub(crate) fn encode(object: &Object) -> Bytes {
+pub(crate) fn encode(kind: &Kind, object: &Object) -> Bytes {
+    match versions::is_view(kind) {
+        false => encode_map(object.meta(), &object.0),
+        true => {
+            let mut map = object.0.clone();
+            versions::from_view(kind, &mut map);
+            encode_map(object.meta(), &map)
+        }
+    }
+}
+
+/// A stored value in the version of its kind: the value itself but for kinds that are stored in another one.
+fn viewed<'a>(kind: &Kind, value: &'a [u8]) -> Cow<'a, [u8]> {
+    if !versions::is_view(kind) {
+        return Cow::Borrowed(value);
+    }
+    let Ok(Decoded { value: Value::Map(mut map), .. }) = json::decode(value) else { return Cow::Borrowed(value) };
+    versions::to_view(kind, &mut map);
+    let mut object = Object(map);
+    api::schema::check(&kind.type_name, &mut object);
+    Cow::Owned(encode_map(object.meta(), &object.0).into())
+}
+
+fn encode_map(meta: Option<&Map>, object: &Map) -> Bytes {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"metadata\":");
-    let mut meta = object.meta().cloned().unwrap_or_default();
+    let mut meta = meta.cloned().unwrap_or_default();
     meta.remove("resourceVersion");
     json::encode_map_into(&meta, &mut out);
-    let mut rest = object.0.clone();
+    let mut rest = object.clone();
     rest.retain(|key, _| !matches!(key.as_str(), "metadata" | "apiVersion" | "kind"));
     if !rest.is_empty() {
         out.push(b',');
@@ -32,7 +57,7 @@ pub(crate) fn encode(object: &Object) -> Bytes {
 
 /// The object of a stored value, with its type and resourceVersion.
 pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object, Status> {
-    let decoded = json::decode(value)
+    let decoded = json::decode(&viewed(kind, value))
         .map_err(|e| Status::internal(format!("a stored {} cannot be read: {e}", kind.names.kind)))?;
     let Value::Map(map) = decoded.value else {
         return Err(Status::internal(format!("a stored {} is not an object", kind.names.kind)));
@@ -48,13 +73,13 @@ pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object,
 /// A whole object: `{"kind":…,"apiVersion":…,"metadata":{"resourceVersion":…,…}…}`.
 pub(crate) fn write_object(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec<u8>) {
     write_type(&kind.names.kind, &api_version(&kind.names.group, &kind.names.version), out);
-    write_tail(value, revision, out);
+    write_tail(&viewed(kind, value), revision, out);
 }
 
 /// An item of a typed list, which has no type of its own.
-pub(crate) fn write_item(value: &[u8], revision: u64, out: &mut Vec<u8>) {
+pub(crate) fn write_item(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec<u8>) {
     out.push(b'{');
-    write_tail(value, revision, out);
+    write_tail(&viewed(kind, value), revision, out);
 }
 
 /// `PartialObjectMetadata` of an object.
@@ -128,7 +153,7 @@ mod tests {
     #[test]
     fn stored_objects_come_back_with_type_and_version() {
         let text = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","annotations":{"x":"}\"{"},"resourceVersion":"3"},"data":{"k":"v"}}"#;
-        let stored = encode(&object(text));
+        let stored = encode(config_map(), &object(text));
         assert!(stored.starts_with(b"{\"metadata\":{\""));
         let mut out = Vec::new();
         write_object(config_map(), &stored, 7, &mut out);
@@ -144,7 +169,7 @@ mod tests {
             [r#"{"metadata":{"name":"a","annotations":{"x":"}\"{"}},"data":{"k":"v"}}"#, r#"{"metadata":{"name":"a"}}"#]
         {
             let mut out = Vec::new();
-            write_partial("v1", &encode(&object(text)), 7, &mut out);
+            write_partial("v1", &encode(config_map(), &object(text)), 7, &mut out);
             let mut expected = object(text);
             expected.0.remove("data");
             expected.set_type("meta.k8s.io/v1", "PartialObjectMetadata");

@@ -6,10 +6,12 @@ mod keys;
 pub(crate) mod options;
 pub(crate) mod rules;
 mod storage;
+mod versions;
 
 pub(crate) use encoding::{decode, encode, partial_value, write_item, write_object, write_partial};
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use storage::{Storage, Written, status as store_status};
+pub(crate) use versions::is_view;
 
 use crate::cache::{Caches, KindCache};
 use api::{Kind, Object, Status, Value};
@@ -102,7 +104,7 @@ impl Registry {
         let generated = !object.meta_text("generateName").is_empty();
         for _ in 0..GENERATED_TRIES {
             let at = key(kind, object.namespace(), object.name());
-            match self.inner.storage.put(kind, &at, encode(&object), 0).await? {
+            match self.inner.storage.put(kind, &at, encode(kind, &object), 0).await? {
                 Written::At(revision) => {
                     object.meta_mut().insert("resourceVersion", revision.to_string());
                     return Ok(object);
@@ -140,18 +142,20 @@ impl Registry {
     pub(crate) async fn replace(&self, kind: &Kind, mut new: Object, old: &Object) -> Result<Option<Object>, Status> {
         let at = key(kind, old.namespace(), old.name());
         let expected: u64 = old.resource_version().parse().unwrap_or(0);
-        let value = encode(&new);
-        if value == encode(old) {
+        let value = encode(kind, &new);
+        if value == encode(kind, old) {
             new.meta_mut().insert("resourceVersion", old.resource_version());
             return Ok(Some(new));
         }
-        let written = match deletion::is_over(kind, &new) {
+        let over = deletion::is_over(kind, &new);
+        let written = match over {
             true => self.inner.storage.delete(kind, &at, expected).await?,
             false => self.inner.storage.put(kind, &at, value, expected).await?,
         };
         Ok(match written {
             Written::At(revision) => {
-                new.meta_mut().insert("resourceVersion", revision.to_string());
+                let shown = if over { expected } else { revision };
+                new.meta_mut().insert("resourceVersion", shown.to_string());
                 Some(new)
             }
             Written::Conflict(_) => None,

@@ -13,7 +13,7 @@ pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> 
     let mut asked = false;
     for value in values.filter(|v| !v.is_empty()) {
         if value != "All" {
-            let message = format!("Unsupported value: {value:?}: supported values: \"All\"");
+            let message = format!("Unsupported value: [{value:?}]: supported values: \"All\"");
             let error = FieldError::new(FieldReason::NotSupported, "dryRun", message);
             return Err(Status::invalid("meta.k8s.io", kind, "", &[error]));
         }

@@ -66,7 +66,7 @@ pub(crate) fn update(kind: &Kind, new: &mut Object, old: &Object, subresource: &
     (kind.default)(new);
     (kind.prepare_update)(new, old, context);
     schema::check(&kind.type_name, new);
-    if kind.has_generation && desired(new) != desired(old) {
+    if kind.has_generation && grows(kind, new, old) {
         new.meta_mut().insert("generation", old.generation() + 1);
     }
     let mut errors = Vec::new();
@@ -129,6 +129,17 @@ fn keep_other_parts(kind: &Kind, new: &mut Object, old: &Object, subresource: &s
             Some(value) => new.set(path, value),
             None => drop(new.unset(path)),
         }
+    }
+}
+
+/// Whether the generation grows. A Deployment's does with its annotations too, which its controller copies; a
+/// PriorityClass's never does.
+fn grows(kind: &Kind, new: &Object, old: &Object) -> bool {
+    let annotations = |o: &Object| o.meta().and_then(|m| m.get("annotations")).cloned();
+    match &*kind.names.plural {
+        "priorityclasses" => false,
+        "deployments" if annotations(new) != annotations(old) => true,
+        _ => desired(new) != desired(old),
     }
 }
 

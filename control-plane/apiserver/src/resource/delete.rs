@@ -16,6 +16,13 @@ use http::Response;
 pub(super) async fn delete(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let (asked, options) = options(call, body).await?;
     let mut warnings = Vec::new();
+    if options.propagation.is_none() && call.kind.names.plural == "jobs" {
+        warnings.push(
+            "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
+             or set propagationPolicy=Orphan to suppress this warning"
+                .to_owned(),
+        );
+    }
     let done = one(call, &call.info.name, &options, &asked, &mut warnings).await?;
     if done.gone && !deletion::shows_object(&call.kind) && done.object.finalizers().next().is_none() {
         let mut response = respond::value(200, &call.accept, &deletion::success(&call.kind, &done.object));
@@ -101,7 +108,7 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response<B
     }
     let shown: Vec<Entry> = deleted
         .iter()
-        .map(|o| Entry::new(Bytes::new(), encode(o), o.resource_version().parse().unwrap_or(0)))
+        .map(|o| Entry::new(Bytes::new(), encode(&call.kind, o), o.resource_version().parse().unwrap_or(0)))
         .collect();
     let mut response =
         respond::encoded(200, &call.accept, shape::list(&call.kind, &call.accept.shape, shown.iter(), &meta)?);

@@ -1,5 +1,6 @@
 //! The HTTP face of the registry: one function per verb.
 
+mod apply;
 pub(crate) mod body;
 mod delete;
 mod patch;
@@ -104,7 +105,7 @@ impl Call<'_> {
     fn show(&self, code: u16, object: &Object, warnings: &[String]) -> Result<Response<Body>, Status> {
         let mut out = Vec::with_capacity(1024);
         let revision = object.resource_version().parse().unwrap_or(0);
-        shape::object(&self.kind, &self.accept.shape, &encode(object), revision, true, &mut out)?;
+        shape::object(&self.kind, &self.accept.shape, &encode(&self.kind, object), revision, true, &mut out)?;
         out.push(b'\n');
         let mut response = respond::encoded(code, &self.accept, out);
         respond::warn(&mut response, warnings);

@@ -23,6 +23,9 @@ enum Form {
 }
 
 pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    if negotiate::content_type(&call.parts.headers) == "application/apply-patch+yaml" {
+        return super::apply::apply(call, body).await;
+    }
     let form = form(call)?;
     let options = options::write(&call.info.query, "PatchOptions")?;
     let bytes = body::read(body).await?;
@@ -41,7 +44,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
             return Err(modified(&call.kind, old.name()));
         }
-        if let Some(stored) = write::change(call, new, &old, options, "PatchOptions", &mut warnings).await? {
+        if let Some(stored) = write::change(call, new, &old, options, write::By::Patch, &mut warnings).await? {
             return call.show(200, &stored, &warnings);
         }
     }
@@ -53,10 +56,6 @@ fn form(call: &Call<'_>) -> Result<Form, Status> {
         "application/json-patch+json" => Ok(Form::Json),
         "application/merge-patch+json" => Ok(Form::Merge),
         "application/strategic-merge-patch+json" => Ok(Form::Strategic),
-        "application/apply-patch+yaml" => {
-            let message = "server-side apply is not served by this version; use a client-side apply (kubectl apply without --server-side)";
-            Err(Status { details: Some(Details::default()), ..Status::new(415, "UnsupportedMediaType", message) })
-        }
         _ => Err(Status {
             details: Some(Details::default()),
             ..Status::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")

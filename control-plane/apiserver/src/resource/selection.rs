@@ -1,6 +1,6 @@
 //! The selectors of a request, matched on what the cache has indexed of an object.
 
-use crate::cache::Entry;
+use crate::cache::{Entry, Index};
 use crate::request::RequestInfo;
 use api::selector::{FieldSelector, LabelSelector};
 use api::{Kind, Status};
@@ -27,7 +27,10 @@ impl Selection {
         if self.is_empty() {
             return true;
         }
-        let index = entry.index(kind);
+        entry.indexed(kind, |index| self.fits(index))
+    }
+
+    fn fits(&self, index: &Index) -> bool {
         self.labels.matches(|key| index.labels.get(key).map(|v| v.as_str()))
             && self.fields.requirements().iter().all(|requirement| {
                 let value = match requirement.field.as_str() {

@@ -4,7 +4,7 @@ use super::selection::Selection;
 use super::{Call, read};
 use crate::cache::{Caches, Change, Cursor, Entry, Lapsed};
 use crate::negotiate::Shape;
-use crate::registry::options;
+use crate::registry::{is_view, options};
 use crate::server::Body;
 use crate::{respond, shape};
 use api::{Kind, Status};
@@ -174,7 +174,7 @@ impl Watching {
 
     /// The event that all plain watchers without a selector share.
     fn shared(&self, change: &Change) -> Option<Bytes> {
-        if self.shape != Shape::Whole || !self.selection.is_empty() || !self.concerns(change) {
+        if self.shape != Shape::Whole || is_view(&self.kind) || !self.selection.is_empty() || !self.concerns(change) {
             return None;
         }
         let frame = change.frame.get_or_init(|| {

@@ -6,7 +6,7 @@ use crate::allocators;
 use crate::registry::options::{self, WriteOptions};
 use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
 use crate::server::Body;
-use api::managed::{self, Writer};
+use api::managed::Writer;
 use api::{Map, Object, Status, Value};
 use http::Response;
 
@@ -19,7 +19,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let mut warnings = Vec::new();
     let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
     body::place(call, &mut object, false)?;
-    let object = new(call, object, options, &mut warnings).await?;
+    let object = new(call, object, options, By::Update, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }
 
@@ -28,6 +28,7 @@ pub(super) async fn new(
     call: &Call<'_>,
     mut object: Object,
     options: WriteOptions,
+    by: By,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
@@ -36,9 +37,8 @@ pub(super) async fn new(
         rules::name(&mut object, &rand::random::<[u8; 8]>());
     }
     (kind.default)(&mut object);
-    let (manager, now) = (manager(call), now_text());
-    managed::update(kind, None, &mut object, Writer { manager: &manager, now: &now, subresource: "" });
-    let asked = options_value("CreateOptions", options);
+    own(call, by, &mut object, None);
+    let asked = options_value(if by == By::Apply { by.options() } else { "CreateOptions" }, options);
     let mut admission = admission(call, Operation::Create, None, object, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
     let mut object = admission.object.take().unwrap_or_default();
@@ -81,6 +81,38 @@ fn admission<'a>(
     }
 }
 
+/// The verb behind a write, which decides the options' kind and how fields are owned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Update,
+    Patch,
+    /// The object comes with its owners set.
+    Apply,
+}
+
+impl By {
+    fn options(self) -> &'static str {
+        match self {
+            By::Update => "UpdateOptions",
+            By::Patch | By::Apply => "PatchOptions",
+        }
+    }
+}
+
+/// Writes down who owns the fields that are new or changed.
+fn own(call: &Call<'_>, by: By, new: &mut Object, old: Option<&Object>) {
+    if by == By::Apply {
+        return;
+    }
+    let (manager, now) = (manager(call), now_text());
+    api::managed::update(
+        &call.kind,
+        old,
+        new,
+        Writer { manager: &manager, now: &now, subresource: &call.info.subresource },
+    );
+}
+
 fn options_value(kind: &str, options: WriteOptions) -> Value {
     let mut map = Map::new();
     map.insert("kind", kind);
@@ -99,23 +131,26 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
     body::place(call, &mut object, true)?;
     let kind = &*call.kind;
     let asked = version(&object)?;
-    if asked.is_none() && !kind.unconditional_update {
+    let must_ask = || {
         let error = api::FieldError::new(
             api::status::FieldReason::Invalid,
             "metadata.resourceVersion",
             "Invalid value: 0: must be specified for an update",
         );
-        return Err(Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &[error]));
-    }
+        Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &[error])
+    };
     for _ in 0..ROUNDS {
         let Some(old) = current(call).await? else {
             return absent(call, object, asked, options, warnings).await;
         };
+        if asked.is_none() && !kind.unconditional_update {
+            return Err(must_ask());
+        }
         if asked.is_some_and(|v| v.to_string() != old.resource_version()) {
             return Err(modified(kind, object.name()));
         }
         let mut found = warnings.clone();
-        if let Some(stored) = change(call, object.clone(), &old, options, "UpdateOptions", &mut found).await? {
+        if let Some(stored) = change(call, object.clone(), &old, options, By::Update, &mut found).await? {
             return call.show(200, &stored, &found);
         }
     }
@@ -130,13 +165,13 @@ async fn absent(
     options: WriteOptions,
     mut warnings: Vec<String>,
 ) -> Result<Response<Body>, Status> {
-    if asked.is_some() {
-        return Err(modified(&call.kind, object.name()));
-    }
     if !call.kind.create_on_update || !call.info.subresource.is_empty() {
         return Err(not_found(&call.kind, object.name()));
     }
-    let object = new(call, object, options, &mut warnings).await?;
+    if asked.is_some() {
+        return Err(modified(&call.kind, object.name()));
+    }
+    let object = new(call, object, options, By::Update, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }
 
@@ -175,11 +210,16 @@ pub(super) async fn change(
     mut new: Object,
     old: &Object,
     options: WriteOptions,
-    options_kind: &str,
+    by: By,
     warnings: &mut Vec<String>,
 ) -> Result<Option<Object>, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
     if !new.uid().is_empty() && new.uid() != old.uid() {
+        if by != By::Update {
+            let message = format!("Invalid value: {:?}: field is immutable", new.uid());
+            let error = api::FieldError::new(api::status::FieldReason::Invalid, "metadata.uid", message);
+            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &[error]));
+        }
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {}, UID in object meta: {}",
@@ -192,10 +232,8 @@ pub(super) async fn change(
     }
     rules::keep(kind, &mut new, old, &call.info.subresource);
     (kind.default)(&mut new);
-    let (manager, now) = (manager(call), now_text());
-    let writer = Writer { manager: &manager, now: &now, subresource: &call.info.subresource };
-    managed::update(kind, Some(old), &mut new, writer);
-    let asked = options_value(options_kind, options);
+    own(call, by, &mut new, Some(old));
+    let asked = options_value(by.options(), options);
     let mut admission = admission(call, Operation::Update, Some(old), new, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
     let mut new = admission.object.take().unwrap_or_default();

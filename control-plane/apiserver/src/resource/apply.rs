@@ -1,0 +1,92 @@
+//! Server-side apply: the configuration becomes the object's, its fields the applier's; an absent object is created.
+
+use super::{Call, body, write};
+use crate::negotiate::Sent;
+use crate::registry::options::{self, WriteOptions};
+use crate::registry::{modified, not_found, now_text};
+use crate::server::Body;
+use api::status::FieldReason;
+use api::{FieldError, Object, Status, Value, managed};
+use http::Response;
+
+/// How often an apply is done again when another write came between.
+const ROUNDS: usize = 32;
+
+pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let options = options::write(&call.info.query, "PatchOptions")?;
+    let manager = call.info.query.get("fieldManager");
+    if manager.is_empty() {
+        let error =
+            FieldError::new(FieldReason::Required, "fieldManager", "Required value: is required for apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
+    let mut warnings = Vec::new();
+    let configuration = configuration(call, body, options, &mut warnings).await?;
+    let force = call.info.query.is("force");
+    for _ in 0..ROUNDS {
+        let old = write::current(call).await?;
+        let asked = configuration.resource_version();
+        if !asked.is_empty() && old.as_ref().is_some_and(|o| o.resource_version() != asked) {
+            return Err(modified(&call.kind, &call.info.name));
+        }
+        let now = now_text();
+        let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
+        let mut object = managed::apply(&call.kind, old.as_ref(), &configuration, writer, force)?;
+        object.set_type(&call.kind.api_version(), &call.kind.names.kind);
+        let mut found = warnings.clone();
+        body::check_fields(&call.kind, &mut object, Vec::new(), None, options.field_validation, &mut Vec::new())?;
+        match old {
+            Some(old) => {
+                let written = write::change(call, object, &old, options, write::By::Apply, &mut found).await?;
+                if let Some(stored) = written {
+                    return call.show(200, &stored, &found);
+                }
+            }
+            None if !call.info.subresource.is_empty() => return Err(not_found(&call.kind, &call.info.name)),
+            None if !configuration.uid().is_empty() => {
+                let why = format!(
+                    "uid mismatch: the provided object specified uid {}, and no existing object was found",
+                    configuration.uid()
+                );
+                let (group, plural) = (&call.kind.names.group, &call.kind.names.plural);
+                return Err(Status::conflict(group, plural, &call.info.name, &why));
+            }
+            None => match write::new(call, object, options, write::By::Apply, &mut found).await {
+                Ok(stored) => return call.show(201, &stored, &found),
+                Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
+                Err(status) => return Err(status),
+            },
+        }
+    }
+    Err(modified(&call.kind, &call.info.name))
+}
+
+async fn configuration(
+    call: &Call<'_>,
+    body: Body,
+    options: WriteOptions,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    let bytes = body::read(body).await?;
+    // JSON is YAML.
+    let decoded = body::decode(&call.kind.type_name, Sent::Yaml, &bytes);
+    let decoded = decoded.map_err(|e| Status::bad_request(format!("error decoding YAML: {}", e.message)))?;
+    let Value::Map(map) = decoded.value else {
+        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+    };
+    let mut object = Object(map);
+    if object.kind() != call.kind.names.kind || object.api_version() != call.kind.api_version() {
+        // As Go prints a type: `GROUP/VERSION, Kind=KIND`.
+        let given = object.api_version();
+        let slash = if given.contains('/') { "" } else { "/" };
+        return Err(Status::bad_request(format!("invalid object type: {slash}{given}, Kind={}", object.kind())));
+    }
+    if object.meta().is_some_and(|m| m.contains_key("managedFields")) {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    body::place(call, &mut object, true)?;
+    // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
+    let mut checked = object.clone();
+    body::check_fields(&call.kind, &mut checked, decoded.duplicates, None, options.field_validation, warnings)?;
+    Ok(object)
+}
