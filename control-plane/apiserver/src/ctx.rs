@@ -1,6 +1,6 @@
 //! What every stage of a request can reach.
 
-use crate::{Config, Error, Registry, allocators, authn, authz, flow, metrics, openapi, outbound, pki, tokens};
+use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, outbound, pki, tokens};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +10,6 @@ pub(crate) struct Ctx {
     pub registry: Registry,
     pub pki: pki::Pki,
     pub tokens: tokens::Tokens,
-    pub authn: authn::Authn,
     pub authz: authz::Authz,
     pub allocators: allocators::Allocators,
     pub outbound: outbound::Outbound,
@@ -32,7 +31,6 @@ impl Ctx {
         let outbound = outbound::Outbound::open(&config, &pki)?;
         Ok(Ctx {
             registry: Registry::start(store),
-            authn: authn::Authn::new(),
             authz: authz::Authz::new(),
             allocators: allocators::Allocators::new(),
             flow: flow::Flow::new(),

@@ -48,8 +48,6 @@ pub(crate) const PRIORITY_CLASSES: Resource =
 pub(crate) const RUNTIME_CLASSES: Resource = Resource { group: "node.k8s.io", version: "v1", plural: "runtimeclasses" };
 pub(crate) const STORAGE_CLASSES: Resource =
     Resource { group: "storage.k8s.io", version: "v1", plural: "storageclasses" };
-pub(crate) const VOLUME_ATTACHMENTS: Resource =
-    Resource { group: "storage.k8s.io", version: "v1", plural: "volumeattachments" };
 pub(crate) const INGRESS_CLASSES: Resource =
     Resource { group: "networking.k8s.io", version: "v1", plural: "ingressclasses" };
 pub(crate) const IP_ADDRESSES: Resource = Resource { group: "networking.k8s.io", version: "v1", plural: "ipaddresses" };

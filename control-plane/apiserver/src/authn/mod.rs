@@ -65,15 +65,6 @@ pub enum InternalUser {
     Proxy,
 }
 
-/// What the authenticators keep.
-pub(crate) struct Authn {}
-
-impl Authn {
-    pub(crate) fn new() -> Authn {
-        Authn {}
-    }
-}
-
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";

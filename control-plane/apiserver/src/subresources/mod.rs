@@ -12,6 +12,7 @@ mod scale;
 mod streams;
 mod token;
 
+use crate::admission::{self, Admission, Operation};
 use crate::authn::Identity;
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
@@ -86,6 +87,9 @@ pub(crate) async fn handle(
 ) -> Result<Response<Body>, Status> {
     let route = route(info).ok_or_else(resource::no_route)?;
     if matches!(route, Route::Log | Route::Stream | Route::Proxy) {
+        if route != Route::Log {
+            connect(ctx, identity, info).await?;
+        }
         return match route {
             Route::Log => log::handle(ctx, info, request).await,
             Route::Stream => streams::handle(ctx, info, request).await,
@@ -102,6 +106,24 @@ pub(crate) async fn handle(
         Route::Review => reviews::create(&call, body).await,
         _ => Ok(token::issuer(&call)),
     }
+}
+
+/// Asks admission whether a stream may be opened.
+async fn connect(ctx: &Ctx, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
+    let kind = ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(resource::no_route)?;
+    let mut admission = Admission {
+        kind: &kind,
+        info,
+        operation: Operation::Connect,
+        user: identity.user(),
+        old: None,
+        object: None,
+        dry_run: false,
+        options: &Value::Null,
+        warnings: Vec::new(),
+    };
+    admission::mutate(ctx, &mut admission).await?;
+    admission::validate(ctx, &mut admission).await
 }
 
 impl Call<'_> {
