@@ -136,7 +136,9 @@ mod tests {
     fn lines_are_cut_at_newlines_and_at_the_limit() {
         let long = vec![b'x'; LINE_LIMIT * 2 + 10];
         let exact = [vec![b'y'; LINE_LIMIT], b"\n".to_vec()].concat();
-        let cases: &[(&[&[u8]], &[(char, usize)], usize)] = &[
+        // Pieces as they come, the entries with their lengths, and what still waits.
+        type Case<'a> = (&'a [&'a [u8]], &'a [(char, usize)], usize);
+        let cases: &[Case<'_>] = &[
             (&[b"a\nbc\n"], &[('F', 1), ('F', 2)], 0),
             (&[b"a", b"b", b"\n\n"], &[('F', 2), ('F', 0)], 0),
             (&[b"no newline"], &[], 10),

@@ -31,6 +31,11 @@ pub fn create(path: &Path, sysctls: &BTreeMap<String, String>) -> io::Result<()>
     made
 }
 
+/// Whether a namespace is pinned at `path`: after the machine was started anew only the empty file is left.
+pub fn pinned(path: &Path) -> bool {
+    nix::sys::statfs::statfs(path).is_ok_and(|found| found.filesystem_type() == nix::sys::statfs::NSFS_MAGIC)
+}
+
 /// Unpins a namespace. Idempotent.
 pub fn remove(path: &Path) -> io::Result<()> {
     match umount2(path, MntFlags::MNT_DETACH) {

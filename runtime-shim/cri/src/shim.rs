@@ -48,13 +48,17 @@ impl Shim {
         }
         let store = Store::open(root.join("images")).map_err(Error::failed("open the image store"))?;
         let mut tables = Tables::default();
-        for record in record::read_all::<SandboxRecord>(&root.join("sandboxes")) {
+        for mut record in record::read_all::<SandboxRecord>(&root.join("sandboxes")) {
+            if record.spec.netns.as_ref().is_some_and(|pin| !crate::netns::pinned(pin)) {
+                record.ready = false;
+            }
             tables.sandboxes.insert(record.spec.id.clone(), SandboxEntry { record, turn: Arc::default() });
         }
         for record in record::read_all::<ContainerRecord>(&root.join("containers")) {
             let state = watch::Sender::new(record.state.clone());
             tables.containers.insert(record.spec.id.clone(), ContainerEntry { record, state });
         }
+        sweep(&config, &tables).await;
         let shim = Arc::new(Shim { config, store, executors, events: Events::default(), tables: Mutex::new(tables) });
         shim.recover().await?;
         Ok(shim)
@@ -222,6 +226,32 @@ impl Shim {
     /// Digests of images that containers use.
     pub fn images_in_use(&self) -> BTreeSet<String> {
         self.tables.lock().containers.values().map(|entry| entry.record.spec.image.digest.clone()).collect()
+    }
+}
+
+/// Removes what a sandbox that was never finished has left: nobody knows its id.
+async fn sweep(config: &Config, tables: &Tables) {
+    for kind in ["netns", "sandboxes"] {
+        for entry in std::fs::read_dir(config.root.join(kind)).into_iter().flatten().flatten() {
+            let id = entry.file_name().to_string_lossy().into_owned();
+            // A record that cannot be read belongs to a sandbox that may still run.
+            let recorded = config.root.join("sandboxes").join(&id).join(record::FILE).exists();
+            if tables.sandboxes.contains_key(&id) || recorded {
+                continue;
+            }
+            let removed = match kind {
+                "netns" => {
+                    if let Err(error) = cni::del(&config.cni, &id, &entry.path()).await {
+                        tracing::warn!(%error, sandbox = id, "an unfinished sandbox cannot be disconnected");
+                    }
+                    crate::netns::remove(&entry.path())
+                }
+                _ => std::fs::remove_dir_all(entry.path()),
+            };
+            if let Err(error) = removed {
+                tracing::warn!(%error, sandbox = id, "what an unfinished sandbox left cannot be removed");
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub async fn sandbox(shim: &Shim, record: &SandboxRecord) -> cri::PodSandboxStat
     for one in shim.containers_of(&record.spec.id).iter().filter(|one| one.running()) {
         let stats = container(shim, one).await;
         let get = |value: &Option<cri::UInt64Value>| value.as_ref().map_or(0, |value| value.value);
-        let (cpu, memory) = (stats.cpu.clone().unwrap_or_default(), stats.memory.clone().unwrap_or_default());
+        let (cpu, memory) = (stats.cpu.unwrap_or_default(), stats.memory.unwrap_or_default());
         sum.cpu_ns += get(&cpu.usage_core_nano_seconds);
         sum.working_set_bytes += get(&memory.working_set_bytes);
         sum.usage_bytes += get(&memory.usage_bytes);

@@ -319,11 +319,16 @@ async fn pods_survive_a_restart_of_the_shim() {
     let short = world.launch(&sandbox, config).await;
     let before = world.status(&long).await;
     world.stop().await;
+    // What a sandbox that was never finished leaves behind.
+    let half = world.root().join("sandboxes/half");
+    std::fs::create_dir_all(&half).expect("made");
+    std::fs::write(world.root().join("netns/half"), "").expect("written");
     // It ends while no shim is there.
     std::fs::write(&pipe, "while away\n").expect("written");
     world.start().await;
     let after = world.status(&long).await;
     assert_eq!(after.started_at, before.started_at);
+    assert!(!half.exists() && !world.root().join("netns/half").exists(), "an unfinished sandbox is left");
     assert_eq!(after.state, ContainerState::ContainerRunning as i32);
     assert_eq!(world.exec(&long, "echo here", 30).await.expect("run").stdout, b"here\n");
     let mut events =

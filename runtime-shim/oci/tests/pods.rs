@@ -136,7 +136,7 @@ impl World {
 
     fn log(&self, name: &str) -> String {
         let text = std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
-        text.lines().map(|line| line.splitn(2, ' ').nth(1).unwrap_or_default().to_owned() + "\n").collect()
+        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest.to_owned() + "\n").collect()
     }
 
     async fn exec(&self, spec: &Spec, command: &[&str]) -> (i32, String) {
@@ -366,15 +366,17 @@ async fn a_shared_process_namespace() {
     world.close().await;
 }
 
+type Change = fn(&mut Spec);
+
 async fn what_cannot_run_says_why() {
     let world = World::new("bad", |_| {}).await;
-    let create = async |change: fn(&mut Spec), name: &str| {
+    let create = async |change: Change, name: &str| {
         let mut spec = world.spec(name, &["sh"]);
         change(&mut spec);
         world.executor.create(&spec).await.expect_err("it cannot run").to_string()
     };
-    let missing: fn(&mut Spec) = |s| s.command = vec!["/bin/nothing-here".into()];
-    let cases: [(fn(&mut Spec), &str); 5] = [
+    let missing: Change = |s| s.command = vec!["/bin/nothing-here".into()];
+    let cases: [(Change, &str); 5] = [
         (missing, "nothing-here"),
         (|s| s.command.clear(), "has no command"),
         (|s| s.security.run_as_username = "ghost".into(), "no user \"ghost\""),

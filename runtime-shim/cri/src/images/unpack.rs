@@ -33,7 +33,6 @@ pub fn layer(blob: &Path, temporary: &Path, target: &Path) -> Result<()> {
 
 /// The archive library's errors show only that an entry failed; why is underneath.
 fn with_cause(error: io::Error) -> io::Error {
-    use std::error::Error as _;
     match error.get_ref().and_then(|inner| inner.source()) {
         Some(cause) => io::Error::new(error.kind(), format!("{error}: {cause}")),
         None => error,

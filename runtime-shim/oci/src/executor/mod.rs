@@ -53,6 +53,9 @@ struct Entry {
     group: Cgroup,
 }
 
+/// What an earlier process has left: containers with their states, and pods.
+type Found = (Vec<(String, State)>, Vec<Arc<Pod>>);
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -258,7 +261,7 @@ impl Inner {
     }
 
     /// Finds pods and containers that an earlier process has left.
-    fn recover(&self) -> Result<(Vec<(String, State)>, Vec<Arc<Pod>>)> {
+    fn recover(&self) -> Result<Found> {
         let mut states = Vec::new();
         let mut pods = Vec::new();
         let links =

@@ -237,9 +237,9 @@ impl AsyncWrite for Console {
                 let mut file = inner.get_ref();
                 std::io::Write::write(&mut file, bytes)
             });
-            match written {
-                Ok(result) => return Poll::Ready(result),
-                Err(_) => {}
+            // Otherwise it was not ready after all: wait again.
+            if let Ok(result) = written {
+                return Poll::Ready(result);
             }
         }
     }
