@@ -7,8 +7,6 @@
     clippy::result_large_err,
     reason = "a Status is the answer that a failed request gets; boxing it would only move it"
 )]
-#![expect(dead_code, reason = "the stages are being built behind these signatures")]
-
 mod admission;
 mod allocators;
 mod authn;

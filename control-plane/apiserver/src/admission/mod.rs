@@ -28,6 +28,7 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
+    #[expect(dead_code, reason = "exec, attach and port-forward are admitted by webhooks alone, which come later")]
     Connect,
 }
 
@@ -43,6 +44,7 @@ pub(crate) struct Admission<'a> {
     pub object: Option<Object>,
     pub dry_run: bool,
     /// The CreateOptions, UpdateOptions, PatchOptions or DeleteOptions of the request.
+    #[expect(dead_code, reason = "sent to webhooks, which come later")]
     pub options: &'a Value,
     /// For `Warning` headers.
     pub warnings: Vec<String>,

@@ -168,10 +168,6 @@ impl KindCache {
         range.map(|(_, e)| e.clone()).collect()
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<Entry>> {
-        self.state.read().items.get(name.as_bytes()).cloned()
-    }
-
     /// The objects as they are, and a cursor behind everything that made them so.
     pub(crate) fn snapshot(self: &Arc<Self>, below: &str) -> (Vec<Arc<Entry>>, Cursor) {
         // Events that arrive between the two would be seen twice, never missed: the cursor is taken first.

@@ -14,7 +14,7 @@ pub(crate) use storage::{Storage, Written, status as store_status};
 pub(crate) use versions::is_view;
 
 use crate::cache::{Caches, KindCache};
-use api::{Kind, Object, Status, Value};
+use api::{Kind, Object, Status};
 use deletion::{DeleteOptions, Deletion};
 use indexmap::IndexMap;
 use std::sync::Arc;
@@ -109,11 +109,11 @@ impl Registry {
                     object.meta_mut().insert("resourceVersion", revision.to_string());
                     return Ok(object);
                 }
-                Written::Conflict(_) if generated => {
+                Written::Conflict if generated => {
                     let name = rules::generated(object.meta_text("generateName"), &random());
                     object.meta_mut().insert("name", name);
                 }
-                Written::Conflict(_) => break,
+                Written::Conflict => break,
             }
         }
         Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()))
@@ -158,7 +158,7 @@ impl Registry {
                 new.meta_mut().insert("resourceVersion", shown.to_string());
                 Some(new)
             }
-            Written::Conflict(_) => None,
+            Written::Conflict => None,
         })
     }
 
@@ -207,7 +207,7 @@ impl Registry {
                 object.meta_mut().insert("resourceVersion", revision.to_string());
                 Some(object)
             }
-            Written::Conflict(_) => None,
+            Written::Conflict => None,
         })
     }
 }
@@ -268,9 +268,4 @@ fn preconditions(kind: &Kind, object: &Object, options: &DeleteOptions) -> Resul
         return wrong("ResourceVersion", version, object.resource_version());
     }
     Ok(())
-}
-
-/// A stored object as a value, for shapes that are not spliced.
-pub(crate) fn as_value(object: Object) -> Value {
-    Value::Map(object.0)
 }

@@ -38,8 +38,8 @@ pub(crate) struct Page {
 #[derive(Debug)]
 pub(crate) enum Written {
     At(u64),
-    /// The key is not at the expected revision; this is what it holds.
-    Conflict(Option<Stored>),
+    /// The key is not at the expected revision.
+    Conflict,
 }
 
 impl Storage {
@@ -114,9 +114,7 @@ impl Storage {
         let txn = Txn { compare: vec![compare], ops: vec![op], volatile };
         match self.store.txn(txn).await.map_err(|e| status(&e))? {
             TxnOutcome::Committed(revision) => Ok(Written::At(revision.0)),
-            TxnOutcome::Conflict { current, .. } => {
-                Ok(Written::Conflict(current.into_iter().next().flatten().map(stored)))
-            }
+            TxnOutcome::Conflict { .. } => Ok(Written::Conflict),
         }
     }
 
