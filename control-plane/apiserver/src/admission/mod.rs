@@ -28,7 +28,6 @@ pub(crate) enum Operation {
     Create,
     Update,
     Delete,
-    #[expect(dead_code, reason = "exec, attach and port-forward are admitted by webhooks alone, which come later")]
     Connect,
 }
 
