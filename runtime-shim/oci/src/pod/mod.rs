@@ -5,32 +5,30 @@
 pub mod container;
 mod helper;
 mod sessions;
+mod shared;
 
 use crate::process::Process;
 use crate::wire::{self, Reply, Request};
 use ::container::{NamespaceMode, Sandbox, persist};
 use container::Container;
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{ForkResult, Pid, fork};
+use nix::unistd::Pid;
 use sessions::{Session, Sessions};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The socket that a pod process listens on, in its directory.
 pub const SOCKET: &str = "pod.sock";
 /// What the pod is, in its directory.
 pub const SANDBOX_FILE: &str = "sandbox.json";
 const PROCESS_FILE: &str = "pod.json";
-/// The size of the pod's shared memory, as container runtimes have agreed on.
-const SHM_OPTIONS: &str = "mode=1777,size=67108864";
 
 pub struct Pod {
     listener: UnixListener,
@@ -53,8 +51,8 @@ pub fn open(dir: &Path) -> Result<Pod, String> {
     let sandbox: Sandbox =
         persist::read(&dir.join(SANDBOX_FILE)).map_err(|e| format!("read the pod's sandbox: {e}"))?;
     let _ = std::env::set_current_dir("/");
-    prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| format!("become the reaper of the pod: {e}"))?;
-    name_process();
+    shared::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(|e| format!("become the reaper of the pod: {e}"))?;
+    shared::name_process();
     let mut flags = CloneFlags::empty();
     if sandbox.netns.is_some() {
         flags |= CloneFlags::CLONE_NEWUTS;
@@ -68,14 +66,14 @@ pub fn open(dir: &Path) -> Result<Pod, String> {
             .map_err(|e| format!("set the host name {:?}: {e}", sandbox.hostname))?;
     }
     if let (Some(shm), false) = (&sandbox.shm, sandbox.ipc == NamespaceMode::Node) {
-        mount_shm(shm)?;
+        shared::mount_shm(shm)?;
     }
-    set_sysctls(&sandbox)?;
+    shared::set_sysctls(&sandbox)?;
     let mut blocked = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE] {
         blocked.add(signal);
     }
-    let pause = if sandbox.pid == NamespaceMode::Pod { Some(pause()?) } else { None };
+    let pause = if sandbox.pid == NamespaceMode::Pod { Some(shared::pause()?) } else { None };
     blocked.thread_block().map_err(|e| format!("block signals: {e}"))?;
     let mut listened = SigSet::empty();
     listened.add(Signal::SIGCHLD);
@@ -472,62 +470,4 @@ pub fn resize(console: &impl AsFd, columns: u16, rows: u16) {
     let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the descriptor is open and TIOCSWINSZ reads one winsize. A console that has gone needs no size.
     unsafe { libc::ioctl(console.as_fd().as_raw_fd(), libc::TIOCSWINSZ, &size) };
-}
-
-/// Forks the first process of the pod's shared process namespace. It reaps and does nothing else.
-fn pause() -> Result<Pid, String> {
-    let own = std::fs::File::open("/proc/self/ns/pid").map_err(|e| format!("open the process namespace: {e}"))?;
-    unshare(CloneFlags::CLONE_NEWPID).map_err(|e| format!("make the pod's process namespace: {e}"))?;
-    // SAFETY: this process has a single thread, so the child may do anything.
-    let forked = unsafe { fork() }.map_err(|e| format!("fork: {e}"))?;
-    match forked {
-        ForkResult::Child => {
-            let _ = prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong);
-            // SAFETY: plain system calls. What owned the descriptors is never dropped in this child; ignoring SIGCHLD
-            // makes the kernel reap; pause waits for ever.
-            unsafe {
-                libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0);
-                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
-                loop {
-                    libc::pause();
-                }
-            }
-        }
-        ForkResult::Parent { child } => {
-            nix::sched::setns(own, CloneFlags::CLONE_NEWPID)
-                .map_err(|e| format!("return to the process namespace: {e}"))?;
-            Ok(child)
-        }
-    }
-}
-
-fn mount_shm(shm: &Path) -> Result<(), String> {
-    std::fs::create_dir_all(shm).map_err(|e| format!("make {}: {e}", shm.display()))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("shm"), shm, Some("tmpfs"), flags, Some(SHM_OPTIONS))
-        .map_err(|e| format!("mount {}: {e}", shm.display()))
-}
-
-/// Sets the pod's sysctls of its own ipc and host name namespaces; those of the network are set where that is made.
-fn set_sysctls(sandbox: &Sandbox) -> Result<(), String> {
-    for (name, value) in sandbox.sysctls.iter().filter(|(name, _)| !name.starts_with("net.")) {
-        let allowed =
-            ["kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."].iter().any(|prefix| name.starts_with(prefix));
-        if !allowed || name.contains('/') || name.contains("..") {
-            return Err(format!("sysctl {name:?} is not one that a pod has of its own"));
-        }
-        let file = PathBuf::from("/proc/sys").join(name.replace('.', "/"));
-        std::fs::write(&file, value).map_err(|e| format!("set sysctl {name} to {value:?}: {e}"))?;
-    }
-    Ok(())
-}
-
-fn prctl(option: i32, value: libc::c_ulong) -> nix::Result<()> {
-    // SAFETY: the options used here take one number.
-    Errno::result(unsafe { libc::prctl(option, value, 0, 0, 0) }).map(drop)
-}
-
-fn name_process() {
-    // SAFETY: PR_SET_NAME reads a string of at most 16 bytes that ends with a zero.
-    unsafe { libc::prctl(libc::PR_SET_NAME, c"wherry-pod".as_ptr(), 0, 0, 0) };
 }
