@@ -53,6 +53,12 @@ impl Server {
         InProcess { identity: Identity::internal(&user), ctx: self.ctx.clone() }
     }
 
+    /// The same for roles whose identities are known later.
+    pub fn identities(&self) -> impl Fn(InternalUser) -> InProcess + Send + Sync + 'static + use<> {
+        let ctx = self.ctx.clone();
+        move |user| InProcess { identity: Identity::internal(&user), ctx: ctx.clone() }
+    }
+
     /// Returns when `/readyz` says ok.
     pub async fn ready(&self) {
         // The sender lives in `self.ctx`.

@@ -18,7 +18,8 @@ mod streaming;
 
 pub use reset::reset;
 
-use container::Executor;
+pub use container::Executor;
+
 use shim::Shim;
 use std::future::Future;
 use std::path::PathBuf;

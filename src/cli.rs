@@ -1,0 +1,219 @@
+//! The command line.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Kubernetes in one binary, with WebAssembly pods beside containers.
+///
+/// A whole cluster on this machine:   wherry up
+/// With something to look at:         wherry up --apply examples/hello
+/// Then, in another terminal:         kubectl --kubeconfig /var/lib/wherry/admin.kubeconfig get pods -A
+#[derive(Debug, Parser)]
+#[command(name = "wherry", version, verbatim_doc_comment, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub log: Log,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+pub struct Log {
+    /// What to log: a level (error, warn, info, debug, trace) or per-part levels such as `warn,apiserver=debug`.
+    #[arg(long, global = true, default_value = "warn", env = "WHERRY_LOG")]
+    pub log: String,
+    /// How log lines are written to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A whole cluster on this machine, until Ctrl-C.
+    Up(Up),
+    /// Remove a cluster from this machine: its pods, its networks, its data.
+    Reset(Reset),
+    /// Images without a daemon: WebAssembly and OCI.
+    #[command(subcommand)]
+    Image(Image),
+    /// Create objects from manifests, or change those that are there.
+    Apply(Apply),
+    /// Show objects: `wherry get pods`.
+    Get(Get),
+    /// Show what a container has written.
+    Logs(Logs),
+    /// Delete the objects of manifests.
+    Delete(Delete),
+    /// The API with its store and nothing else.
+    Apiserver(Apiserver),
+    /// The controllers alone, against an apiserver.
+    ControllerManager(Remote),
+    /// The scheduler alone, against an apiserver.
+    Scheduler(Remote),
+    /// The CRI runtime of a node alone.
+    Shim(Reset),
+}
+
+/// Where a cluster keeps everything, and how it is reached.
+#[derive(Debug, Clone, Args)]
+pub struct Cluster {
+    /// The directory that holds everything: the store, keys, images, pods.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The port of the API. Without this flag: 6443, or the next one that is free.
+    #[arg(long, value_name = "PORT")]
+    pub secure_port: Option<u16>,
+    /// The address that nodes and pods reach the API at. Without this flag: this machine's address.
+    #[arg(long, value_name = "ADDRESS")]
+    pub advertise_address: Option<IpAddr>,
+    /// Addresses of Services. Without this flag: 10.96.0.0/16, or the next range that no other cluster here has.
+    #[arg(long, value_name = "CIDR")]
+    pub service_cidr: Option<ipnet::IpNet>,
+    /// Addresses of pods. Without this flag: 10.244.0.0/16, or the next range that no other cluster here has.
+    #[arg(long, value_name = "CIDR")]
+    pub pod_cidr: Option<ipnet::IpNet>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Apiserver {
+    #[command(flatten)]
+    pub cluster: Cluster,
+}
+
+/// How a role that runs alone finds its cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Remote {
+    /// The credentials and the address of the API.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    pub kubeconfig: PathBuf,
+    /// The range that nodes get their pod addresses from.
+    #[arg(long, value_name = "CIDR")]
+    pub cluster_cidr: Option<ipnet::IpNet>,
+}
+
+/// How the small client reaches a cluster.
+#[derive(Debug, Clone, Args)]
+pub struct Client {
+    /// The directory of the cluster, whose admin.kubeconfig is used.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Other credentials.
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: Option<PathBuf>,
+    #[arg(short, long, default_value = "default")]
+    pub namespace: String,
+}
+
+impl Client {
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.kubeconfig.clone().unwrap_or_else(|| self.data_dir.join("admin.kubeconfig"))
+    }
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Apply {
+    #[command(flatten)]
+    pub client: Client,
+    /// Files, or directories of files.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Get {
+    #[command(flatten)]
+    pub client: Client,
+    #[arg(short = 'A', long)]
+    pub all_namespaces: bool,
+    /// A resource: pods, svc, deployments, …
+    pub resource: String,
+    pub name: Option<String>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Logs {
+    #[command(flatten)]
+    pub client: Client,
+    /// Goes on until the container ends.
+    #[arg(short, long)]
+    pub follow: bool,
+    #[arg(short, long)]
+    pub container: Option<String>,
+    pub pod: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Delete {
+    #[command(flatten)]
+    pub client: Client,
+    /// Files, or directories of files.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Manifests to apply when the cluster is up: a file, or a directory of files. May be given several times.
+    #[arg(long, value_name = "PATH")]
+    pub apply: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Reset {
+    /// The directory of the cluster.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Image {
+    /// Make an image of a .wat or .wasm file, a static program, or a directory.
+    Build(ImageBuild),
+    /// Take over an OCI layout, a directory or a tar file.
+    Import(ImageImport),
+    /// Send an image to its registry.
+    Push(ImageName),
+    /// Show the images of this node.
+    List(Reset),
+    /// Forget an image.
+    Rm(ImageName),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ImageBuild {
+    #[command(flatten)]
+    pub cluster: Reset,
+    /// The image's name: `hello:1`, `registry.example.com/team/app:2`.
+    #[arg(short, long, value_name = "NAME")]
+    pub tag: String,
+    /// What a container of a directory runs: its path in the image, then arguments.
+    #[arg(long, num_args = 1.., value_name = "COMMAND")]
+    pub entrypoint: Vec<String>,
+    pub source: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ImageImport {
+    #[command(flatten)]
+    pub cluster: Reset,
+    /// The name to give to the image, where the layout has none.
+    #[arg(short, long, value_name = "NAME")]
+    pub tag: Option<String>,
+    pub source: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ImageName {
+    #[command(flatten)]
+    pub cluster: Reset,
+    pub name: String,
+}

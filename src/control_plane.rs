@@ -1,0 +1,91 @@
+//! The roles of the control plane: the store with the apiserver, the controllers, the scheduler.
+
+use crate::cli;
+use crate::data_dir::DataDir;
+use crate::machine;
+use crate::tls;
+use anyhow::Context;
+use apiserver::{Config, InternalUser, Server};
+use client::Informers;
+use std::net::IpAddr;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+
+/// NodePorts, where Kubernetes has them.
+const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+
+/// A running apiserver with its store.
+pub struct Api {
+    pub server: Server,
+    /// The address that nodes and pods reach it at.
+    pub advertise: IpAddr,
+    store: Store,
+}
+
+impl Api {
+    /// Opens the store, starts the apiserver and writes `DIR/admin.kubeconfig`.
+    pub async fn start(dir: &DataDir, flags: &cli::Cluster) -> anyhow::Result<Api> {
+        let store = Store::open(store::Config::new(dir.path.join("store"))).await.context("opening the store")?;
+        let advertise = match flags.advertise_address {
+            Some(address) => address,
+            None => machine::address()?,
+        };
+        let domain = "cluster.local";
+        let config = Config {
+            data_dir: dir.path.clone(),
+            bind: (std::net::Ipv4Addr::UNSPECIFIED, dir.settings.secure_port).into(),
+            advertise,
+            service_cidr: dir.settings.service_cidr,
+            node_port_range: NODE_PORTS,
+            cluster_domain: domain.into(),
+            external_names: vec![machine::name()],
+            issuer: format!("https://kubernetes.default.svc.{domain}"),
+        };
+        let server = Server::start(config, store.clone()).await.context("starting the apiserver")?;
+        let pki = server.pki();
+        let url = format!("https://127.0.0.1:{}", server.local_addr().port());
+        let text = apiserver::pki::kubeconfig::text(&url, &pki.authority, "kubernetes-super-admin", &pki.admin);
+        apiserver::pki::kubeconfig::write(&dir.kubeconfig(), &text)
+            .context("writing the administrator's kubeconfig")?;
+        Ok(Api { server, advertise, store })
+    }
+
+    /// A client in this process, without sockets or TLS, under the user's own rights.
+    pub fn client(&self, user: InternalUser) -> kube::Client {
+        kube::Client::new(self.server.in_process(user), "default")
+    }
+
+    /// Ends the server, then the store.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.server.shutdown().await;
+        self.store.close().await.context("closing the store")
+    }
+}
+
+/// `wherry apiserver`.
+pub async fn apiserver(flags: cli::Apiserver, stop: CancellationToken) -> anyhow::Result<()> {
+    let dir = DataDir::open(&flags.cluster)?;
+    let api = Api::start(&dir, &flags.cluster).await?;
+    println!("{}", dir.kubeconfig().display());
+    stop.cancelled().await;
+    api.stop().await
+}
+
+/// `wherry controller-manager`.
+pub async fn controller_manager(flags: cli::Remote, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = tls::client(&flags.kubeconfig).await?;
+    let root_ca = None;
+    let config =
+        controllers::Config { root_ca, cluster_cidr: flags.cluster_cidr.map(|c| c.to_string()), ..Default::default() };
+    let informers = Informers::new(client.clone(), stop.clone());
+    controllers::run(|_| client.clone(), informers, config, stop).await;
+    Ok(())
+}
+
+/// `wherry scheduler`.
+pub async fn scheduler(flags: cli::Remote, stop: CancellationToken) -> anyhow::Result<()> {
+    let client = tls::client(&flags.kubeconfig).await?;
+    let informers = Informers::new(client.clone(), stop.clone());
+    scheduler::run(client, informers, scheduler::Config::default(), stop).await;
+    Ok(())
+}

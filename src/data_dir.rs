@@ -1,0 +1,253 @@
+//! The directory that holds a cluster, and what was decided about it when it was first used.
+
+use crate::cli::Cluster;
+use crate::machine;
+use anyhow::{Context, bail};
+use ipnet::{IpNet, Ipv4Net};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The layout of the directory. A binary refuses a directory of another one.
+const LAYOUT: u32 = 1;
+/// Clusters on this machine announce their ranges here, so that a second one takes others.
+const ANNOUNCED: &str = "/run/wherry";
+
+/// What stays the same over the life of a cluster on this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    pub layout: u32,
+    /// Six hexadecimal digits of the directory's path: in the names of links, tables and cgroups.
+    pub tag: String,
+    pub secure_port: u16,
+    pub service_cidr: IpNet,
+    pub pod_cidr: IpNet,
+    pub node_name: String,
+}
+
+impl Settings {
+    /// The bridge of the pods; at most 15 characters.
+    pub fn bridge(&self) -> String {
+        format!("wh-{}", self.tag)
+    }
+
+    /// The nftables table of the Service rules.
+    pub fn table(&self) -> String {
+        format!("wherry-{}", self.tag)
+    }
+
+    /// The address of cluster DNS: the tenth of the range, where clients and manifests expect it.
+    pub fn dns_address(&self) -> IpAddr {
+        self.service_cidr.hosts().nth(9).unwrap_or_else(|| self.service_cidr.network())
+    }
+
+    /// The bridge's address: every pod's gateway, and where cluster DNS listens.
+    pub fn gateway(&self) -> IpAddr {
+        let range = self.node_pod_cidr();
+        range.hosts().next().unwrap_or_else(|| range.network())
+    }
+
+    /// This machine's share of the pods' addresses.
+    pub fn node_pod_cidr(&self) -> IpNet {
+        const NODE_PREFIX: u8 = 20;
+        let prefix = NODE_PREFIX.max(self.pod_cidr.prefix_len());
+        self.pod_cidr.subnets(prefix).ok().and_then(|mut s| s.next()).unwrap_or(self.pod_cidr)
+    }
+}
+
+/// An opened data directory. While the value lives, no other process opens the same one for a control plane.
+pub struct DataDir {
+    pub path: PathBuf,
+    pub settings: Settings,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Opens or makes the directory, decides what has not been decided yet, and announces it.
+    pub fn open(flags: &Cluster) -> anyhow::Result<DataDir> {
+        make_private(&flags.data_dir)?;
+        let path = flags.data_dir.canonicalize().with_context(|| format!("finding {}", flags.data_dir.display()))?;
+        let lock = lock(&path)?;
+        let file = path.join("cluster.json");
+        let settings = match read(&path)? {
+            Some(settings) => settings.with(flags, &path)?,
+            None => decide(flags, &path)?,
+        };
+        write(&file, &settings)?;
+        Ok(DataDir { path, settings, _lock: lock })
+    }
+
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.path.join("admin.kubeconfig")
+    }
+
+    /// Makes the ranges known to other clusters of this machine. Undone by [`DataDir::withdraw`].
+    pub fn announce(&self) -> anyhow::Result<()> {
+        make_private(Path::new(ANNOUNCED))?;
+        let note = Announcement { data_dir: self.path.clone(), settings: self.settings.clone() };
+        write(&announcement(&self.settings.tag), &note)
+    }
+
+    pub fn withdraw(&self) {
+        withdraw(&self.settings.tag);
+    }
+}
+
+/// What was decided about the cluster in `path`; `None` where there is none.
+pub fn read(path: &Path) -> anyhow::Result<Option<Settings>> {
+    let file = path.join("cluster.json");
+    let text = match fs::read(&file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.with_context(|| format!("reading {}", file.display()))?,
+    };
+    #[derive(Deserialize)]
+    struct Layout {
+        layout: u32,
+    }
+    let layout = serde_json::from_slice::<Layout>(&text).map(|l| l.layout).unwrap_or(0);
+    if layout != LAYOUT {
+        bail!(
+            "{} was made by another version of wherry (layout {layout}, this one has {LAYOUT}): \
+             use that version, or another --data-dir",
+            path.display()
+        );
+    }
+    serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is damaged", file.display()))
+}
+
+/// Forgets the announcement of a cluster.
+pub fn withdraw(tag: &str) {
+    let _ = fs::remove_file(announcement(tag));
+    // Succeeds for the last cluster only.
+    let _ = fs::remove_dir(ANNOUNCED);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Announcement {
+    data_dir: PathBuf,
+    settings: Settings,
+}
+
+fn announcement(tag: &str) -> PathBuf {
+    Path::new(ANNOUNCED).join(format!("{tag}.json"))
+}
+
+/// The settings of the other clusters that still exist on this machine.
+fn others(path: &Path) -> Vec<Settings> {
+    let entries = fs::read_dir(ANNOUNCED).into_iter().flatten().flatten();
+    let notes = entries.filter_map(|e| serde_json::from_slice::<Announcement>(&fs::read(e.path()).ok()?).ok());
+    notes.filter(|n| n.data_dir != path && n.data_dir.join("cluster.json").exists()).map(|n| n.settings).collect()
+}
+
+fn decide(flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
+    let others = others(path);
+    let services = others.iter().map(|o| o.service_cidr).chain(flags.pod_cidr);
+    let service_cidr = free_range(flags.service_cidr, 96, &services.collect::<Vec<_>>())?;
+    let taken = others.iter().flat_map(|o| [o.pod_cidr, o.service_cidr]).chain([service_cidr]);
+    let pod_cidr = free_range(flags.pod_cidr, 244, &taken.collect::<Vec<_>>())?;
+    let secure_port = match flags.secure_port {
+        Some(port) => port,
+        None => machine::free_port(6443).context("no port from 6443 on is free; choose one with --secure-port")?,
+    };
+    let tag = format!("{:06x}", fnv(path.as_os_str().as_encoded_bytes()) & 0xff_ffff);
+    Ok(Settings { layout: LAYOUT, tag, secure_port, service_cidr, pod_cidr, node_name: machine::name() })
+}
+
+impl Settings {
+    /// These settings under today's flags: the port may change, the ranges are in objects and may not.
+    fn with(mut self, flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
+        for (flag, asked, kept) in
+            [("--service-cidr", flags.service_cidr, self.service_cidr), ("--pod-cidr", flags.pod_cidr, self.pod_cidr)]
+        {
+            if asked.is_some_and(|a| a != kept) {
+                bail!(
+                    "the cluster in {} was made with {flag} {kept}, which cannot change; leave the flag out",
+                    path.display()
+                );
+            }
+        }
+        if let Some(port) = flags.secure_port {
+            self.secure_port = port;
+        }
+        let clash = others(path)
+            .into_iter()
+            .find(|o| overlap(o.service_cidr, self.service_cidr) || overlap(o.pod_cidr, self.pod_cidr));
+        if let Some(other) = clash {
+            bail!(
+                "another cluster that runs here (tag {}) has taken the address ranges of {}: stop it first",
+                other.tag,
+                path.display()
+            );
+        }
+        Ok(self)
+    }
+}
+
+fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// The asked range, or the first of 10.`start`.0.0/16, 10.`start + 1`.0.0/16, … that overlaps none of `taken`.
+fn free_range(asked: Option<IpNet>, start: u8, taken: &[IpNet]) -> anyhow::Result<IpNet> {
+    if let Some(asked) = asked {
+        return Ok(asked);
+    }
+    let candidates = (0..10).map(|i| IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, start + i, 0, 0), 16)));
+    let free = candidates.into_iter().find(|c| !taken.iter().any(|t| overlap(*t, *c)));
+    free.context("ten clusters on this machine have taken every range; give --service-cidr and --pod-cidr")
+}
+
+/// FNV-1a: spreads names, keeps no secret.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x100_0000_01b3))
+}
+
+pub fn make_private(path: &Path) -> anyhow::Result<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("making {} (another place: --data-dir)", path.display()))
+}
+
+pub fn lock(path: &Path) -> anyhow::Result<File> {
+    let file = path.join("lock");
+    let opened = fs::OpenOptions::new().create(true).truncate(false).write(true).read(true).mode(0o600).open(&file);
+    let opened = opened.with_context(|| format!("opening {}", file.display()))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another wherry uses {}: stop it, or choose another --data-dir", path.display())
+        }
+        Err(fs::TryLockError::Error(e)) => Err(e).with_context(|| format!("locking {}", file.display())),
+    }
+}
+
+fn write(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    let next = file.with_extension("next");
+    let mut out = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
+    out.write_all(&serde_json::to_vec_pretty(value)?).and_then(|()| out.sync_all())?;
+    fs::rename(&next, file).with_context(|| format!("writing {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_step_aside() {
+        let taken: Vec<IpNet> = ["10.96.0.0/16", "10.97.128.0/17"].map(|t| t.parse().expect("a network")).into();
+        assert_eq!(free_range(None, 96, &taken).expect("a range").to_string(), "10.98.0.0/16");
+        let asked = "10.97.0.0/16".parse().expect("a network");
+        assert_eq!(free_range(Some(asked), 96, &taken).expect("the asked one"), asked);
+    }
+
+    #[test]
+    fn another_layout_is_refused_with_what_to_do() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(read(dir.path()).expect("nothing there"), None);
+        fs::write(dir.path().join("cluster.json"), r#"{"layout": 99}"#).expect("written");
+        let error = read(dir.path()).expect_err("another layout").to_string();
+        assert!(error.contains("layout 99") && error.contains("--data-dir"), "{error}");
+    }
+}

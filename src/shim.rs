@@ -1,0 +1,135 @@
+//! The shim's process: how it is found, started and ended, and what it runs with.
+
+use crate::data_dir::{self, Settings};
+use anyhow::{Context, bail};
+use cri::images::Mirrors;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio_util::sync::CancellationToken;
+
+/// From its start to its socket takes milliseconds; a shim that recovers thousands of pods, seconds.
+const START: Duration = Duration::from_secs(30);
+const END: Duration = Duration::from_secs(10);
+const RETRY: Duration = Duration::from_millis(5);
+
+pub fn root(data_dir: &Path) -> PathBuf {
+    data_dir.join("shim")
+}
+
+fn socket(data_dir: &Path) -> PathBuf {
+    root(data_dir).join("cri.sock")
+}
+
+/// The pod network of this node.
+pub fn network(settings: &Settings, data_dir: &Path) -> cni::Config {
+    cni::Config {
+        bridge: settings.bridge(),
+        pod_cidr: settings.node_pod_cidr(),
+        state_dir: root(data_dir).join("network"),
+        mtu: 1500,
+    }
+}
+
+/// Where the node's images lie.
+pub fn images(data_dir: &Path) -> PathBuf {
+    root(data_dir).join("images")
+}
+
+/// The mirrors of `DIR/registries.yaml`, where there is one.
+fn mirrors(data_dir: &Path) -> anyhow::Result<Mirrors> {
+    let file = data_dir.join("registries.yaml");
+    match std::fs::read(&file) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Mirrors::default()),
+        Err(e) => Err(e).with_context(|| format!("reading {}", file.display())),
+        Ok(text) => {
+            let decoded = api::codec::yaml::decode(&text).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
+            decoded.value.to_typed().with_context(|| format!("{}", file.display()))
+        }
+    }
+}
+
+/// The executors of this node: containers, and WebAssembly.
+fn executors(data_dir: &Path) -> anyhow::Result<(Arc<wasm::Executor>, Vec<Arc<dyn cri::Executor>>)> {
+    let exe = std::env::current_exe().context("finding this program")?;
+    let wasm = Arc::new(wasm::Executor::new(wasm::Config { root: root(data_dir).join("wasm"), exe }));
+    let oci = oci::Oci::new(root(data_dir).join("oci")).context("preparing the runtime of containers")?;
+    Ok((wasm.clone(), vec![Arc::new(oci), wasm]))
+}
+
+/// `wherry shim`: serves CRI until SIGTERM, and leaves containers running.
+pub async fn run(data_dir: &Path, stop: CancellationToken) -> anyhow::Result<()> {
+    // A session of its own: the terminal's Ctrl-C and hang-up are for whoever started it.
+    nix::unistd::setsid().ok();
+    let settings = data_dir::read(data_dir)?;
+    let settings = settings.with_context(|| format!("there is no cluster in {}", data_dir.display()))?;
+    let (_, executors) = executors(data_dir)?;
+    let config = cri::Config {
+        root: root(data_dir),
+        socket: socket(data_dir),
+        cni: network(&settings, data_dir),
+        mirrors: mirrors(data_dir)?,
+        version: env!("CARGO_PKG_VERSION").into(),
+    };
+    cri::serve(config, executors, stop.cancelled_owned()).await.context("serving CRI")
+}
+
+/// The socket of the running shim; starts one where none answers.
+pub async fn ensure(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    let socket = socket(data_dir);
+    if UnixStream::connect(&socket).await.is_ok() {
+        return Ok(socket);
+    }
+    let dir = root(data_dir);
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).context("making the shim's directory")?;
+    let log = dir.join("shim.log");
+    let out = OpenOptions::new().create(true).append(true).mode(0o600).open(&log).context("opening the shim's log")?;
+    let mut child = Command::new(std::env::current_exe().context("finding this program")?)
+        .args(["shim", "--data-dir"])
+        .arg(data_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(out)
+        .spawn()
+        .context("starting the shim")?;
+    let deadline = tokio::time::Instant::now() + START;
+    while UnixStream::connect(&socket).await.is_err() {
+        if let Some(status) = child.try_wait()? {
+            bail!("the shim ended at its start ({status}); its log is {}", log.display());
+        }
+        if tokio::time::Instant::now() > deadline {
+            bail!("the shim does not answer after {} s; its log is {}", START.as_secs(), log.display());
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    // Its end is not ours to wait for: it outlives this process, or `end` waits for it.
+    std::thread::spawn(move || child.wait());
+    Ok(socket)
+}
+
+/// Ends the shim, if one runs, and the Wasm host, and waits until they are gone.
+pub async fn end(data_dir: &Path) -> anyhow::Result<()> {
+    end_shim(data_dir).await?;
+    executors(data_dir)?.0.shutdown().await.context("ending the Wasm host")
+}
+
+async fn end_shim(data_dir: &Path) -> anyhow::Result<()> {
+    let Ok(stream) = UnixStream::connect(socket(data_dir)).await else { return Ok(()) };
+    let Some(pid) = stream.peer_cred().context("asking who serves the shim's socket")?.pid() else { return Ok(()) };
+    drop(stream);
+    kill(Pid::from_raw(pid), Signal::SIGTERM).context("ending the shim")?;
+    let deadline = tokio::time::Instant::now() + END;
+    while UnixStream::connect(socket(data_dir)).await.is_ok() {
+        if tokio::time::Instant::now() > deadline {
+            bail!("the shim (process {pid}) does not end");
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+    Ok(())
+}

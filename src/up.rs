@@ -1,0 +1,162 @@
+//! `wherry up`: a whole cluster in this process and the shim's, until Ctrl-C.
+
+use crate::cli;
+use crate::control_plane::Api;
+use crate::data_dir::DataDir;
+use crate::machine;
+use crate::manifests;
+use crate::node::{Certificates, Node, Plan};
+use crate::progress::Step;
+use anyhow::Context;
+use apiserver::InternalUser;
+use client::Informers;
+use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api as Objects, ObjectMeta, Patch, PatchParams, PostParams};
+use std::net::IpAddr;
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// How long the example's pods may take; compiling a large component takes most of it.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> {
+    machine::require_root("up")?;
+    let dir = DataDir::open(&flags.cluster)?;
+    dir.announce()?;
+    let manifests: Vec<_> = flags.apply.iter().map(|p| manifests::load(p)).collect::<anyhow::Result<Vec<_>>>()?;
+    let started = Step::start("control plane");
+    let api = Api::start(&dir, &flags.cluster).await?;
+    let address = api.advertise;
+    let roles_stop = CancellationToken::new();
+    let mut roles = JoinSet::new();
+    start_roles(&api, &dir, &roles_stop, &mut roles);
+    started.done(&format!("https://{address}:{}", api.server.local_addr().port()));
+
+    let started = Step::start("node");
+    let node = start_node(&api, &dir, address).await?;
+    let admin = api.client(InternalUser::Admin);
+    publish_dns(&admin, &dir, node.dns_port).await.context("publishing cluster DNS")?;
+    started.done(&dir.settings.node_name);
+
+    eprintln!("\n  export KUBECONFIG={}\n", dir.kubeconfig().display());
+    let shown = async {
+        for set in &manifests {
+            show(&admin, set, address).await?;
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        result = shown => {
+            if let Err(error) = result {
+                eprintln!("wherry: {error:#}");
+            }
+            eprintln!("Ctrl-C stops the pods and the cluster; its data stays in {}.", dir.path.display());
+            stop.cancelled().await;
+        }
+    }
+    eprintln!();
+    let stopped = node.stop().await;
+    roles_stop.cancel();
+    while roles.join_next().await.is_some() {}
+    api.stop().await?;
+    dir.withdraw();
+    stopped
+}
+
+/// The controllers and the scheduler, each under its own identity.
+fn start_roles(api: &Api, dir: &DataDir, stop: &CancellationToken, roles: &mut JoinSet<()>) {
+    let reader = Informers::new(api.client(InternalUser::ControllerManager), stop.clone());
+    let config = controllers::Config {
+        root_ca: Some(api.server.pki().authority.cert_pem().to_owned()),
+        cluster_cidr: Some(dir.settings.pod_cidr.to_string()),
+        node_cidr_prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
+        ..controllers::Config::default()
+    };
+    let service = api.server.identities();
+    let client_for = move |name: &str| kube::Client::new(service(InternalUser::Controller(name.to_owned())), "default");
+    let token = stop.clone();
+    roles.spawn(async move { controllers::run(client_for, reader, config, token).await });
+    let client = api.client(InternalUser::Scheduler);
+    let informers = Informers::new(client.clone(), stop.clone());
+    let token = stop.clone();
+    roles.spawn(async move { scheduler::run(client, informers, Default::default(), token).await });
+}
+
+async fn start_node(api: &Api, dir: &DataDir, address: IpAddr) -> anyhow::Result<Node> {
+    let name = &dir.settings.node_name;
+    let pki = dir.path.join("pki").join("kubelet");
+    let names = [address.to_string(), "127.0.0.1".into(), "localhost".into()];
+    apiserver::pki::open_kubelet(&pki, &api.server.pki().authority, name, &names)
+        .context("the kubelet's certificates")?;
+    let certificates =
+        Certificates { serving: pki.join("kubelet-serving.pem"), client_ca: dir.path.join("pki").join("ca.crt") };
+    let plan = Plan {
+        data_dir: dir.path.clone(),
+        settings: dir.settings.clone(),
+        address,
+        kubelet: api.client(InternalUser::Node(name.clone())),
+        proxy: api.client(InternalUser::Proxy),
+    };
+    Node::start(plan, certificates).await
+}
+
+/// The Service `kube-dns` and where it leads: the DNS of this node, at the pods' gateway.
+async fn publish_dns(client: &kube::Client, dir: &DataDir, port: u16) -> anyhow::Result<()> {
+    let meta = |name: &str| ObjectMeta {
+        name: Some(name.into()),
+        namespace: Some("kube-system".into()),
+        labels: Some(
+            [("k8s-app", "kube-dns"), ("kubernetes.io/service-name", "kube-dns")]
+                .map(|(k, v)| (k.into(), v.into()))
+                .into(),
+        ),
+        ..ObjectMeta::default()
+    };
+    let ports = |number: u16| {
+        ["dns/UDP", "dns-tcp/TCP"]
+            .map(|p| p.split_once('/').unwrap_or((p, "")))
+            .map(|(name, protocol)| serde_json::json!({"name": name, "protocol": protocol, "port": number}))
+    };
+    let service = serde_json::json!({
+        "metadata": meta("kube-dns"),
+        "spec": {"clusterIP": dir.settings.dns_address(), "ports": ports(53)},
+    });
+    let slice = serde_json::json!({
+        "metadata": meta("kube-dns"), "addressType": "IPv4", "ports": ports(port),
+        "endpoints": [{"addresses": [dir.settings.gateway()], "conditions": {"ready": true}, "nodeName": dir.settings.node_name}],
+    });
+    put(&Objects::<Service>::namespaced(client.clone(), "kube-system"), service).await?;
+    put(&Objects::<EndpointSlice>::namespaced(client.clone(), "kube-system"), slice).await
+}
+
+async fn put<K>(api: &Objects<K>, value: serde_json::Value) -> anyhow::Result<()>
+where
+    K: Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
+{
+    let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    if api.get_opt(&name).await?.is_some() {
+        api.patch(&name, &PatchParams::default(), &Patch::Merge(value)).await?;
+    } else {
+        api.create(&PostParams::default(), &serde_json::from_value(value)?).await?;
+    }
+    Ok(())
+}
+
+/// Applies an example and shows it becoming ready, with the addresses that answer.
+async fn show(client: &kube::Client, set: &[manifests::Manifest], node: IpAddr) -> anyhow::Result<()> {
+    let failed = manifests::apply_all(client, set).await;
+    manifests::wait(client, set, PATIENCE).await?;
+    for (name, urls) in manifests::addresses(client, set, node).await? {
+        for url in urls {
+            match manifests::first_line(&url).await {
+                Ok(answer) => println!("{name}  {url}  {answer}"),
+                Err(error) => println!("{name}  {url}  ({error:#})"),
+            }
+        }
+    }
+    anyhow::ensure!(failed == 0, "{failed} objects could not be applied");
+    Ok(())
+}

@@ -1,0 +1,3 @@
+//! Tests of the assembled system. What needs one crate only is tested there.
+
+mod architecture;
