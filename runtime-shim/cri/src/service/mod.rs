@@ -1,6 +1,7 @@
 //! The gRPC side: CRI's two services on a unix socket.
 
 mod image;
+mod resolve;
 mod runtime;
 
 use crate::shim::Shim;
@@ -12,6 +13,7 @@ use rpc::tonic::transport::Server;
 use std::future::Future;
 use std::sync::Arc;
 use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
 
 /// The kubelet's own limit on messages: a list of many pods is long.
 const MESSAGE_LIMIT: usize = 16 * 1024 * 1024;
@@ -21,8 +23,11 @@ pub async fn serve(
     listener: tokio::net::UnixListener,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let (streaming, task) =
-        Streaming::start(shim.clone()).await.map_err(Error::failed("listen for streams on loopback"))?;
+    let ended = CancellationToken::new();
+    let streaming =
+        Streaming::start(shim.clone(), ended.clone()).await.map_err(Error::failed("listen for streams on loopback"))?;
+    // Also when this call is dropped.
+    let _ended = ended.drop_guard();
     let runtime = RuntimeServiceServer::new(runtime::Runtime(shim.clone(), streaming));
     let images = ImageServiceServer::new(image::Images(shim));
     let server = Server::builder()
@@ -30,10 +35,8 @@ pub async fn serve(
         .add_service(images.max_decoding_message_size(MESSAGE_LIMIT).max_encoding_message_size(MESSAGE_LIMIT))
         .serve_with_incoming(UnixListenerStream::new(listener));
     // Streams of events have no end of their own: stopping drops them, and clients connect anew.
-    let result = tokio::select! {
+    tokio::select! {
         served = server => served.map_err(Error::failed("serve CRI")),
         () = stop => Ok(()),
-    };
-    task.abort();
-    result
+    }
 }

@@ -3,7 +3,7 @@
 use crate::containers::{self, status};
 use crate::record::{ContainerRecord, SandboxRecord};
 use crate::shim::Shim;
-use crate::streaming::{Session, Streaming, Streams};
+use crate::streaming::Streaming;
 use crate::{convert, sandboxes, stats};
 use container::{ExecSpec, Stdio};
 use futures::StreamExt;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio_stream::wrappers::BroadcastStream;
 
-pub struct Runtime(pub Arc<Shim>, pub Arc<Streaming>);
+pub struct Runtime(pub Arc<Shim>, pub Streaming);
 
 type Answer<T> = Result<Response<T>, Status>;
 type Stream<T> = Pin<Box<dyn futures::Stream<Item = Result<T, Status>> + Send>>;
@@ -50,10 +50,6 @@ impl Runtime {
             return Ok(record.spec.id);
         }
         Err(Status::failed_precondition(format!("container {} does not run", record.spec.id)))
-    }
-
-    fn url(&self, kind: &str, session: Session) -> Result<String, Status> {
-        self.1.url(kind, session).ok_or_else(|| Status::resource_exhausted("too many clients are just connecting"))
     }
 
     async fn container_stats_of(&self, filter: Option<ContainerStatsFilter>) -> Vec<ContainerStats> {
@@ -251,32 +247,25 @@ impl RuntimeService for Runtime {
     }
 
     async fn exec(&self, request: Request<ExecRequest>) -> Answer<ExecResponse> {
-        let request = request.into_inner();
-        let container = self.streamed(&request.container_id)?;
-        let ExecRequest { cmd: command, tty, stdin, stdout, stderr, .. } = request;
-        if command.is_empty() {
-            return Err(Status::invalid_argument("no command was given to run"));
-        }
-        let streams = Streams { stdin, stdout, stderr, tty };
-        let url = self.url("exec", Session::Exec { container, command, streams })?;
-        Ok(Response::new(ExecResponse { url }))
+        let mut request = request.into_inner();
+        request.container_id = self.streamed(&request.container_id)?;
+        Ok(Response::new(ExecResponse { url: self.1.exec(request)? }))
     }
 
     async fn attach(&self, request: Request<AttachRequest>) -> Answer<AttachResponse> {
-        let request = request.into_inner();
-        let container = self.streamed(&request.container_id)?;
-        let AttachRequest { tty, stdin, stdout, stderr, .. } = request;
-        let url = self.url("attach", Session::Attach { container, streams: Streams { stdin, stdout, stderr, tty } })?;
-        Ok(Response::new(AttachResponse { url }))
+        let mut request = request.into_inner();
+        request.container_id = self.streamed(&request.container_id)?;
+        Ok(Response::new(AttachResponse { url: self.1.attach(request)? }))
     }
 
     async fn port_forward(&self, request: Request<PortForwardRequest>) -> Answer<PortForwardResponse> {
-        let record = self.0.sandbox(&request.into_inner().pod_sandbox_id)?;
+        let mut request = request.into_inner();
+        let record = self.0.sandbox(&request.pod_sandbox_id)?;
         if !record.ready {
             return Err(Status::failed_precondition(format!("pod sandbox {} is not ready", record.spec.id)));
         }
-        let url = self.url("portforward", Session::PortForward { sandbox: record.spec.id.clone() })?;
-        Ok(Response::new(PortForwardResponse { url }))
+        request.pod_sandbox_id = record.spec.id.clone();
+        Ok(Response::new(PortForwardResponse { url: self.1.port_forward(request)? }))
     }
 
     async fn container_stats(&self, request: Request<ContainerStatsRequest>) -> Answer<ContainerStatsResponse> {

@@ -1,0 +1,149 @@
+//! exec and attach: a client's channels joined to an executor's streams, whichever protocol carries them.
+
+mod outlet;
+mod resize;
+pub(super) mod spdy;
+pub(super) mod websocket;
+
+use super::connection::Limits;
+use super::door::Offer;
+use super::mux;
+use container::{ExecSpec, Executor, Stdio};
+use outlet::Outlet;
+use rpc::cri::{AttachRequest, ExecRequest};
+use serde_json::json;
+use std::sync::Arc;
+use stream::channel;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::sync::mpsc::Receiver;
+use tokio_util::sync::CancellationToken;
+
+pub(super) const OFFER: Offer = Offer { spdy: &[channel::V4], websocket: &[channel::V5, channel::V4] };
+
+/// Output that the executor has written and the client has not been sent.
+const OUTPUT_BUFFER: usize = 64 << 10;
+
+/// What is to be run, and for which streams.
+pub(super) struct Session {
+    executor: Arc<dyn Executor>,
+    container: String,
+    action: Action,
+    wants: Wants,
+}
+
+enum Action {
+    Exec(Vec<String>),
+    Attach,
+}
+
+/// The streams that were asked for over gRPC.
+#[derive(Debug, Clone, Copy)]
+struct Wants {
+    stdin: bool,
+    stdout: bool,
+    stderr: bool,
+    tty: bool,
+}
+
+/// The client's side of a session.
+struct Client {
+    stdin: Option<DuplexStream>,
+    stdout: Option<Outlet>,
+    stderr: Option<Outlet>,
+    sizes: Option<Receiver<(u16, u16)>>,
+    /// Takes the `Status` at the end.
+    error: Outlet,
+    gone: CancellationToken,
+    /// Our directions of streams that we only read; dropping one tells the client's side that nobody does.
+    held: Vec<mux::Output>,
+}
+
+impl Session {
+    pub(super) fn exec(executor: Arc<dyn Executor>, request: ExecRequest) -> Session {
+        let ExecRequest { container_id, cmd, tty, stdin, stdout, stderr } = request;
+        let wants = Wants { stdin, stdout, stderr, tty };
+        Session { executor, container: container_id, action: Action::Exec(cmd), wants }
+    }
+
+    pub(super) fn attach(executor: Arc<dyn Executor>, request: AttachRequest) -> Session {
+        let AttachRequest { container_id, stdin, tty, stdout, stderr } = request;
+        let wants = Wants { stdin, stdout, stderr, tty };
+        Session { executor, container: container_id, action: Action::Attach, wants }
+    }
+
+    /// Runs it to its end and tells the client how it went.
+    async fn run(self, client: Client, limits: Limits) {
+        let Client { stdin, stdout, stderr, sizes, error, gone, held } = client;
+        let ended = CancellationToken::new();
+        let (stdout, pump_stdout) = output(stdout, &ended, limits);
+        let (stderr, pump_stderr) = output(stderr, &ended, limits);
+        let stdin = stdin.map(|s| Box::new(s) as Box<dyn AsyncRead + Send + Unpin>);
+        let act = async {
+            let status = self.act(Stdio { stdin, stdout, stderr, resize: sizes }, &gone, limits).await;
+            ended.cancel();
+            status
+        };
+        let (status, (), ()) = tokio::join!(act, pump_stdout, pump_stderr);
+        if error.data(status.into()).await.is_ok() {
+            error.finish().await;
+        }
+        drop(held);
+    }
+
+    async fn act(&self, stdio: Stdio, gone: &CancellationToken, limits: Limits) -> String {
+        match &self.action {
+            Action::Exec(command) => {
+                let spec = ExecSpec { command: command.clone(), tty: self.wants.tty };
+                // A client that leaves ends the command's input, and its output breaks; the command itself goes on.
+                match self.executor.exec(&self.container, &spec, stdio).await {
+                    Ok(code) => channel::exit_status(code),
+                    Err(error) => internal_error(&format!("error executing command in container: {error}")),
+                }
+            }
+            Action::Attach => {
+                let parted = async {
+                    gone.cancelled().await;
+                    tokio::time::sleep(limits.parting).await;
+                };
+                tokio::select! {
+                    attached = self.executor.attach(&self.container, stdio) => match attached {
+                        Ok(()) => channel::exit_status(0),
+                        Err(error) => internal_error(&format!("error attaching to container: {error}")),
+                    },
+                    () = parted => channel::exit_status(0),
+                }
+            }
+        }
+    }
+}
+
+type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// The executor's end of an output, and what moves its bytes to the client.
+fn output(
+    outlet: Option<Outlet>,
+    ended: &CancellationToken,
+    limits: Limits,
+) -> (Option<Writer>, impl Future<Output = ()> + use<>) {
+    let (near, far) = outlet.is_some().then(|| tokio::io::duplex(OUTPUT_BUFFER)).unzip();
+    let ended = ended.clone();
+    let pump = async move {
+        if let (Some(outlet), Some(from)) = (outlet, near) {
+            outlet.pump(from, &ended, limits.quiet).await;
+        }
+    };
+    (far.map(|s| Box::new(s) as Writer), pump)
+}
+
+/// A failure of ours as upstream's `NewInternalError` has it.
+fn internal_error(text: &str) -> String {
+    json!({
+        "metadata": {},
+        "status": "Failure",
+        "message": format!("Internal error occurred: {text}"),
+        "reason": "InternalError",
+        "details": {"causes": [{"message": text}]},
+        "code": 500,
+    })
+    .to_string()
+}

@@ -1,0 +1,78 @@
+//! One channel to the client, in whichever protocol.
+
+use crate::streaming::connection::Gone;
+use crate::streaming::mux;
+use bytes::{Bytes, BytesMut};
+use std::time::Duration;
+use stream::channel::{self, Channel};
+use tokio::io::{AsyncReadExt, DuplexStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_util::sync::CancellationToken;
+
+/// Bytes sent at once: what upstream's clients read at once.
+const PIECE: usize = 32 << 10;
+
+pub(super) enum Outlet {
+    Spdy(mux::Output),
+    WebSocket { channel: Channel, out: mpsc::Sender<Message>, gone: CancellationToken },
+}
+
+impl Outlet {
+    pub(super) async fn data(&self, data: Bytes) -> Result<(), Gone> {
+        match self {
+            Outlet::Spdy(output) => output.data(data).await,
+            Outlet::WebSocket { channel, out, gone } => {
+                let message = Message::Binary(channel::encode(&channel::Message::Data(*channel, data)));
+                tokio::select! {
+                    biased;
+                    () = gone.cancelled() => Err(Gone),
+                    sent = out.send(message) => sent.map_err(|_| Gone),
+                }
+            }
+        }
+    }
+
+    /// Says that the channel has ended. A WebSocket's end together, with the connection: clients know no other way.
+    pub(super) async fn finish(&self) {
+        if let Outlet::Spdy(output) = self {
+            // A client that is gone knows it.
+            let _ = output.finish().await;
+        }
+    }
+
+    fn gone(&self) -> &CancellationToken {
+        match self {
+            Outlet::Spdy(output) => output.gone(),
+            Outlet::WebSocket { gone, .. } => gone,
+        }
+    }
+
+    /// Sends what `from` gives. Once the command has `ended`, output that pauses for `quiet` is over: something that
+    /// the command left behind may hold it open for ever.
+    pub(super) async fn pump(self, mut from: DuplexStream, ended: &CancellationToken, quiet: Duration) {
+        let mut buffer = BytesMut::with_capacity(PIECE);
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = self.gone().cancelled() => return,
+                read = from.read_buf(&mut buffer) => read,
+                () = silence(ended, quiet) => break,
+            };
+            if !matches!(read, Ok(1..)) {
+                break;
+            }
+            // Dropping `from` is how the executor learns that the client is gone: its writes break.
+            if self.data(buffer.split().freeze()).await.is_err() {
+                return;
+            }
+            buffer.reserve(PIECE);
+        }
+        self.finish().await;
+    }
+}
+
+async fn silence(ended: &CancellationToken, quiet: Duration) {
+    ended.cancelled().await;
+    tokio::time::sleep(quiet).await;
+}
