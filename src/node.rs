@@ -115,6 +115,10 @@ pub async fn clear(settings: &Settings, data_dir: &Path) -> anyhow::Result<()> {
     cni::remove(&shim::network(settings, data_dir)).await.context("removing the pods' bridge")?;
     let table = settings.table();
     tokio::task::spawn_blocking(move || proxy::remove(&table)).await?.context("removing the Service rules")?;
+    // Another cluster's pods may be in these groups: then they are not empty, and stay.
+    for group in ["kubepods/burstable", "kubepods/besteffort", "kubepods"] {
+        oci::cgroup::Cgroup::at(group).remove().ok();
+    }
     data_dir::withdraw(&settings.tag);
     Ok(())
 }

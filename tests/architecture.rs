@@ -11,6 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("stream", &[]),
     ("rpc", &[]),
     ("store", &[]),
+    ("base2histogram", &[]),
     ("container", &[]),
     ("cni", &[]),
     ("client", &["api"]),
