@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod forward;
 mod mux;
+mod outlet;
 mod pending;
 mod remote;
 mod serve;

@@ -169,7 +169,7 @@ impl Job {
     fn offer(&self) -> &'static door::Offer {
         match self {
             Job::Session(_) => &remote::OFFER,
-            Job::Forward(_) => &forward::OFFER,
+            Job::Forward(job) => job.offer(),
         }
     }
 
@@ -187,6 +187,9 @@ impl Job {
             }
             (Job::Forward(job), Agreed::Spdy { .. }) => {
                 forward::serve(job, mux::Connection::start(io, limits, stop.clone()), limits).await;
+            }
+            (Job::Forward(job), Agreed::WebSocket { protocol: channel::V4, .. }) => {
+                forward::channels::serve(job, socket::open(io).await, limits, stop).await;
             }
             (Job::Forward(job), Agreed::WebSocket { .. }) => {
                 let (near, far) = tokio::io::duplex(socket::TUNNEL);

@@ -6,6 +6,7 @@ use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
+use tokio::sync::mpsc;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -19,6 +20,9 @@ const LARGEST_MESSAGE: usize = 4 << 20;
 /// Written bytes that the connection has not taken: messages of ours have 32 KiB, and each is flushed.
 const WRITE_BUFFER: usize = 1 << 20;
 const READ: usize = 16 << 10;
+
+/// Messages on their way out, 32 KiB each at the most.
+pub(super) const QUEUE: usize = 16;
 
 pub(super) type Socket<Io> = WebSocketStream<Io>;
 
@@ -55,11 +59,30 @@ where
         match message {
             Message::Binary(data) => return Some(data),
             Message::Text(text) => return Some(text.into()),
-            Message::Close(_) => return None,
-            // Pings are answered underneath.
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            // Pings and closes are answered underneath, when the next message is read.
+            Message::Close(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
     }
+}
+
+/// Sends what is queued, up to a closing message.
+pub(super) async fn write_all<Io>(
+    mut sink: SplitSink<Socket<Io>, Message>,
+    mut queue: mpsc::Receiver<Message>,
+    idle: Idle,
+) -> io::Result<()>
+where
+    Io: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = queue.recv().await {
+        let last = message.is_close();
+        sink.send(message).await.map_err(io::Error::other)?;
+        idle.touch();
+        if last {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Joins `bytes` to the payloads of binary messages, until both are over.

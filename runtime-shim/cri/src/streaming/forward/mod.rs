@@ -1,19 +1,21 @@
 //! Port-forward over SPDY/3.1, bare or tunnelled through a WebSocket: for each connection the client opens a stream for
 //! its bytes and one for an error, with the headers `streamtype`, `port` and `requestid`.
 
+pub(super) mod channels;
 mod dial;
 mod pairs;
 
 use super::connection::Limits;
 use super::door::Offer;
-use super::mux::{Connection, Output, Stream};
+use super::mux::{Connection, Stream};
+use super::outlet::Outlet;
 use bytes::BytesMut;
 use pairs::{Added, Label, Pair, Pairs};
 use rpc::cri::PortForwardRequest;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::channel::PORT_FORWARD_TUNNEL;
+use stream::channel::{PORT_FORWARD_TUNNEL, V4};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,7 +23,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-pub(super) const OFFER: Offer = Offer { spdy: &["portforward.k8s.io"], websocket: &[PORT_FORWARD_TUNNEL] };
+const SPDY: &[&str] = &["portforward.k8s.io"];
+/// For requests that name their ports.
+const NAMED: Offer = Offer { spdy: SPDY, websocket: &[PORT_FORWARD_TUNNEL, V4] };
+const UNNAMED: Offer = Offer { spdy: SPDY, websocket: &[PORT_FORWARD_TUNNEL] };
 
 /// Bytes moved at once.
 const PIECE: usize = 32 << 10;
@@ -30,12 +35,18 @@ const PIECE: usize = 32 << 10;
 pub(super) struct Forward {
     sandbox: String,
     netns: Option<PathBuf>,
+    ports: Vec<u16>,
 }
 
 impl Forward {
-    /// The ports of the request do not bind the client: each of its streams names one, as upstream has it.
+    /// The ports of the request do not bind a SPDY client: each of its streams names one, as upstream has it.
     pub(super) fn new(request: PortForwardRequest, netns: Option<PathBuf>) -> Forward {
-        Forward { sandbox: request.pod_sandbox_id, netns }
+        let ports = request.port.iter().filter_map(|port| u16::try_from(*port).ok()).collect();
+        Forward { sandbox: request.pod_sandbox_id, netns, ports }
+    }
+
+    pub(super) fn offer(&self) -> &'static Offer {
+        if (1..=channels::PORTS).contains(&self.ports.len()) { &NAMED } else { &UNNAMED }
     }
 }
 
@@ -96,30 +107,33 @@ async fn take(pairs: &mut Pairs, stream: Stream) -> Option<Pair> {
 impl Forward {
     async fn pair(self: Arc<Self>, pair: Pair, limits: Limits) {
         let Pair { port, data, error } = pair;
-        let Stream { input, output, .. } = data;
+        self.one(port, data.input, Outlet::Spdy(data.output), Outlet::Spdy(error.output), limits).await;
+    }
+
+    /// Forwards one connection to its end.
+    async fn one(self: Arc<Self>, port: u16, input: DuplexStream, data: Outlet, error: Outlet, limits: Limits) {
         tokio::select! {
-            () = output.gone().cancelled() => {}
+            () = data.gone().cancelled() => {}
             dialled = dial::dial(self.netns.clone(), port, limits.dial) => match dialled {
                 Ok(tcp) => {
-                    join(tcp, input, &output, limits.half_closed).await;
+                    join(tcp, input, &data, limits.half_closed).await;
                 }
                 Err(why) => {
                     // Upstream's words; it names the sandbox as the pod and leaves the uid empty.
                     let text = format!("error forwarding port {port} to pod {}, uid : {why}", self.sandbox);
                     tracing::debug!("{text}");
-                    let _ = error.output.data(text.into()).await;
+                    let _ = error.data(text.into()).await;
                 }
             }
         }
-        // A client that left, or reset the stream, needs no end of it.
-        let _ = output.finish().await;
-        let _ = error.output.finish().await;
+        data.finish().await;
+        error.finish().await;
     }
 }
 
 /// Moves bytes both ways until the pod has said its last, or the client wants no more. A connection that breaks ends
 /// like one that closes: an error would make kubectl give up all the others, too.
-async fn join(tcp: TcpStream, input: DuplexStream, output: &Output, half_closed: Duration) {
+async fn join(tcp: TcpStream, input: DuplexStream, output: &Outlet, half_closed: Duration) {
     let (read, write) = tcp.into_split();
     let said = CancellationToken::new();
     let inward = async {
@@ -143,7 +157,7 @@ async fn inward(mut input: DuplexStream, mut write: OwnedWriteHalf) {
     let _ = write.shutdown().await;
 }
 
-async fn outward(mut read: OwnedReadHalf, output: &Output, said: &CancellationToken, half_closed: Duration) {
+async fn outward(mut read: OwnedReadHalf, output: &Outlet, said: &CancellationToken, half_closed: Duration) {
     let mut buffer = BytesMut::with_capacity(PIECE);
     loop {
         let silence = async {

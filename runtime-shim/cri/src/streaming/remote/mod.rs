@@ -1,6 +1,5 @@
 //! exec and attach: a client's channels joined to an executor's streams, whichever protocol carries them.
 
-mod outlet;
 mod resize;
 pub(super) mod spdy;
 pub(super) mod websocket;
@@ -8,8 +7,8 @@ pub(super) mod websocket;
 use super::connection::Limits;
 use super::door::Offer;
 use super::mux;
+use super::outlet::Outlet;
 use container::{ExecSpec, Executor, Stdio};
-use outlet::Outlet;
 use rpc::cri::{AttachRequest, ExecRequest};
 use serde_json::json;
 use std::sync::Arc;

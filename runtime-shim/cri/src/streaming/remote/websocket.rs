@@ -6,17 +6,13 @@ use super::{Client, Outlet, Session};
 use crate::streaming::connection::{Idle, Limits, drive};
 use crate::streaming::socket::{self, Socket};
 use bytes::Bytes;
-use futures::stream::{SplitSink, SplitStream};
-use futures::{SinkExt, StreamExt};
-use std::io;
+use futures::StreamExt;
+use futures::stream::SplitStream;
 use stream::channel::{self, Channel};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
-/// Messages on their way out, 32 KiB each at the most.
-const QUEUE: usize = 16;
 /// Input that the executor has not taken.
 const STDIN_BUFFER: usize = 64 << 10;
 
@@ -32,12 +28,13 @@ pub(in crate::streaming) async fn serve<Io>(
 {
     let wants = session.wants;
     let (sink, messages) = socket.split();
-    let (out, queue) = mpsc::channel(QUEUE);
+    let (out, queue) = mpsc::channel(socket::QUEUE);
     let (gone, idle) = (CancellationToken::new(), Idle::new());
     let (pipe, stdin) = wants.stdin.then(|| tokio::io::duplex(STDIN_BUFFER)).unzip();
     let (sizes, receiver) = wants.tty.then(Sizes::new).unzip();
     let inlets = Inlets { stdin: pipe, sizes, closes };
-    let outlet = |channel| Outlet::WebSocket { channel, out: out.clone(), gone: gone.clone() };
+    let outlet =
+        |channel: Channel| Outlet::WebSocket { number: channel.number(), out: out.clone(), gone: gone.clone() };
     let client = Client {
         stdin,
         stdout: wants.stdout.then(|| outlet(Channel::Stdout)),
@@ -48,7 +45,7 @@ pub(in crate::streaming) async fn serve<Io>(
         held: Vec::new(),
     };
     let reading = inlets.read(messages, idle.clone());
-    let driver = drive(reading, write_all(sink, queue, idle.clone()), idle, limits, stop, gone.clone());
+    let driver = drive(reading, socket::write_all(sink, queue, idle.clone()), idle, limits, stop, gone.clone());
     let running = async {
         // An empty message tells that the connection stands; clients wait for it.
         let first = client.stdout.as_ref().or(client.stderr.as_ref()).unwrap_or(&client.error);
@@ -99,23 +96,4 @@ impl Inlets {
             self.stdin = None;
         }
     }
-}
-
-async fn write_all<Io>(
-    mut sink: SplitSink<Socket<Io>, Message>,
-    mut queue: mpsc::Receiver<Message>,
-    idle: Idle,
-) -> io::Result<()>
-where
-    Io: AsyncRead + AsyncWrite + Unpin,
-{
-    while let Some(message) = queue.recv().await {
-        let last = message.is_close();
-        sink.send(message).await.map_err(io::Error::other)?;
-        idle.touch();
-        if last {
-            break;
-        }
-    }
-    Ok(())
 }

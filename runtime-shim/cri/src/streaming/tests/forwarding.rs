@@ -1,13 +1,17 @@
 //! port-forward.
 
-use super::speaker::{Heard, Spdy};
+use super::speaker::{Heard, Spdy, websocket};
 use super::{World, patiently};
 use crate::streaming::connection::Limits;
+use futures::{SinkExt, StreamExt};
 use rpc::cri::PortForwardRequest;
+use std::collections::BTreeMap;
 use std::time::Duration;
+use stream::channel::V4;
 use stream::spdy::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
 
 const PROTOCOL: &str = "portforward.k8s.io";
 
@@ -144,6 +148,40 @@ async fn streams_without_sense_or_partner_are_refused() {
             client.send(Frame::SynStream { stream, fin: false, headers: vec![] }).await;
             assert_eq!(client.receive().await, Some(Frame::Reset { stream, status: 1 }));
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn channels_forward_the_ports_of_the_request() {
+    patiently(async {
+        let world = World::new().await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let (port, closed) = (listener.local_addr().expect("an address").port(), closed_port().await);
+        let request = PortForwardRequest { port: vec![closed.into(), port.into()], ..to("host") };
+        let mut socket = websocket(&world.streaming.port_forward(request).expect("a URL"), V4).await;
+        let mut heard = BTreeMap::<u8, Vec<u8>>::new();
+        let (mut tcp, _) = listener.accept().await.expect("a connection");
+        socket.send(Message::Binary(b"\x02question".to_vec().into())).await.expect("sent");
+        let mut question = [0; 8];
+        tcp.read_exact(&mut question).await.expect("read");
+        assert_eq!(&question, b"question");
+        tcp.write_all(b"answer").await.expect("written");
+        drop(tcp);
+        loop {
+            match socket.next().await.expect("a closing message first").expect("no failure") {
+                Message::Binary(data) => heard.entry(data[0]).or_default().extend_from_slice(&data[1..]),
+                Message::Close(frame) => break assert_eq!(u16::from(frame.expect("a reason").code), 1000),
+                other => panic!("{other:?} was not expected"),
+            }
+        }
+        let (first, second) = (closed.to_le_bytes(), port.to_le_bytes());
+        assert_eq!(heard[&0], first);
+        assert_eq!(heard[&1][..2], first);
+        let text = std::str::from_utf8(&heard[&1][2..]).expect("text");
+        assert!(text.starts_with(&format!("error forwarding port {closed} to pod host, uid : ")), "{text}");
+        assert_eq!(heard[&2], [&second[..], b"answer"].concat());
+        assert_eq!(heard[&3], second);
     })
     .await;
 }

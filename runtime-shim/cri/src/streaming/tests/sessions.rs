@@ -66,8 +66,13 @@ async fn version_four_has_no_end_of_input() {
             assert_eq!(data[0], 1);
             said.push_str(std::str::from_utf8(&data[1..]).expect("text"));
         }
+        socket.send(Message::Ping(b"there?".to_vec().into())).await.expect("sent");
+        let pong = futures::StreamExt::next(&mut socket).await.expect("open").expect("no failure");
+        assert_eq!(pong, Message::Pong(b"there?".to_vec().into()));
         // Leaving ends the input, and so the command.
-        drop(socket);
+        socket.send(Message::Close(None)).await.expect("sent");
+        let goodbye = futures::StreamExt::next(&mut socket).await.expect("open").expect("no failure");
+        assert_eq!(goodbye, Message::Close(None));
         world.fake.ended.notified().await;
     })
     .await;

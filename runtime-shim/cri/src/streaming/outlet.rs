@@ -1,10 +1,9 @@
 //! One channel to the client, in whichever protocol.
 
-use crate::streaming::connection::Gone;
-use crate::streaming::mux;
-use bytes::{Bytes, BytesMut};
+use super::connection::Gone;
+use super::mux;
+use bytes::{BufMut, Bytes, BytesMut};
 use std::time::Duration;
-use stream::channel::{self, Channel};
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_tungstenite::tungstenite::Message;
@@ -15,15 +14,23 @@ const PIECE: usize = 32 << 10;
 
 pub(super) enum Outlet {
     Spdy(mux::Output),
-    WebSocket { channel: Channel, out: mpsc::Sender<Message>, gone: CancellationToken },
+    /// Messages that begin with the channel's number.
+    WebSocket {
+        number: u8,
+        out: mpsc::Sender<Message>,
+        gone: CancellationToken,
+    },
 }
 
 impl Outlet {
     pub(super) async fn data(&self, data: Bytes) -> Result<(), Gone> {
         match self {
             Outlet::Spdy(output) => output.data(data).await,
-            Outlet::WebSocket { channel, out, gone } => {
-                let message = Message::Binary(channel::encode(&channel::Message::Data(*channel, data)));
+            Outlet::WebSocket { number, out, gone } => {
+                let mut message = BytesMut::with_capacity(data.len() + 1);
+                message.put_u8(*number);
+                message.put(data);
+                let message = Message::Binary(message.freeze());
                 tokio::select! {
                     biased;
                     () = gone.cancelled() => Err(Gone),
@@ -41,7 +48,8 @@ impl Outlet {
         }
     }
 
-    fn gone(&self) -> &CancellationToken {
+    /// Cancelled when the client takes no more.
+    pub(super) fn gone(&self) -> &CancellationToken {
         match self {
             Outlet::Spdy(output) => output.gone(),
             Outlet::WebSocket { gone, .. } => gone,
