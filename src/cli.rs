@@ -51,12 +51,20 @@ pub enum Command {
     Logs(Logs),
     /// Delete the objects of manifests.
     Delete(Delete),
+    /// A control plane without a node.
+    Server(Apiserver),
     /// The API with its store and nothing else.
     Apiserver(Apiserver),
     /// The controllers alone, against an apiserver.
     ControllerManager(Remote),
     /// The scheduler alone, against an apiserver.
     Scheduler(Remote),
+    /// The kubelet alone, against an apiserver and a CRI runtime.
+    Kubelet(Kubelet),
+    /// The Service proxy alone, against an apiserver.
+    Proxy(Proxy),
+    /// Cluster DNS alone, against an apiserver.
+    Dns(Dns),
     /// The CRI runtime of a node alone.
     Shim(Reset),
 }
@@ -216,4 +224,64 @@ pub struct ImageName {
     #[command(flatten)]
     pub cluster: Reset,
     pub name: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Kubelet {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The directory that the kubelet keeps pods' files in.
+    #[arg(long, default_value = "/var/lib/wherry/kubelet", value_name = "DIR")]
+    pub root_dir: PathBuf,
+    /// The runtime's unix socket.
+    #[arg(long, default_value = "/var/lib/wherry/shim/cri.sock", value_name = "SOCKET")]
+    pub cri_endpoint: PathBuf,
+    /// The node's name. Without this flag: the machine's.
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The node's address. Without this flag: the machine's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
+    #[arg(long, default_value_t = 10250)]
+    pub port: u16,
+    /// The certificate that the kubelet serves with, as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub tls_key: PathBuf,
+    /// Signs the certificates of clients that are let in, as PEM.
+    #[arg(long, value_name = "FILE")]
+    pub client_ca: PathBuf,
+    /// Manifests that run whether or not the apiserver answers.
+    #[arg(long, value_name = "DIR")]
+    pub static_pods: Option<PathBuf>,
+    /// Where pods ask for names.
+    #[arg(long, value_name = "ADDRESS")]
+    pub cluster_dns: Vec<IpAddr>,
+    #[arg(long, default_value_t = 110)]
+    pub max_pods: u32,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Proxy {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The node's name. Without this flag: the machine's.
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The nftables table that holds the rules. It stays when the proxy ends.
+    #[arg(long, default_value = "wherry")]
+    pub table: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Dns {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The addresses to answer at.
+    #[arg(long, required = true, value_name = "ADDRESS")]
+    pub listen: Vec<IpAddr>,
+    /// The port, or, where it is taken, any other.
+    #[arg(long, default_value_t = 53)]
+    pub port: u16,
 }

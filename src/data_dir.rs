@@ -84,14 +84,16 @@ impl DataDir {
         self.path.join("admin.kubeconfig")
     }
 
-    /// Makes the ranges known to other clusters of this machine. Undone by [`DataDir::withdraw`].
+    /// Makes the ranges known to other clusters of this machine, until the value is dropped.
     pub fn announce(&self) -> anyhow::Result<()> {
         make_private(Path::new(ANNOUNCED))?;
         let note = Announcement { data_dir: self.path.clone(), settings: self.settings.clone() };
         write(&announcement(&self.settings.tag), &note)
     }
+}
 
-    pub fn withdraw(&self) {
+impl Drop for DataDir {
+    fn drop(&mut self) {
         withdraw(&self.settings.tag);
     }
 }

@@ -11,6 +11,7 @@ mod node;
 mod objects;
 mod progress;
 mod reset;
+mod roles;
 mod shim;
 mod tls;
 mod up;
@@ -53,6 +54,10 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Get(flags) => objects::get(flags).await,
             Command::Logs(flags) => objects::logs(flags).await,
             Command::Delete(flags) => objects::delete(flags).await,
+            Command::Server(flags) => up::server(flags, stop).await,
+            Command::Kubelet(flags) => roles::kubelet(flags, stop).await,
+            Command::Proxy(flags) => roles::proxy(flags, stop).await,
+            Command::Dns(flags) => roles::dns(flags, stop).await,
             Command::Apiserver(flags) => control_plane::apiserver(flags, stop).await,
             Command::ControllerManager(flags) => control_plane::controller_manager(flags, stop).await,
             Command::Scheduler(flags) => control_plane::scheduler(flags, stop).await,

@@ -75,7 +75,7 @@ impl Node {
             labels: BTreeMap::new(),
             taints: Vec::new(),
             host_dns: host_dns(),
-            version: format!("v1.36.0+wherry{}", env!("CARGO_PKG_VERSION")),
+            version: version(),
         };
         let sockets = dns::Sockets::bind(&[gateway], 53).context("listening for DNS at the pods' gateway")?;
         let dns_port = sockets.port();
@@ -138,8 +138,13 @@ fn run_proxy(
     proxy::run(proxy::Config { node, table: settings.table() }, informers, stop)
 }
 
+/// The version that the node shows.
+pub fn version() -> String {
+    format!("v1.36.0+wherry{}", env!("CARGO_PKG_VERSION"))
+}
+
 /// The resolvers of this machine: those behind systemd-resolved's stub, where it is used.
-fn host_dns() -> PathBuf {
+pub fn host_dns() -> PathBuf {
     let behind_stub = Path::new("/run/systemd/resolve/resolv.conf");
     if behind_stub.exists() { behind_stub.into() } else { "/etc/resolv.conf".into() }
 }

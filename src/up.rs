@@ -23,9 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 
 pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> {
     machine::require_root("up")?;
+    let manifests: Vec<_> = flags.apply.iter().map(|p| manifests::load(p)).collect::<anyhow::Result<Vec<_>>>()?;
     let dir = DataDir::open(&flags.cluster)?;
     dir.announce()?;
-    let manifests: Vec<_> = flags.apply.iter().map(|p| manifests::load(p)).collect::<anyhow::Result<Vec<_>>>()?;
     let started = Step::start("control plane");
     let api = Api::start(&dir, &flags.cluster).await?;
     let address = api.advertise;
@@ -62,8 +62,19 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     roles_stop.cancel();
     while roles.join_next().await.is_some() {}
     api.stop().await?;
-    dir.withdraw();
     stopped
+}
+
+/// `wherry server`: the control plane of `up`, without a node.
+pub async fn server(flags: cli::Apiserver, stop: CancellationToken) -> anyhow::Result<()> {
+    let dir = DataDir::open(&flags.cluster)?;
+    dir.announce()?;
+    let api = Api::start(&dir, &flags.cluster).await?;
+    println!("{}", dir.kubeconfig().display());
+    let mut roles = JoinSet::new();
+    start_roles(&api, &dir, &stop, &mut roles);
+    while roles.join_next().await.is_some() {}
+    api.stop().await
 }
 
 /// The controllers and the scheduler, each under its own identity.
