@@ -350,11 +350,10 @@ mod tests {
     #[test]
     fn golden_objects_are_the_same_in_both_encodings() {
         let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/golden");
-        let dirs = [dir, "/work/shared/data/golden".into()];
-        let Some(dir) = dirs.iter().find(|d| d.is_dir()) else {
+        if !dir.is_dir() {
             eprintln!("SKIPPED: the golden objects are not on this machine");
             return;
-        };
+        }
         let mut compared = 0;
         for kind in crate::kinds::all() {
             let group = kind.names.group.as_ref();
