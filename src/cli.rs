@@ -173,6 +173,9 @@ pub struct Up {
     /// Manifests to apply when the cluster is up: a file, or a directory of files. May be given several times.
     #[arg(long, value_name = "PATH")]
     pub apply: Vec<PathBuf>,
+    /// The loopback port of the registry of this node's images. Without this flag: 5000, or the next that is free.
+    #[arg(long, value_name = "PORT")]
+    pub registry_port: Option<u16>,
 }
 
 #[derive(Debug, Clone, Args)]

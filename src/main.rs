@@ -10,6 +10,7 @@ mod manifests;
 mod node;
 mod objects;
 mod progress;
+mod registry;
 mod reset;
 mod roles;
 mod shim;

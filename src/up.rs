@@ -7,6 +7,7 @@ use crate::machine;
 use crate::manifests;
 use crate::node::{Certificates, Node, Plan};
 use crate::progress::Step;
+use crate::registry;
 use anyhow::Context;
 use apiserver::InternalUser;
 use client::Informers;
@@ -39,6 +40,10 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     let admin = api.client(InternalUser::Admin);
     publish_dns(&admin, &dir, node.dns_port).await.context("publishing cluster DNS")?;
     started.done(&dir.settings.node_name);
+    let started = Step::start("registry");
+    let (registry, served) = registry::start(&dir.path, flags.registry_port, roles_stop.clone()).await?;
+    roles.spawn(served);
+    started.done(&format!("http://{registry}"));
 
     eprintln!("\n  export KUBECONFIG={}\n", dir.kubeconfig().display());
     let shown = async {

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a busy machine; what passes it has failed.
@@ -32,6 +32,11 @@ pub fn possible() -> bool {
         return true;
     }
     false
+}
+
+/// The kubectl to drive clusters with: another version's than the one on the PATH, where WHERRY_KUBECTL names it.
+pub fn kubectl_program() -> String {
+    std::env::var("WHERRY_KUBECTL").unwrap_or_else(|_| "kubectl".into())
 }
 
 /// A network namespace with one address and a default route, held by a process of ours.
@@ -82,7 +87,7 @@ impl Drop for Host {
 
 /// A cluster that is up. Dropping it removes it from the machine.
 pub struct Cluster {
-    pub host: Host,
+    pub host: Arc<Host>,
     pub dir: tempfile::TempDir,
     up: Option<Up>,
 }
@@ -96,11 +101,16 @@ struct Up {
 impl Cluster {
     /// An empty data directory with the example's images, on a host of its own, not up yet.
     pub fn new() -> Cluster {
-        let cluster = Cluster { host: Host::new(), dir: tempfile::tempdir().expect("a directory"), up: None };
+        let cluster = Cluster::bare(Arc::new(Host::new()));
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         cluster.image("hello-wasm:1", &root.join("examples/hello/guest.wat"));
         cluster.image("hello-web:1", hello_web());
         cluster
+    }
+
+    /// An empty data directory without images, on a host that others may use too.
+    pub fn bare(host: Arc<Host>) -> Cluster {
+        Cluster { host, dir: tempfile::tempdir().expect("a directory"), up: None }
     }
 
     /// Up and ready, without anything applied.
@@ -157,6 +167,12 @@ impl Cluster {
         }
     }
 
+    /// A line with `part` that `up` has written already.
+    pub fn said(&self, part: &str) -> &str {
+        let up = self.up.as_ref().expect("the cluster is up");
+        up.seen.iter().find(|l| l.contains(part)).unwrap_or_else(|| panic!("no {part:?} in\n{}", up.seen.join("\n")))
+    }
+
     /// The process of `up`.
     pub fn pid(&self) -> u32 {
         self.up.as_ref().expect("the cluster is up").child.id()
@@ -186,7 +202,9 @@ impl Cluster {
     }
 
     pub fn kubectl_command(&self, args: &[&str]) -> Command {
-        let mut command = self.host.command("kubectl");
+        let mut command = self.host.command(&kubectl_program());
+        // What kubectl remembers of an API it keeps by address, and clusters of tests share theirs.
+        command.env("KUBECACHEDIR", self.dir.path().join("kubectl"));
         command.arg("--kubeconfig").arg(self.kubeconfig()).args(args).stdin(Stdio::null());
         command
     }
@@ -246,7 +264,7 @@ pub fn until(what: &str, mut yes: impl FnMut() -> bool) {
 }
 
 /// The container half of the hello example, built once per run.
-fn hello_web() -> &'static Path {
+pub fn hello_web() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());

@@ -3,3 +3,4 @@
 mod architecture;
 mod cluster;
 mod harness;
+mod kubectl;

@@ -1,5 +1,5 @@
 //! `/openapi/v3`: an index with content hashes, and one document per group and version, made from the schema tables
-//! when it is first asked for.
+//! when it is first asked for. `/openapi/v2` is there for clients that insist on it, and describes no type.
 
 use crate::ctx::Ctx;
 use crate::discovery::digest;
@@ -28,6 +28,9 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         let accept = negotiate::accept(&parts.headers, &info.query)?;
         return Ok(respond::value(200, &accept, &index(ctx)));
     }
+    if path == "openapi/v2" {
+        return Ok(v2(parts));
+    }
     let Some((document, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| document(ctx, at)) else {
         if path == "openapi" {
             return Ok(respond::text(404, "404 page not found\n"));
@@ -47,6 +50,25 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
+}
+
+/// How clients ask for version 2: kubectl by the first name, which is no valid media type, so that the answer has the
+/// second.
+const V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+
+/// Version 2 describes no type: version 3 does. kubectl reads it before it says that a kind is unknown, and before it
+/// leaves the checking of fields to the server (1.27 always, later ones for what version 3 does not have).
+fn v2(parts: &Parts) -> Response<Body> {
+    let asked = parts.headers.get_all(header::ACCEPT).iter().filter_map(|a| a.to_str().ok());
+    if asked.flat_map(|a| a.split(',')).any(|a| [V2_ASKED, V2_PROTOBUF].iter().any(|n| a.trim().starts_with(n))) {
+        // swagger = 1, info = 2 { title = 1, version = 2 }: each a tag, a length and the text.
+        const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.0";
+        return respond::with(200, HeaderValue::from_static(V2_PROTOBUF), DOCUMENT);
+    }
+    const DOCUMENT: &[u8] =
+        br#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.36.0"},"paths":{},"definitions":{}}"#;
+    respond::with(200, HeaderValue::from_static("application/json"), DOCUMENT)
 }
 
 fn group_paths(ctx: &Ctx) -> BTreeSet<String> {
