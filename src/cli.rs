@@ -206,8 +206,8 @@ pub struct ImageBuild {
     /// The image's name: `hello:1`, `registry.example.com/team/app:2`.
     #[arg(short, long, value_name = "NAME")]
     pub tag: String,
-    /// What a container of a directory runs: its path in the image, then arguments.
-    #[arg(long, num_args = 1.., value_name = "COMMAND")]
+    /// What a container of a directory runs: its path in the image, then, by more of these flags, its arguments.
+    #[arg(long, value_name = "WORD", allow_hyphen_values = true)]
     pub entrypoint: Vec<String>,
     pub source: PathBuf,
 }

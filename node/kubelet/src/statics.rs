@@ -87,7 +87,12 @@ pub fn is_mirror(pod: &Pod) -> bool {
 pub async fn mirror(client: &kube::Client, pod: &Pod, node: &str, node_uid: &str) -> Result<(), kube::Error> {
     let id = PodId::of(pod);
     let api: Api<Pod> = Api::namespaced(client.clone(), &id.namespace);
-    if let Some(old) = api.get_opt(&id.name).await? {
+    let found = match api.get_opt(&id.name).await {
+        // A node may not even ask for pods that are not its own, and an absent one is nobody's.
+        Err(kube::Error::Api(s)) if s.code == 403 => None,
+        other => other?,
+    };
+    if let Some(old) = found {
         let same = old.metadata.annotations.as_ref().and_then(|a| a.get(identity::MIRROR)) == Some(&id.uid);
         if same && old.metadata.deletion_timestamp.is_none() {
             return Ok(());
