@@ -31,7 +31,7 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error("preparing certificates and keys: {0}")]
     Pki(String),
-    #[error("listening on {address}: {source}; choose another port with --secure-port")]
+    #[error("cannot listen on {address} (another port: --secure-port)")]
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("creating the objects a new cluster has: {0}")]
     Bootstrap(String),

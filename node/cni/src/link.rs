@@ -5,7 +5,7 @@ use crate::{Error, LinkOp, POD_LINK, Result};
 use futures::TryStreamExt;
 use nix::sched::{CloneFlags, setns};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, LinkMessage};
-use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
+use rtnetlink::{Handle, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder};
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
@@ -110,9 +110,18 @@ async fn bridge(handle: &Handle, name: &str, address: IpAddr, prefix: u8, mtu: u
 }
 
 async fn pair(handle: &Handle, host: &str, bridge: &str, netns: &Path, mtu: u32) -> Result<()> {
-    if find(handle, host).await?.is_some() {
-        return Ok(());
-    }
+    let index = match find(handle, host).await? {
+        Some(link) => link.header.index,
+        None => new_pair(handle, host, bridge, netns, mtu).await?,
+    };
+    // A pod that calls its own Service gets its frame back through the port it came from: where the kernel translates
+    // bridged frames too (bridge-nf-call-iptables), they never leave the bridge.
+    let port = LinkBridgePort::new(index).hairpin(true).build();
+    handle.link().change(port).execute().await.map_err(Error::netlink(format!("letting frames of {host} return")))
+}
+
+/// Makes the pair and returns the host's end of it.
+async fn new_pair(handle: &Handle, host: &str, bridge: &str, netns: &Path, mtu: u32) -> Result<u32> {
     let master = find(handle, bridge).await?.ok_or_else(|| Error::Invalid(format!("bridge {bridge} is missing")))?;
     let ns = File::open(netns).map_err(Error::io(format!("opening the namespace {}", netns.display())))?;
     let inner = LinkMessageBuilder::<LinkUnspec>::new().name(POD_LINK).mtu(mtu).setns_by_fd(ns.as_raw_fd()).build();
@@ -122,7 +131,9 @@ async fn pair(handle: &Handle, host: &str, bridge: &str, netns: &Path, mtu: u32)
         .controller(master.header.index)
         .up()
         .build();
-    handle.link().add(message).execute().await.map_err(Error::netlink(format!("making the pair {host}")))
+    handle.link().add(message).execute().await.map_err(Error::netlink(format!("making the pair {host}")))?;
+    let made = find(handle, host).await?.ok_or_else(|| Error::Invalid(format!("link {host} vanished")))?;
+    Ok(made.header.index)
 }
 
 async fn delete(handle: &Handle, name: &str) -> Result<()> {
