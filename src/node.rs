@@ -83,6 +83,7 @@ impl Node {
         let resolvers = dns::resolvers(&resolv, &[gateway, settings.dns_address()]);
         let informers = Informers::new(plan.proxy, stop.clone());
         let mut roles = JoinSet::new();
+        roles.spawn(shim::keep(plan.data_dir.clone(), stop.clone()));
         roles.spawn(run_kubelet(kubelet.clone(), plan.kubelet, stop.clone()));
         let dns = dns::Config { domain: "cluster.local".into(), resolvers };
         roles.spawn(dns::run(dns, sockets, informers.clone(), stop.clone()));
@@ -100,6 +101,10 @@ impl Node {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.leave().await;
         let step = Step::start("stopping pods");
+        // The one that ended a moment ago has had nobody to start it again.
+        if let Err(error) = shim::ensure(&self.data_dir).await {
+            tracing::warn!(error = format!("{error:#}"), "pods cannot be stopped without the shim");
+        }
         let stopped = kubelet::stop_all_pods(&self.kubelet, STOP_GRACE).await;
         if let Err(error) = &stopped {
             tracing::warn!(%error, "not every pod ended in time");

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 const START: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_millis(5);
+/// Between two starts of a shim that ends at once; long enough to leave the machine to others.
+const RESTART: Duration = Duration::from_millis(500);
 
 pub fn root(data_dir: &Path) -> PathBuf {
     data_dir.join("shim")
@@ -111,6 +114,32 @@ pub async fn ensure(data_dir: &Path) -> anyhow::Result<PathBuf> {
     // Its end is not ours to wait for: it outlives this process, or `end` waits for it.
     std::thread::spawn(move || child.wait());
     Ok(socket)
+}
+
+/// Starts the shim again whenever it ends, until told to stop: without it the node's pods go on, but nobody can change them.
+pub async fn keep(data_dir: PathBuf, stop: CancellationToken) {
+    let socket = socket(&data_dir);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = gone(&socket) => {}
+        }
+        // Not given up half-way: a shim that has started and does not listen yet would not be found by `end`.
+        if let Err(error) = ensure(&data_dir).await {
+            tracing::error!(error = format!("{error:#}"), "the shim has ended and cannot be started again");
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(RESTART) => {}
+        }
+    }
+}
+
+/// Returns when whoever serves the socket has ended: the kernel then closes this idle connection.
+async fn gone(socket: &Path) {
+    let Ok(mut stream) = UnixStream::connect(socket).await else { return };
+    let mut greeting = [0; 1024];
+    while stream.read(&mut greeting).await.is_ok_and(|n| n > 0) {}
 }
 
 /// Ends the shim, if one runs, and the Wasm host, and waits until they are gone.

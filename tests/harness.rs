@@ -101,7 +101,12 @@ struct Up {
 impl Cluster {
     /// An empty data directory with the example's images, on a host of its own, not up yet.
     pub fn new() -> Cluster {
-        let cluster = Cluster::bare(Arc::new(Host::new()));
+        Cluster::on(Arc::new(Host::new()))
+    }
+
+    /// The same on a host that other clusters may be on too.
+    pub fn on(host: Arc<Host>) -> Cluster {
+        let cluster = Cluster::bare(host);
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         cluster.image("hello-wasm:1", &root.join("examples/hello/guest.wat"));
         cluster.image("hello-web:1", hello_web());
@@ -121,8 +126,30 @@ impl Cluster {
     }
 
     pub fn image(&self, name: &str, source: &Path) {
-        let out = self.wherry(&["image", "build", "--tag", name]).arg(source).output().expect("wherry runs");
+        self.build_image(name, source, &[]);
+    }
+
+    fn build_image(&self, name: &str, source: &Path, more: &[&str]) {
+        let out = self.wherry(&["image", "build", "--tag", name]).arg(source).args(more).output().expect("wherry runs");
         assert!(out.status.success(), "image {name}: {}", text(&out.stderr));
+    }
+
+    /// The image `busybox:1` with the machine's own static busybox; `false`, said loudly, where there is none.
+    pub fn busybox(&self) -> bool {
+        let busybox = Path::new("/bin/busybox");
+        if !busybox.exists() {
+            eprintln!("SKIPPED: parts of this test need the static {} (package busybox-static)", busybox.display());
+            return false;
+        }
+        let root = tempfile::tempdir().expect("a directory");
+        let bin = root.path().join("bin");
+        std::fs::create_dir(&bin).expect("made");
+        std::fs::copy(busybox, bin.join("busybox")).expect("copied");
+        for applet in ["sh", "sleep", "nc"] {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("linked");
+        }
+        self.build_image("busybox:1", root.path(), &["--entrypoint", "/bin/sh"]);
+        true
     }
 
     /// `wherry ARGS --data-dir DIR` inside the host.

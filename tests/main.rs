@@ -1,6 +1,9 @@
 //! Tests of the assembled system. What needs one crate only is tested there.
 
 mod architecture;
+mod bad_input;
 mod cluster;
 mod harness;
 mod kubectl;
+mod life;
+mod services;

@@ -1,0 +1,104 @@
+//! What a person gets wrong is answered by what to do about it, and the rest of the cluster goes on.
+
+use crate::harness::{Cluster, possible, text, until};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+fn deployment(fields: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: wrong}}\nspec:\n  {fields}\n  selector: {{matchLabels: {{a: b}}}}\n  \
+         template: {{metadata: {{labels: {{a: b}}}}, spec: {{containers: [{{name: a, image: a}}]}}}}\n"
+    )
+}
+
+fn pod(name: &str, image: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: main, image: \"{image}\"}}]}}\n"
+    )
+}
+
+fn failed(out: &Output, parts: &[&str]) {
+    let said = text(&out.stderr);
+    assert!(!out.status.success(), "it succeeded: {said}");
+    for part in parts {
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+}
+
+fn guest(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime-shim/wasm/tests/guests").join(name)
+}
+
+#[test]
+fn wrong_manifests_and_images_are_explained() {
+    if !possible() {
+        return;
+    }
+    let mut cluster = Cluster::new();
+    cluster.image("foreign:1", &guest("foreign.wat"));
+    let files = tempfile::tempdir().expect("a directory");
+    for (file, content, parts) in [
+        ("not.wasm", "hello", ["not.wasm is not WebAssembly", "wherry image build"]),
+        ("not.wat", "(module (nonsense))", ["not.wat is not WebAssembly text", "(module (nonsense))"]),
+    ] {
+        let file = files.path().join(file);
+        std::fs::write(&file, content).expect("written");
+        failed(
+            &cluster.wherry(&["image", "build", "--tag", "not:1"]).arg(&file).output().expect("wherry runs"),
+            &parts,
+        );
+    }
+    cluster.up(&[]);
+
+    let file = files.path().join("manifest.yaml");
+    for (manifest, part) in [
+        (deployment("replicas: three"), "spec.replicas of type int32"),
+        (deployment("replicaz: 3"), "unknown field \"spec.replicaz\""),
+    ] {
+        std::fs::write(&file, manifest).expect("written");
+        let said = cluster.fails(&["apply", "-f", file.to_str().expect("a path")]);
+        assert!(said.contains(part), "no {part:?} in: {said}");
+    }
+
+    cluster.apply(&pod("absent", "127.0.0.1:1/absent:1"));
+    cluster.apply(&pod("foreign", "foreign:1"));
+    cluster.apply(&pod("right", "hello-wasm:1"));
+    for (name, reasons, parts) in [
+        ("absent", &["ErrImagePull", "ImagePullBackOff"][..], &["127.0.0.1:1/absent:1 cannot be pulled"][..]),
+        ("foreign", &["CreateContainerError"], &["world we do not offer", "acme:queue/consumer", "wasi:http/proxy"]),
+    ] {
+        let waiting = |field| {
+            let path = format!("jsonpath={{.status.containerStatuses[0].state.waiting.{field}}}");
+            cluster.ok(&["get", "pod", name, "-o", &path])
+        };
+        until(name, || reasons.contains(&waiting("reason").as_str()));
+        let message = waiting("message");
+        assert!(parts.iter().all(|p| message.contains(p)), "{message}");
+    }
+    cluster.ok(&["wait", "pod/right", "--for=condition=Ready", "--timeout=120s"]);
+
+    let other = tempfile::tempdir().expect("a directory");
+    let port = cluster.ok(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]);
+    let port = port.rsplit(':').next().expect("a port");
+    let dir = other.path().to_str().expect("a path");
+    let mut second = cluster.host.command(crate::harness::wherry());
+    let out = second.args(["up", "--data-dir", dir, "--secure-port", port]).output().expect("wherry runs");
+    failed(&out, &["cannot listen on", port, "--secure-port"]);
+    failed(&cluster.wherry(&["up"]).output().expect("wherry runs"), &["another wherry uses", "--data-dir"]);
+    cluster.ok(&["get", "pod", "right"]);
+}
+
+#[test]
+fn a_directory_of_another_layout_is_left_alone() {
+    if !possible() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    std::fs::write(dir.path().join("cluster.json"), r#"{"layout": 99}"#).expect("written");
+    for command in ["up", "reset"] {
+        let mut wherry = std::process::Command::new(crate::harness::wherry());
+        let out = wherry.args([command, "--data-dir"]).arg(dir.path()).output().expect("wherry runs");
+        failed(&out, &["another version of wherry", "--data-dir"]);
+    }
+    assert_eq!(std::fs::read_to_string(dir.path().join("cluster.json")).expect("still there"), r#"{"layout": 99}"#);
+}
