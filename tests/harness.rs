@@ -118,13 +118,6 @@ impl Cluster {
         Cluster { host, dir: tempfile::tempdir().expect("a directory"), up: None }
     }
 
-    /// Up and ready, without anything applied.
-    pub fn started() -> Cluster {
-        let mut cluster = Cluster::new();
-        cluster.up(&[]);
-        cluster
-    }
-
     pub fn image(&self, name: &str, source: &Path) {
         self.build_image(name, source, &[]);
     }
