@@ -27,12 +27,10 @@ pub async fn start(
         .with_context(|| format!("the registry cannot listen on port {port}; choose one with --registry-port"))?;
     let address = listener.local_addr().context("the registry's address")?;
     let served = async move {
-        let server =
-            axum::serve(listener, registry::router(store)).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {
             // A pull in progress is not waited for: the client asks again.
             () = stop.cancelled() => {}
-            ended = server => if let Err(error) = ended {
+            ended = registry::serve_on(listener, store) => if let Err(error) = ended {
                 tracing::error!(%error, "the registry ended");
             }
         }

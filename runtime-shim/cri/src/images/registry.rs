@@ -13,6 +13,11 @@ use futures::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio_util::io::ReaderStream;
 
+/// Serves the registry on a loopback listener, until the future is dropped.
+pub async fn serve_on(listener: tokio::net::TcpListener, store: Store) -> std::io::Result<()> {
+    axum::serve(listener, router(store)).await
+}
+
 /// The registry's routes. Images that are pushed are named `docker.io/REPOSITORY:TAG`, so that a mirror entry for
 /// `docker.io` finds them; an image of the store is found by its repository and tag whatever its registry.
 pub fn router(store: Store) -> Router {
