@@ -135,9 +135,16 @@ impl Status {
 
     /// An object with errors in its fields. `kind` is the kind's name (`Pod`).
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Status {
-        let list = match errors {
-            [one] => one.to_string(),
-            many => format!("[{}]", many.iter().map(FieldError::to_string).collect::<Vec<_>>().join(", ")),
+        // The message says the same only once, the causes as often as it was found.
+        let mut said: Vec<String> = Vec::new();
+        for text in errors.iter().map(FieldError::to_string) {
+            if !said.contains(&text) {
+                said.push(text);
+            }
+        }
+        let list = match said.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
         };
         let what = qualified(group, kind);
         let mut status =

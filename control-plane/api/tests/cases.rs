@@ -2,6 +2,7 @@
 //! tables, and the words in which an ill-typed object is refused.
 
 mod recorded;
+mod refusals;
 
 use api::codec::json;
 use api::kind::Context;

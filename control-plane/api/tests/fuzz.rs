@@ -146,9 +146,17 @@ proptest! {
         let mut created = new.clone();
         (kind.prepare_create)(&mut created, context);
         (kind.selectable)(&created);
+        let mut errors = Vec::new();
+        (kind.validate)(&created, &mut errors);
+        (kind.warnings)(&created);
         prop_assert_eq!((kind.cells)(kind, &created, 0).len(), kind.columns.len());
         for subresource in ["", "status", "finalize", "approval", "resize", "ephemeralcontainers"] {
-            (kind.prepare_update)(&mut new.clone(), &old, Context { subresource, ..context });
+            let context = Context { subresource, ..context };
+            let mut new = new.clone();
+            (kind.prepare_update)(&mut new, &old, context);
+            let mut errors = Vec::new();
+            (kind.validate)(&new, &mut errors);
+            (kind.validate_update)(&new, &old, context, &mut errors);
         }
         // The pass settles: what it made it leaves alone.
         if schema::check(&kind.type_name, &mut created).error.is_none() {

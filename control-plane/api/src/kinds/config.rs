@@ -1,6 +1,7 @@
 //! ConfigMaps and Secrets.
 
 use super::fill::{made, put_text};
+use super::rules;
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
@@ -14,6 +15,8 @@ pub static CONFIG_MAP: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.core.v1.ConfigMap"),
     columns: columns![("Name", "string", "name", 0), ("Data", "string", "", 0), ("Age", "string", "", 0),],
     cells: table::config_maps,
+    validate: rules::config_map,
+    validate_update: rules::config_map_update,
     ..Kind::PLAIN
 };
 
@@ -30,6 +33,9 @@ pub static SECRET: Kind = Kind {
     selectable: |o| vec![("type", o.str_at(&["type"]).to_owned())],
     selectable_fields: &["type"],
     cells: table::secrets,
+    validate: rules::secret,
+    validate_update: rules::secret_update,
+    warnings: rules::secret_warnings,
     ..Kind::PLAIN
 };
 

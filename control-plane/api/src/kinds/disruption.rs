@@ -1,5 +1,6 @@
 //! PodDisruptionBudgets.
 
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
@@ -23,5 +24,7 @@ pub static POD_DISRUPTION_BUDGET: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::disruption_budgets,
+    validate: rules::disruption_budget,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };

@@ -1,6 +1,7 @@
 //! EndpointSlices.
 
 use super::fill::{each, put};
+use super::rules;
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
@@ -20,6 +21,9 @@ pub static ENDPOINT_SLICE: Kind = Kind {
     has_generation: true,
     default: slice,
     cells: table::endpoint_slices,
+    validate: rules::endpoint_slice,
+    validate_update: rules::endpoint_slice_update,
+    warnings: rules::endpoint_slice_warnings,
     ..Kind::PLAIN
 };
 

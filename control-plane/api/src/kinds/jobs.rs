@@ -2,6 +2,7 @@
 
 use super::fill::{each, has, is_true, made, put, put_text, sub};
 use super::pod_spec;
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Context;
@@ -32,6 +33,9 @@ pub static CRON_JOB: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::cron_jobs,
+    validate: rules::cron_job,
+    validate_update: rules::cron_job_update,
+    warnings: rules::cron_job_warnings,
     ..Kind::PLAIN
 };
 
@@ -57,6 +61,9 @@ pub static JOB: Kind = Kind {
     selectable: |o| vec![("status.successful", o.i64_at(&["status", "succeeded"]).unwrap_or(0).to_string())],
     selectable_fields: &["status.successful"],
     cells: table::jobs,
+    validate: rules::job,
+    validate_update: rules::job_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 

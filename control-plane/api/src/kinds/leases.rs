@@ -1,6 +1,7 @@
 //! Leases.
 
 use super::fill::sub;
+use super::rules;
 use super::{columns, names};
 use crate::kind::Kind;
 use crate::object::Object;
@@ -16,6 +17,8 @@ pub static LEASE: Kind = Kind {
     prepare_create: |o, _| drop_gated(o),
     prepare_update: |o, _, _| drop_gated(o),
     cells: table::leases,
+    validate: rules::lease,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

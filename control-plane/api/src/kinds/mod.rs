@@ -23,6 +23,7 @@ mod priorities;
 mod rbac;
 mod replication_controllers;
 mod reviews;
+mod rules;
 mod runtime_classes;
 mod service_accounts;
 mod services;

@@ -1,6 +1,7 @@
 //! Namespaces.
 
 use super::fill::{made, map};
+use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
 use crate::kind::Context;
@@ -27,6 +28,8 @@ pub static NAMESPACE: Kind = Kind {
     selectable: |o| vec![("status.phase", o.str_at(&["status", "phase"]).to_owned())],
     selectable_fields: &["status.phase"],
     cells: table::namespaces,
+    validate: rules::namespace,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! Ingresses, network policies, addresses and their ranges.
 
 use super::fill::{each, has, put, sub};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
@@ -22,6 +23,8 @@ pub static INGRESS_CLASS: Kind = Kind {
     has_generation: true,
     default: ingress_class,
     cells: table::ingress_classes,
+    validate: rules::ingress_class,
+    validate_update: rules::ingress_class_update,
     ..Kind::PLAIN
 };
 
@@ -42,6 +45,9 @@ pub static INGRESS: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::ingresses,
+    validate: rules::ingress,
+    validate_update: rules::metadata_update,
+    warnings: rules::ingress_warnings,
     ..Kind::PLAIN
 };
 
@@ -52,6 +58,8 @@ pub static IP_ADDRESS: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("ParentRef", "string", "", 0),],
     has_generation: true,
     cells: table::ip_addresses,
+    validate: rules::ip_address,
+    validate_update: rules::ip_address_update,
     ..Kind::PLAIN
 };
 
@@ -62,6 +70,8 @@ pub static NETWORK_POLICY: Kind = Kind {
     has_generation: true,
     default: network_policy,
     cells: table::network_policies,
+    validate: rules::network_policy,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -76,6 +86,8 @@ pub static SERVICE_CIDR: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::service_cidrs,
+    validate: rules::service_cidr,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

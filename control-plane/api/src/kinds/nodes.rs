@@ -1,6 +1,7 @@
 //! Nodes and component statuses.
 
 use super::fill::{has, sub, text};
+use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
 use crate::kind::{Kind, Scope};
@@ -50,6 +51,8 @@ pub static NODE: Kind = Kind {
     selectable: |o| vec![("spec.unschedulable", o.bool_at(&["spec", "unschedulable"]).unwrap_or(false).to_string())],
     selectable_fields: &["spec.unschedulable"],
     cells: table::nodes,
+    validate: rules::node,
+    validate_update: rules::node_update,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! Pods, pod templates and bindings.
 
 use super::fill::{made, sub};
+use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
 use super::{pod_spec, volume_sources};
@@ -52,6 +53,9 @@ pub static POD: Kind = Kind {
     selectable: pod_fields,
     selectable_fields: POD_FIELDS,
     cells: table::pods,
+    validate: rules::pod,
+    validate_update: rules::pod_update,
+    warnings: rules::pod_warnings,
     ..Kind::PLAIN
 };
 
@@ -67,6 +71,8 @@ pub static POD_TEMPLATE: Kind = Kind {
     has_generation: true,
     default: |o| pod_spec::template(&mut o.0),
     cells: table::pod_templates,
+    validate: rules::pod_template,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! PriorityClasses.
 
 use super::fill::put;
+use super::rules;
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
 use crate::table;
@@ -20,5 +21,7 @@ pub static PRIORITY_CLASS: Kind = Kind {
     has_generation: true,
     default: |o| put(&mut o.0, "preemptionPolicy", "PreemptLowerPriority"),
     cells: table::priority_classes,
+    validate: rules::priority_class,
+    validate_update: rules::priority_class_update,
     ..Kind::PLAIN
 };

@@ -1,6 +1,7 @@
 //! Roles and their bindings.
 
 use super::fill::{each, put_text, sub, text};
+use super::rules;
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
@@ -30,6 +31,8 @@ pub static CLUSTER_ROLE_BINDING: Kind = Kind {
     create_on_update: true,
     default: binding,
     cells: table::role_bindings,
+    validate: rules::cluster_role_binding,
+    validate_update: rules::binding_update,
     ..Kind::PLAIN
 };
 
@@ -39,6 +42,8 @@ pub static CLUSTER_ROLE: Kind = Kind {
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     create_on_update: true,
+    validate: rules::cluster_role,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -56,6 +61,8 @@ pub static ROLE_BINDING: Kind = Kind {
     create_on_update: true,
     default: binding,
     cells: table::role_bindings,
+    validate: rules::role_binding,
+    validate_update: rules::binding_update,
     ..Kind::PLAIN
 };
 
@@ -64,6 +71,8 @@ pub static ROLE: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.rbac.v1.Role"),
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     create_on_update: true,
+    validate: rules::role,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

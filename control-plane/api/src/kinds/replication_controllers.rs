@@ -2,6 +2,7 @@
 
 use super::fill::{has, put, sub};
 use super::pod_spec;
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
@@ -43,6 +44,9 @@ pub static REPLICATION_CONTROLLER: Kind = Kind {
     selectable: replicas_field,
     selectable_fields: &["status.replicas"],
     cells: table::replica_sets,
+    validate: rules::replication_controller,
+    validate_update: rules::controller_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 

@@ -1,5 +1,6 @@
 //! RuntimeClasses.
 
+use super::rules;
 use super::{columns, names};
 use crate::kind::{Kind, Scope};
 use crate::table;
@@ -13,5 +14,7 @@ pub static RUNTIME_CLASS: Kind = Kind {
     create_on_update: true,
     unconditional_update: false,
     cells: table::runtime_classes,
+    validate: rules::runtime_class,
+    validate_update: rules::runtime_class_update,
     ..Kind::PLAIN
 };

@@ -1,6 +1,7 @@
 //! Services and Endpoints.
 
 use super::fill::{each, has, made, put, put_text, sub, text};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Context;
@@ -17,6 +18,9 @@ pub static ENDPOINTS: Kind = Kind {
     create_on_update: true,
     default: endpoints,
     cells: table::endpoints,
+    validate: rules::endpoints,
+    validate_update: rules::metadata_update,
+    warnings: rules::endpoints_warnings,
     ..Kind::PLAIN
 };
 
@@ -44,6 +48,9 @@ pub static SERVICE: Kind = Kind {
     selectable: service_fields,
     selectable_fields: &["spec.clusterIP", "spec.type"],
     cells: table::services,
+    validate: rules::service,
+    validate_update: rules::service_update,
+    warnings: rules::service_warnings,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! PersistentVolumes and their claims.
 
 use super::fill::{made, map, put, put_text, sub};
+use super::rules;
 use super::shape::keep_other_half;
 use super::volume_sources;
 use super::{columns, names, subresources};
@@ -30,6 +31,8 @@ pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     prepare_create: new_claim,
     prepare_update: keep_other_half,
     cells: table::claims,
+    validate: rules::claim,
+    validate_update: rules::claim_update,
     ..Kind::PLAIN
 };
 
@@ -56,6 +59,9 @@ pub static PERSISTENT_VOLUME: Kind = Kind {
     prepare_create: new_volume,
     prepare_update: keep_other_half,
     cells: table::volumes,
+    validate: rules::volume,
+    validate_update: rules::volume_update,
+    warnings: rules::volume_warnings,
     ..Kind::PLAIN
 };
 

@@ -2,6 +2,7 @@
 
 use super::fill::{each, made, put, put_text, sub, text};
 use super::pod_spec;
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::volumes;
 use super::{columns, names, subresources};
@@ -21,6 +22,8 @@ pub static CONTROLLER_REVISION: Kind = Kind {
         ("Age", "string", "", 0),
     ],
     cells: table::controller_revisions,
+    validate: rules::controller_revision,
+    validate_update: rules::controller_revision_update,
     ..Kind::PLAIN
 };
 
@@ -47,6 +50,9 @@ pub static DAEMON_SET: Kind = Kind {
     prepare_create: new_daemon_set,
     prepare_update: update_daemon_set,
     cells: table::daemon_sets,
+    validate: rules::daemon_set,
+    validate_update: rules::daemon_set_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 
@@ -73,6 +79,9 @@ pub static DEPLOYMENT: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: update_deployment,
     cells: table::deployments,
+    validate: rules::deployment,
+    validate_update: rules::deployment_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 
@@ -99,6 +108,9 @@ pub static REPLICA_SET: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::replica_sets,
+    validate: rules::replica_set,
+    validate_update: rules::replica_set_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 
@@ -122,6 +134,9 @@ pub static STATEFUL_SET: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::stateful_sets,
+    validate: rules::stateful_set,
+    validate_update: rules::stateful_set_update,
+    warnings: rules::template_warnings,
     ..Kind::PLAIN
 };
 

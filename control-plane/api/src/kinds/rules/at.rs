@@ -1,0 +1,310 @@
+//! A place in an object: the value that stands there, its path, and the list that complaints about it go to.
+
+use crate::codec::json;
+use crate::object::Object;
+use crate::schema::{self, Presence, Schema, Type};
+use crate::status::{FieldError, FieldReason};
+use crate::value::{Map, Value};
+use std::cell::RefCell;
+use std::fmt::Display;
+
+/// The complaints about one object, in the order in which they were found.
+#[derive(Debug, Default)]
+pub(in crate::kinds) struct Errors(RefCell<Vec<FieldError>>);
+
+impl Errors {
+    pub(super) fn into_list(self) -> Vec<FieldError> {
+        self.0.into_inner()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+/// A place that may hold a value; an explicit null counts as none.
+#[derive(Debug, Clone)]
+pub(super) struct At<'a> {
+    pub(super) value: Option<&'a Value>,
+    map: Option<&'a Map>,
+    pub(super) path: String,
+    errors: &'a Errors,
+}
+
+impl<'a> At<'a> {
+    pub(super) fn root(object: &'a Object, errors: &'a Errors) -> At<'a> {
+        At { value: None, map: Some(&object.0), path: String::new(), errors }
+    }
+
+    fn with(&self, value: Option<&'a Value>, path: String) -> At<'a> {
+        let value = value.filter(|v| !v.is_null());
+        At { value, map: value.and_then(Value::as_map), path, errors: self.errors }
+    }
+
+    /// A value of another object at this path.
+    pub(super) fn other(&self, value: Option<&'a Value>) -> At<'a> {
+        self.with(value, self.path.clone())
+    }
+
+    pub(super) fn field(&self, key: &str) -> At<'a> {
+        let path = if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) };
+        self.with(self.map.and_then(|m| m.get(key)), path)
+    }
+
+    pub(super) fn fields(&self, keys: &[&str]) -> At<'a> {
+        keys.iter().fold(self.clone(), |at, key| at.field(key))
+    }
+
+    /// The same value under another path.
+    pub(super) fn named(&self, path: impl Into<String>) -> At<'a> {
+        At { path: path.into(), ..self.clone() }
+    }
+
+    /// The same value with `[key]` behind the path.
+    pub(super) fn key(&self, key: impl Display) -> At<'a> {
+        self.named(format!("{}[{key}]", self.path))
+    }
+
+    /// The elements of a list.
+    pub(super) fn items(&self) -> impl Iterator<Item = At<'a>> + use<'a, '_> {
+        self.list().iter().enumerate().map(|(i, v)| self.with(Some(v), format!("{}[{i}]", self.path)))
+    }
+
+    /// The entries of a map, each with `[key]` behind the path.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&'a str, At<'a>)> + use<'a, '_> {
+        let entries = self.map.into_iter().flat_map(|m| m.iter());
+        entries.map(|(k, v)| (k.as_str(), self.with(Some(v), format!("{}[{k}]", self.path))))
+    }
+
+    pub(super) fn list(&self) -> &'a [Value] {
+        self.value.and_then(Value::as_list).unwrap_or(&[])
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.map.map_or_else(|| self.list().len(), Map::len)
+    }
+
+    /// How many elements or entries; texts count as empty without a letter.
+    pub(super) fn is_empty(&self) -> bool {
+        match self.value {
+            Some(Value::Str(s)) => s.is_empty(),
+            _ => self.len() == 0,
+        }
+    }
+
+    pub(super) fn is(&self) -> bool {
+        self.value.is_some() || self.map.is_some()
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.map.and_then(|m| m.get(key)).is_some_and(|v| !v.is_null())
+    }
+
+    pub(super) fn text(&self) -> &'a str {
+        self.value.and_then(Value::as_str).unwrap_or("")
+    }
+
+    pub(super) fn get(&self, key: &str) -> &'a str {
+        self.map.and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or("")
+    }
+
+    pub(super) fn int(&self) -> Option<i64> {
+        self.value.and_then(Value::as_i64)
+    }
+
+    pub(super) fn truth(&self) -> bool {
+        self.value.and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    pub(super) fn say(&self, reason: FieldReason, message: impl Into<String>) {
+        self.errors.0.borrow_mut().push(FieldError::new(reason, self.path.as_str(), message));
+    }
+
+    pub(super) fn required(&self, why: &str) {
+        self.say(FieldReason::Required, with_detail("Required value".into(), why));
+    }
+
+    pub(super) fn forbidden(&self, why: &str) {
+        self.say(FieldReason::Forbidden, with_detail("Forbidden".into(), why));
+    }
+
+    /// The value is wrong, shown as it is.
+    pub(super) fn invalid(&self, why: &str) {
+        let shown = self.value.map_or_else(|| "null".into(), show);
+        self.invalid_as(&shown, why);
+    }
+
+    /// The value is wrong; `shown` is how the message shows it.
+    pub(super) fn invalid_as(&self, shown: &str, why: &str) {
+        self.say(FieldReason::Invalid, with_detail(format!("Invalid value: {shown}"), why));
+    }
+
+    /// A wrong text, which need not be this place's value.
+    pub(super) fn invalid_text(&self, text: &str, why: &str) {
+        self.invalid_as(&format!("{text:?}"), why);
+    }
+
+    /// A wrong value, shown in the order of its type's fields.
+    pub(super) fn invalid_typed(&self, type_name: &str, why: &str) {
+        self.invalid_as(&ordered(self.value, schema::find(type_name)), why);
+    }
+
+    /// A wrong value, shown as the server's inner type has it.
+    pub(super) fn invalid_inner(&self, type_name: &str, why: &str) {
+        self.invalid_as(&inner(self.value, schema::find(type_name)), why);
+    }
+
+    pub(super) fn unsupported(&self, supported: &[&str]) {
+        let shown = self.value.map_or_else(|| "\"\"".into(), show);
+        self.unsupported_as(&shown, supported);
+    }
+
+    pub(super) fn unsupported_as(&self, shown: &str, supported: &[&str]) {
+        let list: Vec<String> = supported.iter().map(|s| format!("{s:?}")).collect();
+        let message = format!("Unsupported value: {shown}: supported values: {}", list.join(", "));
+        self.say(FieldReason::NotSupported, message);
+    }
+
+    pub(super) fn duplicate(&self) {
+        self.duplicate_as(&self.value.map_or_else(|| "null".into(), show), "");
+    }
+
+    pub(super) fn duplicate_as(&self, shown: &str, why: &str) {
+        self.say(FieldReason::Duplicate, with_detail(format!("Duplicate value: {shown}"), why));
+    }
+
+    pub(super) fn not_found(&self, shown: &str, why: &str) {
+        self.say(FieldReason::NotFound, with_detail(format!("Not found: {shown:?}"), why));
+    }
+
+    pub(super) fn too_long(&self, limit: usize) {
+        self.say(FieldReason::TooLong, format!("Too long: may not be more than {limit} bytes"));
+    }
+
+    /// Complains of what a check of texts finds.
+    pub(super) fn matches(&self, check: fn(&str) -> Vec<String>) {
+        let text = self.text();
+        check(text).iter().for_each(|why| self.invalid_text(text, why));
+    }
+
+    /// The same for a text that must be there.
+    pub(super) fn required_matches(&self, check: fn(&str) -> Vec<String>) {
+        if self.text().is_empty() { self.required("") } else { self.matches(check) }
+    }
+
+    /// Complains of a text that is none of these.
+    pub(super) fn one_of(&self, supported: &[&str]) {
+        if !supported.contains(&self.text()) {
+            self.unsupported(supported);
+        }
+    }
+
+    /// The same where the field is set.
+    pub(super) fn maybe_one_of(&self, supported: &[&str]) {
+        if self.is() {
+            self.one_of(supported);
+        }
+    }
+
+    pub(super) fn not_negative(&self) {
+        if self.int().is_some_and(|i| i < 0) {
+            self.invalid("must be greater than or equal to 0");
+        }
+    }
+
+    /// Complains unless the number is in a range; an absent one is zero.
+    pub(super) fn between(&self, low: i64, high: i64) {
+        let number = self.int().unwrap_or(0);
+        if !(low..=high).contains(&number) {
+            self.invalid_as(&number.to_string(), &format!("must be between {low} and {high}, inclusive"));
+        }
+    }
+
+    pub(super) fn not_empty(&self) {
+        if self.is_empty() {
+            self.required("");
+        }
+    }
+}
+
+fn with_detail(head: String, why: &str) -> String {
+    if why.is_empty() { head } else { format!("{head}: {why}") }
+}
+
+/// A value as messages show it: texts quoted, lists and maps as JSON.
+pub(super) fn show(value: &Value) -> String {
+    match value {
+        Value::Str(s) => format!("{:?}", s.as_str()),
+        other => json_text(other),
+    }
+}
+
+fn json_text(value: &Value) -> String {
+    String::from_utf8_lossy(&json::encode(value)).into_owned()
+}
+
+/// The order of a type's fields. References to owners say the version first.
+fn rank(schema: Option<&Schema>, key: &str) -> u32 {
+    match (key, schema) {
+        ("apiVersion", _) => 0,
+        (_, Some(schema)) => schema.field(key).map_or(u32::MAX, |f| f.proto_number),
+        (_, None) => u32::MAX,
+    }
+}
+
+/// JSON in the order of the type's fields.
+pub(super) fn ordered(value: Option<&Value>, schema: Option<&Schema>) -> String {
+    match value {
+        None => "null".into(),
+        Some(Value::Map(map)) => {
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by_key(|(k, _)| rank(schema, k));
+            let one = |(k, v): &(&crate::value::Key, &Value)| {
+                let below = schema.and_then(|s| s.field(k)).and_then(|f| f.ty.schema());
+                format!("{:?}:{}", k.as_str(), ordered(Some(v), below))
+            };
+            format!("{{{}}}", entries.iter().map(one).collect::<Vec<_>>().join(","))
+        }
+        Some(Value::List(items)) => {
+            format!("[{}]", items.iter().map(|v| ordered(Some(v), schema)).collect::<Vec<_>>().join(","))
+        }
+        Some(other) => json_text(other),
+    }
+}
+
+/// JSON of the inner type: every field, under its Go name.
+pub(super) fn inner(value: Option<&Value>, schema: Option<&Schema>) -> String {
+    let Some(schema) = schema else { return value.map_or_else(|| "null".into(), json_text) };
+    if schema.package.contains("apimachinery") {
+        return ordered(value, Some(schema));
+    }
+    let mut fields: Vec<_> = schema.fields.iter().filter(|f| !f.hidden).collect();
+    fields.sort_by_key(|f| f.proto_number);
+    let one = |f: &&schema::Field| {
+        let held = value.and_then(|v| v.get(f.name)).filter(|v| !v.is_null());
+        format!("{:?}:{}", go_name(f.name), inner_of(held, &f.ty, f.presence))
+    };
+    format!("{{{}}}", fields.iter().map(one).collect::<Vec<_>>().join(","))
+}
+
+fn inner_of(value: Option<&Value>, ty: &Type, presence: Presence) -> String {
+    let pointer = !matches!(presence, Presence::Value | Presence::ValueAlways);
+    match (ty, value) {
+        (_, None) if pointer => "null".into(),
+        (Type::Struct(s), value) => inner(value, Some(s.get())),
+        (Type::List(item), Some(Value::List(items))) => {
+            let one = |v: &Value| inner_of(Some(v), item, Presence::Value);
+            format!("[{}]", items.iter().map(one).collect::<Vec<_>>().join(","))
+        }
+        (_, Some(value)) => json_text(value),
+        (Type::String | Type::Bytes, None) => "\"\"".into(),
+        (Type::Bool, None) => "false".into(),
+        (Type::Int32 | Type::Int64 | Type::Double, None) => "0".into(),
+        (_, None) => "null".into(),
+    }
+}
+
+fn go_name(name: &str) -> String {
+    let mut chars = name.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+}

@@ -1,0 +1,165 @@
+//! PersistentVolumes and the claims for them.
+
+use super::at::{At, Errors};
+use super::metadata::{self, differs};
+use super::{resources, selectors, volumes};
+use crate::kind::Context;
+use crate::names;
+use crate::object::Object;
+use crate::status::FieldError;
+use crate::value::{Map, Value};
+
+const MODES: &[&str] = &["ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"];
+
+pub(in crate::kinds) fn claim(object: &Object, out: &mut Vec<FieldError>) {
+    let errors = Errors::default();
+    let root = At::root(object, &errors);
+    metadata::metadata(&root.field("metadata"), names::dns1123_subdomain);
+    claim_spec(&root.field("spec"));
+    out.extend(errors.into_list());
+}
+
+pub(super) fn claim_spec(at: &At<'_>) {
+    let modes = at.field("accessModes");
+    if modes.is_empty() {
+        modes.required("at least 1 access mode is required");
+    }
+    selectors::label_selector(&at.field("selector"));
+    access_modes(&modes);
+    resources::storage_request(&at.field("resources"));
+    at.field("volumeMode").maybe_one_of(&["Block", "Filesystem"]);
+    let class = at.field("storageClassName");
+    if !class.text().is_empty() {
+        class.matches(names::dns1123_subdomain);
+    }
+    sources(at);
+}
+
+fn access_modes(at: &At<'_>) {
+    for mode in at.items().filter(|m| !MODES.contains(&m.text())) {
+        at.unsupported_as(&format!("{:?}", mode.text()), MODES);
+    }
+    if at.len() > 1 && at.items().any(|m| m.text() == "ReadWriteOncePod") {
+        at.forbidden("may not use ReadWriteOncePod with other access modes");
+    }
+}
+
+fn sources(at: &At<'_>) {
+    let (source, reference) = (at.field("dataSource"), at.field("dataSourceRef"));
+    for one in [&source, &reference].into_iter().filter(|s| s.is()) {
+        one.field("name").not_empty();
+        one.field("kind").not_empty();
+        if one.get("apiGroup").is_empty() && one.get("kind") != "PersistentVolumeClaim" {
+            one.invalid_text(one.get("kind"), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+        }
+    }
+    if source.is() && reference.is() && reference.get("namespace").is_empty() {
+        let part = |s: &At<'_>| ["apiGroup", "kind", "name"].map(|k| s.get(k).to_owned());
+        if part(&source) != part(&reference) {
+            at.invalid_as("{}", "must match dataSourceRef");
+        }
+    }
+}
+
+pub(in crate::kinds) fn claim_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    let errors = Errors::default();
+    let spec = At::root(new, &errors).field("spec");
+    if context.subresource.is_empty() {
+        let bound = old.str_at(&["status", "phase"]) == "Bound";
+        let fixed = |o: &Object| {
+            let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
+            spec.remove("volumeAttributesClassName");
+            if bound {
+                drop(spec.entry("resources").make_map().remove("requests"));
+            }
+            // The binder may name the volume, once.
+            if old.str_at(&["spec", "volumeName"]).is_empty() {
+                spec.remove("volumeName");
+            }
+            spec
+        };
+        if fixed(new) != fixed(old) {
+            spec.forbidden(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+            );
+        } else {
+            shrinks(&spec, old);
+        }
+    } else {
+        out.clear();
+    }
+    out.extend(errors.into_list());
+    metadata::update(new, old, out);
+}
+
+fn shrinks(spec: &At<'_>, old: &Object) {
+    let requests = spec.fields(&["resources", "requests"]);
+    let before = spec.other(old.at(&["spec", "resources", "requests", "storage"]));
+    let (now, before) = (super::words::amount(&requests.field("storage")), super::words::amount(&before));
+    if let (Some(now), Some(before)) = (now, before)
+        && now < before
+    {
+        requests.field("storage").forbidden("field can not be less than status.capacity");
+    }
+}
+
+pub(in crate::kinds) fn volume(object: &Object, out: &mut Vec<FieldError>) {
+    let errors = Errors::default();
+    let root = At::root(object, &errors);
+    metadata::metadata(&root.field("metadata"), names::dns1123_subdomain);
+    volume_spec(&root.field("spec"));
+    out.extend(errors.into_list());
+}
+
+fn volume_spec(at: &At<'_>) {
+    let modes = at.field("accessModes");
+    modes.not_empty();
+    access_modes(&modes);
+    let capacity = at.field("capacity");
+    match capacity.is_empty() {
+        true => capacity.required(""),
+        false if !capacity.has("storage") => capacity.unsupported(&["storage"]),
+        false => {
+            for (name, amount) in capacity.pairs() {
+                resources::resource_name(&amount, name);
+                resources::resource_amount(&amount, name);
+            }
+        }
+    }
+    at.field("persistentVolumeReclaimPolicy").maybe_one_of(&["Delete", "Recycle", "Retain"]);
+    let required = at.fields(&["nodeAffinity", "required"]);
+    match (at.has("nodeAffinity"), required.is()) {
+        (true, true) => selectors::node_selector(&required),
+        (true, false) => required.required("must specify required node constraints"),
+        _ => {}
+    }
+    volumes::sources(at);
+    if at.has("local") && !at.has("nodeAffinity") {
+        at.field("nodeAffinity").required("Local volume requires node affinity");
+    }
+    at.field("volumeMode").maybe_one_of(&["Block", "Filesystem"]);
+}
+
+pub(in crate::kinds) fn volume_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    let errors = Errors::default();
+    let root = At::root(new, &errors);
+    if context.subresource.is_empty() {
+        let source = |o: &Object| -> Map {
+            let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
+            spec.retain(|key, _| volumes::SOURCES.contains(&key.as_str()));
+            spec
+        };
+        let spec = root.field("spec");
+        if source(new) != source(old) {
+            spec.field("persistentvolumesource").forbidden("spec.persistentvolumesource is immutable after creation");
+        }
+        let mode = spec.field("volumeMode");
+        if differs(mode.value, old.at(&["spec", "volumeMode"])) {
+            mode.named("volumeMode").invalid("field is immutable");
+        }
+    } else {
+        out.clear();
+    }
+    out.extend(errors.into_list());
+    metadata::update(new, old, out);
+}

@@ -1,0 +1,186 @@
+//! ConfigMaps, Secrets, Namespaces, Nodes, ServiceAccounts.
+
+use super::at::At;
+use super::metadata::differs;
+use super::placement;
+use super::words::{self, config_key};
+use super::workloads::{checked, immutable, updated};
+use crate::kind::Context;
+use crate::names;
+use crate::object::Object;
+use crate::status::FieldError;
+use crate::value::Value;
+
+/// What a ConfigMap or a Secret may hold together, in bytes: what fits into a transaction of etcd.
+const MAX_DATA: usize = 1024 * 1024;
+
+pub(in crate::kinds) fn config_map(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let mut size = 0;
+        for (key, value) in root.field("data").pairs() {
+            config_key(key).iter().for_each(|why| value.invalid_text(key, why));
+            if root.field("binaryData").has(key) {
+                value.invalid_text(key, "duplicate of key present in binaryData");
+            }
+            size += value.text().len();
+        }
+        for (key, value) in root.field("binaryData").pairs() {
+            config_key(key).iter().for_each(|why| value.invalid_text(key, why));
+            size += value.text().len() / 4 * 3;
+        }
+        if size > MAX_DATA {
+            root.named("").too_long(MAX_DATA);
+        }
+    });
+}
+
+/// Data that was declared immutable stays, and stays so.
+fn immutable_stays(root: &At<'_>, old: &Object, parts: &[&str]) {
+    if !old.bool_at(&["immutable"]).unwrap_or(false) {
+        return;
+    }
+    if !root.field("immutable").truth() {
+        root.field("immutable").forbidden("field is immutable when `immutable` is set");
+    }
+    for part in parts.iter().map(|p| root.field(p)) {
+        if differs(part.value, old.at(&[part.path.as_str()])) {
+            part.forbidden("field is immutable when `immutable` is set");
+        }
+    }
+}
+
+pub(in crate::kinds) fn config_map_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    updated(new, old, context, out, |root| immutable_stays(root, old, &["data", "binaryData"]), |_| {});
+}
+
+pub(in crate::kinds) fn secret(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let data = root.field("data");
+        let mut size = 0;
+        for (key, value) in data.pairs() {
+            config_key(key).iter().for_each(|why| value.invalid_text(key, why));
+            size += value.text().len() / 4 * 3;
+        }
+        if size > MAX_DATA {
+            data.too_long(MAX_DATA);
+        }
+        typed_secret(root, &data);
+    });
+}
+
+fn typed_secret(root: &At<'_>, data: &At<'_>) {
+    let needs = |key: &str| {
+        if !data.has(key) {
+            data.key(key).required("");
+        }
+    };
+    match root.get("type") {
+        "kubernetes.io/service-account-token" => {
+            let name = "kubernetes.io/service-account.name";
+            let annotations = root.fields(&["metadata", "annotations"]);
+            if annotations.get(name).is_empty() {
+                annotations.key(name).required("");
+            }
+        }
+        "kubernetes.io/dockercfg" => needs(".dockercfg"),
+        "kubernetes.io/dockerconfigjson" => needs(".dockerconfigjson"),
+        "kubernetes.io/basic-auth" => {
+            if !data.has("username") && !data.has("password") {
+                data.key("username").required("");
+                data.key("password").required("");
+            }
+        }
+        "kubernetes.io/ssh-auth" => {
+            if data.get("ssh-privatekey").is_empty() {
+                data.key("ssh-privatekey").required("");
+            }
+        }
+        "kubernetes.io/tls" => {
+            needs("tls.crt");
+            needs("tls.key");
+        }
+        _ => {}
+    }
+}
+
+pub(in crate::kinds) fn secret_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        immutable(&root.field("type"), old.at(&["type"]));
+        immutable_stays(root, old, &["data"]);
+    };
+    updated(new, old, context, out, rules, |_| {});
+}
+
+/// Names without dots, said before anything else.
+pub(super) fn dotless(check: fn(&str) -> Vec<String>, name: &str) -> Vec<String> {
+    if name.contains('.') { vec!["must not contain dots".into()] } else { check(name) }
+}
+
+fn namespace_name(name: &str) -> Vec<String> {
+    dotless(names::dns1123_label, name)
+}
+
+pub(in crate::kinds) fn namespace(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, namespace_name, out, |root, _| {
+        for one in root.fields(&["spec", "finalizers"]).items() {
+            one.matches(names::qualified_name);
+            if !one.text().contains('/') && one.text() != "kubernetes" {
+                one.invalid("name is neither a standard finalizer name nor is it fully qualified");
+            }
+        }
+    });
+}
+
+pub(in crate::kinds) fn metadata_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    updated(new, old, context, out, |_| {}, |_| {});
+}
+
+/// Kinds of which only the name and the rest of the metadata have rules.
+pub(in crate::kinds) fn named(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |_, _| {});
+}
+
+pub(in crate::kinds) fn node(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        placement::taints(&root.fields(&["spec", "taints"]).named("metadata.taints"));
+        pod_cidrs(&root.fields(&["spec", "podCIDRs"]));
+    });
+}
+
+fn pod_cidrs(at: &At<'_>) {
+    let wrong: Vec<(usize, &str)> =
+        at.items().map(|c| c.text()).enumerate().filter(|(_, c)| words::parse_cidr(c).is_none()).collect();
+    at.items().for_each(|c| c.matches(words::cidr));
+    if at.len() < 2 {
+        return;
+    }
+    if let Some((i, cidr)) = wrong.first() {
+        at.say(
+            crate::status::FieldReason::Internal,
+            format!(
+                "Internal error: invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {cidr})"
+            ),
+        );
+    }
+    let families: Vec<bool> =
+        at.items().filter_map(|c| words::parse_cidr(c.text())).map(|(a, _)| a.is_ipv4()).collect();
+    if at.len() > 2 || families.len() != 2 || families[0] == families[1] {
+        at.invalid("may specify no more than one CIDR for each IP family");
+    }
+}
+
+pub(in crate::kinds) fn node_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        let spec = root.field("spec");
+        let before = old.at(&["spec", "podCIDRs"]);
+        let set = before.and_then(Value::as_list).is_some_and(|l| !l.is_empty());
+        if set && differs(spec.field("podCIDRs").value, before) {
+            spec.field("podCIDRs").forbidden("node updates may not change podCIDR except from \"\" to valid");
+        }
+        let provider = old.str_at(&["spec", "providerID"]);
+        if !provider.is_empty() && spec.get("providerID") != provider {
+            spec.field("providerID").forbidden("node updates may not change providerID except from \"\" to valid");
+        }
+    };
+    updated(new, old, context, out, rules, |_| {});
+}

@@ -1,0 +1,162 @@
+//! The metadata of every object: names, labels, annotations, finalizers, owners.
+
+use super::at::{At, Errors};
+use crate::names;
+use crate::object::Object;
+use crate::status::FieldError;
+use crate::value::Value;
+
+/// What names of a kind may look like.
+pub(super) type NameRule = fn(&str) -> Vec<String>;
+
+/// Annotations of one object together, in bytes, as upstream's.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
+/// What every name must be: one step of a path.
+pub(super) fn path_segment(name: &str) -> Vec<String> {
+    match name {
+        "." | ".." => return vec![format!("may not be '{name}'")],
+        _ => {}
+    }
+    ["/", "%"].iter().filter(|c| name.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
+}
+
+/// The metadata of an object. `at` is the place of the metadata.
+pub(super) fn metadata(at: &At<'_>, name: NameRule) {
+    let (generate, own) = (at.field("generateName"), at.field("name"));
+    if !generate.text().is_empty() {
+        let base = generate.text().trim_end_matches('-');
+        let base = if base.is_empty() { generate.text() } else { base };
+        name(base).iter().for_each(|why| generate.invalid_text(generate.text(), why));
+    }
+    match own.text().is_empty() {
+        true => own.required("name or generateName is required"),
+        false => own.matches(name),
+    }
+    labels(&at.field("labels"));
+    annotations(&at.field("annotations"));
+    owners(&at.field("ownerReferences"));
+    finalizers(&at.field("finalizers"));
+}
+
+/// Labels, or a selector of them that is a plain map.
+pub(super) fn labels(at: &At<'_>) {
+    for (key, value) in at.pairs() {
+        names::qualified_name(key).iter().for_each(|why| at.invalid_text(key, why));
+        let value = value.text();
+        names::label_value(value).iter().for_each(|why| {
+            at.invalid_text(value, &why.replace("no more than 63 characters", "no more than 63 bytes"));
+        });
+    }
+}
+
+pub(super) fn annotations(at: &At<'_>) {
+    let mut size = 0;
+    for (key, value) in at.pairs() {
+        names::qualified_name(&key.to_lowercase()).iter().for_each(|why| at.invalid_text(key, why));
+        size += key.len() + value.text().len();
+    }
+    if size > MAX_ANNOTATIONS {
+        at.too_long(MAX_ANNOTATIONS);
+    }
+}
+
+const OWNER: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.OwnerReference";
+
+fn owners(at: &At<'_>) {
+    let mut controller: Option<At<'_>> = None;
+    for one in at.items() {
+        owner(at, &one);
+        if !one.field("controller").truth() {
+            continue;
+        }
+        if let Some(first) = &controller {
+            let name = |o: &At<'_>| format!("{}/{}", o.get("kind"), o.get("name"));
+            let why = format!(
+                "Only one reference can have Controller set to true. Found \"true\" in references for {} and {}",
+                name(first),
+                name(&one)
+            );
+            at.invalid_typed(OWNER, &why);
+        }
+        controller.get_or_insert(one);
+    }
+}
+
+fn owner(list: &At<'_>, one: &At<'_>) {
+    let place = |key: &str| list.field(key);
+    let (group, version) = one.get("apiVersion").split_once('/').unwrap_or(("", one.get("apiVersion")));
+    if version.is_empty() {
+        place("apiVersion").invalid_text(one.get("apiVersion"), "version must not be empty");
+    }
+    for key in ["kind", "name", "uid"] {
+        if one.get(key).is_empty() {
+            place(key).invalid_text("", "must not be empty");
+        }
+    }
+    if one.get("kind") == "Event" && matches!((group, version), ("", "v1") | ("events.k8s.io", _)) {
+        let why = format!("{group}/{version}, Kind=Event is disallowed from being an owner");
+        list.other(one.value).invalid_typed(OWNER, &why);
+    }
+}
+
+fn finalizers(at: &At<'_>) {
+    let (mut orphan, mut foreground) = (false, false);
+    for one in at.items() {
+        let text = one.text();
+        names::qualified_name(text).iter().for_each(|why| at.invalid_text(text, why));
+        orphan |= text == "orphan";
+        foreground |= text == "foregroundDeletion";
+    }
+    for one in at.items() {
+        if !one.text().contains('/') && !matches!(one.text(), "orphan" | "foregroundDeletion" | "kubernetes") {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            one.invalid_text(one.text(), why);
+        }
+    }
+    if orphan && foreground {
+        at.invalid("finalizer orphan and foregroundDeletion cannot be both set");
+    }
+}
+
+/// What no update may change.
+fn unchanged(at: &At<'_>, old: &Object) {
+    let before = |key: &str| old.meta().and_then(|m| m.get(key)).filter(|v| !v.is_null());
+    if old.deletion_timestamp().is_some() {
+        let known: Vec<&str> = old.finalizers().collect();
+        let finalizers = at.field("finalizers");
+        let added: Vec<String> =
+            finalizers.items().filter(|f| !known.contains(&f.text())).map(|f| format!("{:?}", f.text())).collect();
+        if !added.is_empty() {
+            finalizers.forbidden(&format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            ));
+        }
+    }
+    for key in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let now = at.field(key);
+        if now.value != before(key) {
+            now.invalid("field is immutable");
+        }
+    }
+    labels(&at.field("labels"));
+    annotations(&at.field("annotations"));
+}
+
+/// The metadata of an update: what every kind checks comes first, then what the kind's own rules found.
+pub(super) fn update(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
+    let found = Errors::default();
+    let at = At::root(new, &found).field("metadata");
+    metadata(&at, path_segment);
+    unchanged(&at, old);
+    unchanged(&at, old);
+    let mut all = found.into_list();
+    all.append(errors);
+    *errors = all;
+}
+
+/// Whether two values of a field differ; null is absent.
+pub(super) fn differs(new: Option<&Value>, old: Option<&Value>) -> bool {
+    new.filter(|v| !v.is_null()) != old.filter(|v| !v.is_null())
+}

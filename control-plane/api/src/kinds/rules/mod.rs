@@ -1,0 +1,48 @@
+//! What objects must look like beyond their types: one function per kind for the object, one for its updates.
+//!
+//! Refuses to know other objects: what must exist or fit elsewhere is for admission.
+
+mod at;
+mod claims;
+mod config;
+mod containers;
+mod environment;
+mod jobs;
+mod metadata;
+mod networking;
+mod placement;
+mod pods;
+mod probes;
+mod resources;
+mod security;
+mod selectors;
+mod services;
+mod simple;
+mod volumes;
+mod warnings;
+mod words;
+mod workloads;
+
+pub(super) use claims::{claim, claim_update, volume, volume_update};
+pub(super) use config::{
+    config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
+};
+pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
+pub(super) use networking::{
+    ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,
+    service_cidr,
+};
+pub(super) use pods::{pod, pod_template, pod_update};
+pub(super) use services::{endpoint_slice, endpoint_slice_update, endpoints, service, service_update};
+pub(super) use simple::{
+    binding_update, cluster_role, cluster_role_binding, disruption_budget, lease, priority_class,
+    priority_class_update, role, role_binding, runtime_class, runtime_class_update,
+};
+pub(super) use warnings::{
+    cron_job_warnings, endpoint_slice_warnings, endpoints_warnings, pod_warnings, secret_warnings, service_warnings,
+    template_warnings, volume_warnings,
+};
+pub(super) use workloads::{
+    controller_revision, controller_revision_update, controller_update, daemon_set, daemon_set_update, deployment,
+    deployment_update, replica_set, replica_set_update, replication_controller, stateful_set, stateful_set_update,
+};

@@ -1,0 +1,161 @@
+//! What is allowed but probably not meant, or on its way out.
+
+use super::volumes;
+use crate::object::Object;
+use crate::value::Value;
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+pub(in crate::kinds) fn pod_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(spec) = object.at(&["spec"]) {
+        pod_spec(spec, "spec", &mut out);
+    }
+    out
+}
+
+/// The same of workloads' templates.
+pub(in crate::kinds) fn template_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(spec) = object.at(&["spec", "template", "spec"]) {
+        pod_spec(spec, "spec.template.spec", &mut out);
+    }
+    out
+}
+
+pub(in crate::kinds) fn cron_job_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(spec) = object.at(&["spec", "jobTemplate", "spec", "template", "spec"]) {
+        pod_spec(spec, "spec.jobTemplate.spec.template.spec", &mut out);
+    }
+    out
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
+    value.get(key).and_then(Value::as_list).unwrap_or(&[]).iter().enumerate()
+}
+
+fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+    value.get(key).and_then(Value::as_str).unwrap_or("")
+}
+
+fn is_set(value: &Value, key: &str) -> bool {
+    value.get(key).is_some_and(|v| !v.is_null())
+}
+
+fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
+    for (i, constraint) in list(spec, "topologySpreadConstraints") {
+        if !is_set(constraint, "labelSelector") {
+            let place = format!("{path}.topologySpreadConstraints[{i}].labelSelector");
+            out.push(format!("{place}: a null labelSelector results in matching no pod"));
+        }
+    }
+    for (i, secret) in list(spec, "imagePullSecrets") {
+        if text(secret, "name").is_empty() {
+            out.push(format!("{path}.imagePullSecrets[{i}].name: invalid empty name \"\""));
+        }
+    }
+    for (i, volume) in list(spec, "volumes") {
+        volumes::warnings(volume, &format!("{path}.volumes[{i}]"), out);
+        let sources = volume.at(&["projected", "sources"]).and_then(Value::as_list);
+        if is_set(volume, "projected") && sources.is_none_or(<[Value]>::is_empty) {
+            out.push(format!("volume {:?} (Projected) has no sources provided", text(volume, "name")));
+        }
+    }
+    for kind in ["initContainers", "containers"] {
+        for (i, container) in list(spec, kind) {
+            variables(container, &format!("{path}.{kind}[{i}]"), out);
+        }
+    }
+    for kind in ["initContainers", "containers"] {
+        for (i, container) in list(spec, kind) {
+            ports(container, &format!("{path}.{kind}[{i}]"), out);
+        }
+    }
+}
+
+fn variables(container: &Value, path: &str, out: &mut Vec<String>) {
+    let names: Vec<&str> = list(container, "env").map(|(_, v)| text(v, "name")).collect();
+    for (i, name) in names.iter().enumerate() {
+        if !names[..i].contains(name) {
+            continue;
+        }
+        let own = container.at(&["env", &i.to_string(), "value"]).and_then(Value::as_str).unwrap_or("");
+        // A variable made from its earlier self is meant.
+        if !own.contains(&format!("$({name})")) {
+            out.push(format!(
+                "{path}.env[{i}]: hides previous definition of {name:?}, which may be dropped when using apply"
+            ));
+        }
+    }
+}
+
+fn ports(container: &Value, path: &str, out: &mut Vec<String>) {
+    let all: Vec<&Value> = list(container, "ports").map(|(_, p)| p).collect();
+    let key = |p: &Value| {
+        let number = |k: &str| p.get(k).and_then(Value::as_i64).unwrap_or(0);
+        (number("containerPort"), number("hostPort"), text(p, "hostIP").to_owned(), text(p, "protocol").to_owned())
+    };
+    for (i, port) in all.iter().enumerate() {
+        let (number, host, ip, protocol) = key(port);
+        if !ip.is_empty() && host == 0 {
+            let shown = format!(
+                "{{Name:{} HostPort:0 ContainerPort:{number} Protocol:{protocol} HostIP:{ip}}}",
+                text(port, "name")
+            );
+            out.push(format!("{path}.ports[{i}]: hostIP set without hostPort: {shown}"));
+        }
+        if let Some(first) = all[..i].iter().position(|p| key(p) == key(port)) {
+            out.push(format!("{path}.ports[{i}]: duplicate port definition with {path}.ports[{first}]"));
+        }
+    }
+}
+
+pub(in crate::kinds) fn volume_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(spec) = object.at(&["spec"]) {
+        volumes::warnings(spec, "spec", &mut out);
+        if text(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
+            let what = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+            out.push(format!("spec.persistentVolumeReclaimPolicy: {what}"));
+        }
+    }
+    out
+}
+
+pub(in crate::kinds) fn endpoints_warnings(_: &Object) -> Vec<String> {
+    vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
+}
+
+pub(in crate::kinds) fn endpoint_slice_warnings(object: &Object) -> Vec<String> {
+    match object.str_at(&["addressType"]) {
+        "FQDN" => vec!["spec.addressType: FQDN endpoints are deprecated".into()],
+        _ => Vec::new(),
+    }
+}
+
+pub(in crate::kinds) fn service_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    let Some(spec) = object.at(&["spec"]) else { return out };
+    if list(spec, "externalIPs").next().is_some() {
+        out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    }
+    if text(spec, "trafficDistribution") == "PreferClose" {
+        out.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
+    }
+    out
+}
+
+pub(in crate::kinds) fn secret_warnings(object: &Object) -> Vec<String> {
+    if object.str_at(&["type"]) != "kubernetes.io/tls" {
+        return Vec::new();
+    }
+    let plain = |key: &str| BASE64_STANDARD.decode(object.str_at(&["data", key])).unwrap_or_default();
+    let is_pem = |bytes: &[u8]| bytes.windows(11).any(|w| w == b"-----BEGIN ");
+    if !is_pem(&plain("tls.crt")) {
+        return vec!["tls: failed to find any PEM data in certificate input".into()];
+    }
+    if !is_pem(&plain("tls.key")) {
+        return vec!["tls: failed to find any PEM data in key input".into()];
+    }
+    Vec::new()
+}

@@ -1,0 +1,219 @@
+//! What single texts and numbers may look like beyond names: addresses, keys, paths, ports, percentages.
+
+use super::at::At;
+use crate::names;
+use crate::quantity::Quantity;
+use crate::value::Value;
+use std::net::IpAddr;
+
+const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
+const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
+
+/// An address, without the leading zeros that some take for octal.
+pub(super) fn ip(text: &str) -> Vec<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return Vec::new();
+    }
+    let octets: Vec<&str> = text.split('.').collect();
+    let plain = octets.len() == 4 && octets.iter().all(|o| o.len() <= 3 && o.parse::<u8>().is_ok());
+    vec![if plain { "must not have leading 0s".into() } else { IP.into() }]
+}
+
+pub(super) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
+    let (address, length) = text.split_once('/')?;
+    let (address, bits): (IpAddr, u8) = (address.parse().ok()?, length.parse().ok()?);
+    let plain = length.len() == 1 || !length.starts_with(['0', '+']);
+    (plain && bits <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, bits))
+}
+
+pub(super) fn cidr(text: &str) -> Vec<String> {
+    if parse_cidr(text).is_some() { Vec::new() } else { vec![CIDR.into()] }
+}
+
+fn as_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
+        IpAddr::V6(v6) => u128::from(v6),
+    }
+}
+
+fn network(address: IpAddr, bits: u8) -> u128 {
+    let keep = if bits == 0 { 0 } else { u128::MAX << (128 - u32::from(bits)) };
+    as_bits(address) & keep
+}
+
+/// Whether the address has nothing beyond the prefix.
+pub(super) fn is_network((address, bits): (IpAddr, u8)) -> bool {
+    network(address, bits) == as_bits(address)
+}
+
+/// Whether `inner` is a part of `outer` and smaller.
+pub(super) fn strictly_inside(inner: (IpAddr, u8), outer: (IpAddr, u8)) -> bool {
+    inner.0.is_ipv4() == outer.0.is_ipv4()
+        && inner.1 > outer.1
+        && network(inner.0, outer.1) == network(outer.0, outer.1)
+}
+
+/// An address that traffic may be sent to.
+pub(super) fn endpoint_ip(text: &str) -> Vec<String> {
+    let Ok(address) = text.parse::<IpAddr>() else { return ip(text) };
+    let (link, group) = match address {
+        IpAddr::V4(a) => (a.is_link_local(), a.octets()[0] == 224 && a.octets()[1] == 0 && a.octets()[2] == 0),
+        IpAddr::V6(a) => (a.segments()[0] & 0xffc0 == 0xfe80, a.segments()[0] & 0xff0f == 0xff02),
+    };
+    let mut out = Vec::new();
+    let mut say = |yes: bool, why: String| {
+        if yes {
+            out.push(why);
+        }
+    };
+    say(address.is_unspecified(), format!("may not be unspecified ({text})"));
+    say(address.is_loopback(), "may not be in the loopback range (127.0.0.0/8, ::1/128)".into());
+    say(link, "may not be in the link-local range (169.254.0.0/16, fe80::/10)".into());
+    say(group, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)".into());
+    out
+}
+
+/// The key of a ConfigMap or Secret.
+pub(super) fn config_key(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    if text.len() > 253 {
+        out.push("must be no more than 253 characters".to_owned());
+    }
+    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.')) {
+        out.push("a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')".into());
+    }
+    match text {
+        "." => out.push("must not be '.'".into()),
+        ".." => out.push("must not be '..'".into()),
+        _ if text.starts_with("..") => out.push("must not start with '..'".into()),
+        _ => {}
+    }
+    out
+}
+
+/// The name of an environment variable: printable, without `=`.
+pub(super) fn env_name(text: &str) -> Vec<String> {
+    let good = !text.is_empty() && text.chars().all(|c| (' '..='~').contains(&c) && c != '=');
+    if good {
+        return Vec::new();
+    }
+    vec!["a valid environment variable name must consist only of printable ASCII characters other than '='".into()]
+}
+
+pub(super) fn http_header(text: &str) -> Vec<String> {
+    if !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+        return Vec::new();
+    }
+    vec!["a valid HTTP header must consist of alphanumeric characters or '-' (e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')".into()]
+}
+
+/// The name of a port: what a service of IANA may be called.
+pub(super) fn port_name(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut say = |yes: bool, why: &str| {
+        if yes {
+            out.push(why.to_owned());
+        }
+    };
+    say(text.len() > 15, "must be no more than 15 characters");
+    let letters = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    say(text.is_empty() || !letters, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
+    say(!text.bytes().any(|b| b.is_ascii_lowercase()) && letters, "must contain at least one letter (a-z)");
+    say(text.contains("--"), "must not contain consecutive hyphens");
+    say(text.starts_with('-') || text.ends_with('-'), "must not begin or end with a hyphen");
+    out
+}
+
+/// A port by number or by name.
+pub(super) fn port(at: &At<'_>) {
+    match at.value {
+        Some(Value::Str(_)) => at.matches(port_name),
+        _ => at.between(1, 65535),
+    }
+}
+
+/// `example.com/name`, both parts there.
+pub(super) fn domain_path(at: &At<'_>) {
+    let text = at.text();
+    match text.split_once('/') {
+        _ if text.is_empty() => at.required(""),
+        Some((domain, path)) if !domain.is_empty() && !path.is_empty() => {
+            names::dns1123_subdomain(domain).iter().for_each(|why| at.invalid_text(domain, why));
+            let good = path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/-._~%!$&'()*+,;=:".contains(&b));
+            if !good {
+                let why = "Invalid path (e.g. regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')";
+                at.invalid_text(path, why);
+            }
+        }
+        _ => at.invalid("must be a domain-prefixed path (such as \"acme.io/foo\")"),
+    }
+}
+
+/// A path below something: relative and without steps up.
+pub(super) fn local_path(at: &At<'_>) {
+    if at.text().starts_with('/') {
+        at.invalid("must be a relative path");
+    }
+    no_steps_up(at);
+}
+
+pub(super) fn no_steps_up(at: &At<'_>) {
+    if at.text().split('/').any(|part| part == "..") {
+        at.invalid_text(at.text(), "must not contain '..'");
+    }
+}
+
+pub(super) fn strict_local_path(at: &At<'_>) {
+    local_path(at);
+    if at.text().starts_with("..") && !at.text().split('/').any(|part| part == "..") {
+        at.invalid("must not start with '..'");
+    }
+}
+
+/// A whole number or a percentage, not negative.
+pub(super) fn int_or_percent(at: &At<'_>) {
+    match at.value {
+        Some(Value::Str(text)) => {
+            let digits = text.strip_suffix('%').unwrap_or("");
+            if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+                at.invalid("a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')");
+            }
+        }
+        _ => at.not_negative(),
+    }
+}
+
+fn percent(at: &At<'_>) -> Option<u64> {
+    at.text().strip_suffix('%')?.parse().ok()
+}
+
+/// At most the whole.
+pub(super) fn at_most_all(at: &At<'_>) {
+    if percent(at).is_some_and(|p| p > 100) {
+        at.invalid("must not be greater than 100%");
+    }
+}
+
+/// Whether a number or a percentage is nothing; so is what is absent.
+pub(super) fn is_zero(at: &At<'_>) -> bool {
+    match at.value {
+        Some(Value::Str(_)) => percent(at) == Some(0),
+        _ => at.int().unwrap_or(0) == 0,
+    }
+}
+
+/// An amount; the schema pass has made sure that it is one.
+pub(super) fn amount(at: &At<'_>) -> Option<Quantity> {
+    match at.value? {
+        Value::Str(text) => Quantity::parse(text).ok(),
+        Value::Int(int) => Some(Quantity::from_int(*int)),
+        _ => None,
+    }
+}
+
+pub(super) fn amount_not_negative(at: &At<'_>) {
+    if let Some(quantity) = amount(at).filter(|q| q.signum() < 0) {
+        at.invalid_text(&quantity.to_string(), "must be greater than or equal to 0");
+    }
+}
