@@ -103,7 +103,10 @@ fn own_service(ctx: &Ctx) -> Result<Vec<Object>, String> {
             "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
         }),
     ];
-    values.into_iter().map(object).collect()
+    // Endpoints of this machine alone reach no pod, and validation refuses them.
+    let reachable = !config.advertise.is_loopback();
+    let endpoints = |v: &serde_json::Value| v["kind"] == "Endpoints" || v["kind"] == "EndpointSlice";
+    values.into_iter().filter(|v| reachable || !endpoints(v)).map(object).collect()
 }
 
 /// The resource of a bootstrap object's kind.

@@ -1,6 +1,7 @@
 //! LimitRanges and ResourceQuotas.
 
 use super::fill::{each, made, sub, text};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
@@ -15,6 +16,8 @@ pub static LIMIT_RANGE: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     create_on_update: true,
     default: limit_range,
+    validate: rules::limit_range,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -32,6 +35,8 @@ pub static RESOURCE_QUOTA: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::quotas,
+    validate: rules::resource_quota,
+    validate_update: rules::resource_quota_update,
     ..Kind::PLAIN
 };
 

@@ -20,7 +20,6 @@ pub static ENDPOINTS: Kind = Kind {
     cells: table::endpoints,
     validate: rules::endpoints,
     validate_update: rules::metadata_update,
-    warnings: rules::endpoints_warnings,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! Storage classes, CSI and attachments.
 
 use super::fill::{put, sub};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
@@ -25,6 +26,8 @@ pub static CSI_DRIVER: Kind = Kind {
     unconditional_update: false,
     default: driver,
     cells: table::csi_drivers,
+    validate: rules::csi_driver,
+    validate_update: rules::csi_driver_update,
     ..Kind::PLAIN
 };
 
@@ -35,6 +38,8 @@ pub static CSI_NODE: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Drivers", "integer", "", 0), ("Age", "string", "", 0),],
     unconditional_update: false,
     cells: table::csi_nodes,
+    validate: rules::csi_node,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -42,6 +47,8 @@ pub static CSI_STORAGE_CAPACITY: Kind = Kind {
     names: names!("storage.k8s.io", "v1", "CSIStorageCapacity", "csistoragecapacities", "csistoragecapacity", [], []),
     type_name: Cow::Borrowed("io.k8s.api.storage.v1.CSIStorageCapacity"),
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
+    validate: rules::csi_capacity,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -59,6 +66,8 @@ pub static STORAGE_CLASS: Kind = Kind {
     ],
     default: storage_class,
     cells: table::storage_classes,
+    validate: rules::storage_class,
+    validate_update: rules::storage_class_update,
     ..Kind::PLAIN
 };
 
@@ -80,6 +89,8 @@ pub static VOLUME_ATTACHMENT: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::volume_attachments,
+    validate: rules::volume_attachment,
+    validate_update: rules::volume_attachment_update,
     ..Kind::PLAIN
 };
 
@@ -97,6 +108,8 @@ pub static VOLUME_ATTRIBUTES_CLASS: Kind = Kind {
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("DriverName", "string", "", 0), ("Age", "string", "", 0),],
     cells: table::attributes_classes,
+    validate: rules::attributes_class,
+    validate_update: rules::attributes_class_update,
     ..Kind::PLAIN
 };
 

@@ -18,6 +18,7 @@ mod security;
 mod selectors;
 mod services;
 mod simple;
+mod storage;
 mod volumes;
 mod warnings;
 mod words;
@@ -38,9 +39,14 @@ pub(super) use simple::{
     binding_update, cluster_role, cluster_role_binding, disruption_budget, lease, priority_class,
     priority_class_update, role, role_binding, runtime_class, runtime_class_update,
 };
+pub(super) use storage::{
+    attributes_class, attributes_class_update, csi_capacity, csi_driver, csi_driver_update, csi_node, limit_range,
+    resource_quota, resource_quota_update, storage_class, storage_class_update, volume_attachment,
+    volume_attachment_update,
+};
 pub(super) use warnings::{
-    cron_job_warnings, endpoint_slice_warnings, endpoints_warnings, pod_warnings, secret_warnings, service_warnings,
-    template_warnings, volume_warnings,
+    cron_job_warnings, endpoint_slice_warnings, pod_warnings, secret_warnings, service_warnings, template_warnings,
+    volume_warnings,
 };
 pub(super) use workloads::{
     controller_revision, controller_revision_update, controller_update, daemon_set, daemon_set_update, deployment,

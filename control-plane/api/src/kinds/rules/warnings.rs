@@ -122,10 +122,6 @@ pub(in crate::kinds) fn volume_warnings(object: &Object) -> Vec<String> {
     out
 }
 
-pub(in crate::kinds) fn endpoints_warnings(_: &Object) -> Vec<String> {
-    vec!["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice".into()]
-}
-
 pub(in crate::kinds) fn endpoint_slice_warnings(object: &Object) -> Vec<String> {
     match object.str_at(&["addressType"]) {
         "FQDN" => vec!["spec.addressType: FQDN endpoints are deprecated".into()],

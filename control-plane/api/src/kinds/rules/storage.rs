@@ -1,0 +1,342 @@
+//! Storage classes, CSI drivers and nodes, attachments; quotas and limits.
+
+use super::at::At;
+use super::metadata::differs;
+use super::workloads::{checked, immutable, updated};
+use super::{resources, words};
+use crate::kind::Context;
+use crate::names;
+use crate::object::Object;
+use crate::quantity::Quantity;
+use crate::status::FieldError;
+
+pub(in crate::kinds) fn storage_class(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let provisioner = root.field("provisioner");
+        match provisioner.text().to_lowercase() {
+            text if text.is_empty() => provisioner.required(""),
+            text => names::qualified_name(&text).iter().for_each(|why| provisioner.invalid_text(&text, why)),
+        }
+        let parameters = root.field("parameters");
+        if parameters.pairs().any(|(key, _)| key.is_empty()) {
+            parameters.invalid_text("", "field can not be empty.");
+        }
+        root.field("reclaimPolicy").maybe_one_of(&["Delete", "Retain"]);
+        root.field("volumeBindingMode").maybe_one_of(&["Immediate", "WaitForFirstConsumer"]);
+        root.field("allowedTopologies").items().for_each(|t| topology(&t));
+    });
+}
+
+fn topology(at: &At<'_>) {
+    let mut keys: Vec<&str> = Vec::new();
+    for expression in at.field("matchLabelExpressions").items() {
+        let (key, values) = (expression.field("key"), expression.field("values"));
+        if values.is_empty() {
+            values.required("");
+        }
+        for (i, value) in values.items().enumerate() {
+            if values.list().iter().take(i).any(|v| Some(v) == value.value) {
+                value.duplicate();
+            }
+        }
+        key.matches(names::qualified_name);
+        if keys.contains(&key.text()) {
+            key.duplicate();
+        }
+        keys.push(key.text());
+    }
+}
+
+pub(in crate::kinds) fn storage_class_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        for key in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
+            immutable(&root.field(key), old.at(&[key]));
+        }
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
+pub(in crate::kinds) fn csi_driver(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        spec.field("fsGroupPolicy").maybe_one_of(&["ReadWriteOnceWithFSType", "File", "None"]);
+        let mut audiences: Vec<&str> = Vec::new();
+        for request in spec.field("tokenRequests").items() {
+            let (audience, seconds) = (request.field("audience"), request.field("expirationSeconds"));
+            if audiences.contains(&audience.text()) {
+                audience.duplicate();
+            }
+            audiences.push(audience.text());
+            match seconds.int() {
+                Some(s) if s < 600 => seconds.invalid("may not specify a duration less than 10 minutes"),
+                Some(s) if s > 1 << 32 => seconds.invalid("may not specify a duration larger than 2^32 seconds"),
+                _ => {}
+            }
+        }
+        spec.field("volumeLifecycleModes").items().for_each(|m| m.one_of(&["Ephemeral", "Persistent"]));
+    });
+}
+
+pub(in crate::kinds) fn csi_driver_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        for key in ["attachRequired", "volumeLifecycleModes"] {
+            immutable(&root.fields(&["spec", key]), old.at(&["spec", key]));
+        }
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
+pub(in crate::kinds) fn csi_node(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let mut seen: Vec<&str> = Vec::new();
+        for driver in root.fields(&["spec", "drivers"]).items() {
+            driver_of_node(&driver);
+            let name = driver.field("name");
+            if seen.contains(&name.text()) {
+                name.duplicate();
+            }
+            seen.push(name.text());
+        }
+    });
+}
+
+fn driver_of_node(at: &At<'_>) {
+    at.field("name").required_matches(names::dns1123_subdomain);
+    at.field("nodeID").not_empty();
+    at.fields(&["allocatable", "count"]).not_negative();
+    let mut keys: Vec<&str> = Vec::new();
+    for key in at.field("topologyKeys").items().map(|k| k.text()) {
+        if key.is_empty() {
+            at.required("topology key cannot be empty");
+        } else if keys.contains(&key) {
+            at.duplicate_as(&format!("{key:?}"), "");
+        }
+        keys.push(key);
+        names::qualified_name(key).iter().for_each(|why| at.invalid_text(key, why));
+    }
+}
+
+pub(in crate::kinds) fn csi_capacity(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        root.field("storageClassName").required_matches(names::dns1123_subdomain);
+        super::selectors::label_selector(&root.field("nodeTopology"));
+        words::amount_not_negative(&root.field("capacity"));
+    });
+}
+
+const SOURCE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+
+pub(in crate::kinds) fn volume_attachment(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        spec.field("attacher").required_matches(names::dns1123_subdomain);
+        let source = spec.field("source");
+        let volume = source.field("persistentVolumeName");
+        match (volume.is(), source.has("inlineVolumeSpec")) {
+            (true, true) => source.forbidden(SOURCE),
+            (false, false) => source.required(SOURCE),
+            (true, false) if volume.text().is_empty() => volume.required("must specify non empty persistentVolumeName"),
+            _ => {}
+        }
+        spec.field("nodeName").matches(names::dns1123_subdomain);
+    });
+}
+
+pub(in crate::kinds) fn volume_attachment_update(
+    new: &Object,
+    old: &Object,
+    c: Context<'_>,
+    out: &mut Vec<FieldError>,
+) {
+    let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.storage.v1.VolumeAttachmentSpec");
+    updated(new, old, c, out, rules, |_| {});
+}
+
+/// A spec that no update may change.
+pub(super) fn spec_stays(root: &At<'_>, old: &Object, type_name: &str) {
+    let spec = root.field("spec");
+    if differs(spec.value, old.at(&["spec"])) {
+        spec.invalid_inner(type_name, "field is immutable");
+    }
+}
+
+pub(in crate::kinds) fn attributes_class(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        root.field("driverName").required_matches(names::dns1123_subdomain);
+        let parameters = root.field("parameters");
+        if parameters.is_empty() {
+            parameters.required("must contain at least one key/value pair");
+        }
+    });
+}
+
+pub(in crate::kinds) fn attributes_class_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        for key in ["driverName", "parameters"] {
+            if differs(root.field(key).value, old.at(&[key])) {
+                root.field(key).forbidden(&format!("updates to {key} are forbidden."));
+            }
+        }
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
+const QUOTA_RESOURCES: &[&str] = &[
+    "cpu",
+    "memory",
+    "ephemeral-storage",
+    "requests.cpu",
+    "requests.memory",
+    "requests.storage",
+    "requests.ephemeral-storage",
+    "limits.cpu",
+    "limits.memory",
+    "limits.ephemeral-storage",
+    "pods",
+    "resourcequotas",
+    "services",
+    "replicationcontrollers",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+];
+
+pub(in crate::kinds) fn resource_quota(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        for (name, amount) in spec.field("hard").pairs() {
+            quota_resource(&amount, name);
+            resources::resource_amount(&amount, name);
+        }
+        scopes(&spec);
+        scope_selector(&spec);
+    });
+}
+
+fn quota_resource(at: &At<'_>, name: &str) {
+    resources::resource_name(at, name);
+    let huge = name.starts_with("hugepages-") || name.starts_with("requests.hugepages-");
+    if !name.contains('/') && !huge && !QUOTA_RESOURCES.contains(&name) {
+        at.invalid_text(name, "must be a standard resource for quota");
+    }
+}
+
+const SCOPES: &[&str] =
+    &["BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating", "PriorityClass", "Terminating"];
+const OPPOSITES: &[(&str, &str)] = &[("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")];
+
+fn scopes(spec: &At<'_>) {
+    let at = spec.field("scopes");
+    let list: Vec<&str> = at.items().map(|s| s.text()).collect();
+    let counted: Vec<&str> = spec.field("hard").pairs().map(|(name, _)| name).collect();
+    for scope in &list {
+        if !SCOPES.contains(scope) && !scope.contains('/') {
+            at.invalid("unsupported scope");
+        }
+        for _ in counted.iter().filter(|r| !scope_covers(scope, r)) {
+            at.invalid("unsupported scope applied to resource");
+        }
+    }
+    if OPPOSITES.iter().any(|(a, b)| list.contains(a) && list.contains(b)) {
+        at.invalid("conflicting scopes");
+    }
+}
+
+/// Whether a quota of a scope may count a resource.
+fn scope_covers(scope: &str, resource: &str) -> bool {
+    match scope {
+        "BestEffort" => resource == "pods",
+        "Terminating" | "NotTerminating" | "NotBestEffort" | "PriorityClass" | "CrossNamespacePodAffinity" => {
+            let asked = ["cpu", "memory", "requests.", "limits.", "pods", "ephemeral-storage"];
+            asked.iter().any(|a| resource.starts_with(a)) && resource != "requests.storage"
+        }
+        _ => true,
+    }
+}
+
+const EXISTS_ONLY: &str = "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity";
+
+fn scope_selector(spec: &At<'_>) {
+    let list = spec.fields(&["scopeSelector", "matchExpressions"]);
+    let place = |one: &At<'_>, key: &str| one.field(key).named(format!("{}.{key}", list.path));
+    for one in list.items() {
+        let (name, operator, values) = (one.get("scopeName"), one.get("operator"), one.field("values"));
+        if !SCOPES.contains(&name) {
+            place(&one, "scopeName").invalid_text(name, "unsupported scope");
+        }
+        let exists_only = SCOPES.contains(&name) && name != "PriorityClass";
+        match operator {
+            _ if exists_only && operator != "Exists" => {
+                place(&one, "operator").invalid_text(operator, EXISTS_ONLY);
+            }
+            "In" | "NotIn" if values.is_empty() => place(&one, "values")
+                .required("must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"),
+            "Exists" | "DoesNotExist" if !values.is_empty() => place(&one, "values")
+                .invalid("must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector"),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            _ => place(&one, "operator").invalid_text(operator, "not a valid selector operator"),
+        }
+    }
+}
+
+pub(in crate::kinds) fn resource_quota_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| immutable(&root.fields(&["spec", "scopes"]), old.at(&["spec", "scopes"]));
+    updated(new, old, c, out, rules, |_| {});
+}
+
+pub(in crate::kinds) fn limit_range(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let mut seen: Vec<&str> = Vec::new();
+        for limit in root.fields(&["spec", "limits"]).items() {
+            let kind = limit.field("type");
+            if seen.contains(&kind.text()) {
+                kind.duplicate();
+            }
+            seen.push(kind.text());
+            one_limit(&limit, kind.text());
+        }
+    });
+}
+
+fn one_limit(at: &At<'_>, kind: &str) {
+    let lists = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
+    for list in lists.map(|l| at.field(l)) {
+        list.pairs().for_each(|(name, amount)| resources::resource_name(&amount, name));
+    }
+    if kind == "Pod" {
+        for key in ["default", "defaultRequest"] {
+            if !at.field(key).is_empty() {
+                at.field(key).forbidden("may not be specified when `type` is 'Pod'");
+            }
+        }
+    }
+    if kind == "PersistentVolumeClaim" && !at.field("min").has("storage") && !at.field("max").has("storage") {
+        at.field("limits").required("either minimum or maximum storage value is required, but neither was provided");
+    }
+    let amount = |list: &str, name: &str| words::amount(&at.field(list).field(name));
+    let mut seen: Vec<&str> = Vec::new();
+    for (name, _) in lists.iter().flat_map(|l| at.field(l).pairs().collect::<Vec<_>>()) {
+        if !seen.contains(&name) {
+            seen.push(name);
+            ordered_limits(at, name, &amount);
+        }
+    }
+}
+
+fn ordered_limits(at: &At<'_>, name: &str, amount: &dyn Fn(&str, &str) -> Option<Quantity>) {
+    let pairs = [("min", "max", "min"), ("defaultRequest", "max", "default request"), ("default", "max", "default")];
+    for (low, high, said) in pairs {
+        if let (Some(a), Some(b)) = (amount(low, name), amount(high, name))
+            && a > b
+        {
+            let why = format!("{said} value {a} is greater than {high} value {b}");
+            at.field(low).key(name).invalid_text(&a.to_string(), &why);
+        }
+    }
+    if let Some(ratio) = amount("maxLimitRequestRatio", name).filter(|r| *r < Quantity::from_int(1)) {
+        let why = format!("ratio {ratio} is less than 1");
+        at.field("maxLimitRequestRatio").key(name).invalid_text(&ratio.to_string(), &why);
+    }
+}
