@@ -1,6 +1,7 @@
 //! Webhooks and policies of admission.
 
 use super::fill::{each, put, put_text, sub};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
@@ -31,6 +32,8 @@ pub static MUTATING_ADMISSION_POLICY: Kind = Kind {
     unconditional_update: false,
     default: mutating_policy,
     cells: table::policies,
+    validate: rules::mutating_policy,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -56,6 +59,8 @@ pub static MUTATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     unconditional_update: false,
     default: binding,
     cells: table::policy_bindings,
+    validate: rules::mutation_binding,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -76,6 +81,8 @@ pub static MUTATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     unconditional_update: false,
     default: mutating_webhooks,
     cells: table::webhooks,
+    validate: rules::webhooks,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -105,6 +112,8 @@ pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::policies,
+    validate: rules::validating_policy,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -130,6 +139,8 @@ pub static VALIDATING_ADMISSION_POLICY_BINDING: Kind = Kind {
     unconditional_update: false,
     default: binding,
     cells: table::policy_bindings,
+    validate: rules::policy_binding,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -150,6 +161,8 @@ pub static VALIDATING_WEBHOOK_CONFIGURATION: Kind = Kind {
     unconditional_update: false,
     default: |o| each(&mut o.0, "webhooks", webhook),
     cells: table::webhooks,
+    validate: rules::webhooks,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

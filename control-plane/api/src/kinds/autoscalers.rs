@@ -1,6 +1,7 @@
 //! HorizontalPodAutoscalers.
 
 use super::fill::{list, made, map, put, sub};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Kind;
@@ -35,6 +36,8 @@ pub static HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::autoscalers_v1,
+    validate: rules::autoscaler_v1,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -64,6 +67,8 @@ pub static HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::autoscalers,
+    validate: rules::autoscaler,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! CertificateSigningRequests.
 
 use super::fill::made;
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Context, Kind, Scope};
@@ -39,6 +40,8 @@ pub static CERTIFICATE_SIGNING_REQUEST: Kind = Kind {
     selectable: |o| vec![("spec.signerName", o.str_at(&["spec", "signerName"]).to_owned())],
     selectable_fields: &["spec.signerName"],
     cells: table::certificate_requests,
+    validate: rules::certificate_request,
+    validate_update: rules::certificate_update,
     ..Kind::PLAIN
 };
 

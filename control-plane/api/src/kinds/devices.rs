@@ -1,6 +1,7 @@
 //! Device classes, claims and slices.
 
 use super::fill::{each, put_int, put_text, sub, text};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
@@ -28,6 +29,8 @@ pub static RESOURCE_CLAIM: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::resource_claims,
+    validate: rules::resource_claim,
+    validate_update: rules::resource_claim_update,
     ..Kind::PLAIN
 };
 
@@ -44,6 +47,8 @@ pub static RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.resource.v1.ResourceClaimTemplate"),
     columns: columns![("Name", "string", "name", 0), ("Age", "string", "", 0),],
     default: claim_template,
+    validate: rules::named,
+    validate_update: rules::claim_template_update,
     ..Kind::PLAIN
 };
 

@@ -1,6 +1,7 @@
 //! What adds kinds: CustomResourceDefinitions and APIServices.
 
 use super::fill::{made, put, put_text, sub, text};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::Context;
@@ -50,6 +51,8 @@ pub static API_SERVICE: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::api_services,
+    validate: rules::api_service,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

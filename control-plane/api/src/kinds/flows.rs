@@ -1,6 +1,7 @@
 //! Flow schemas and priority levels of requests.
 
 use super::fill::{has, put, put_int, sub, text};
+use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
@@ -29,6 +30,8 @@ pub static FLOW_SCHEMA: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::flow_schemas,
+    validate: rules::flow_schema,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -61,6 +64,8 @@ pub static PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::priority_levels,
+    validate: rules::priority_level,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 

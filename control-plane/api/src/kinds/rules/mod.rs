@@ -2,8 +2,11 @@
 //!
 //! Refuses to know other objects: what must exist or fit elsewhere is for admission.
 
+mod admission;
 mod at;
+mod autoscaling;
 mod claims;
+mod cluster;
 mod config;
 mod containers;
 mod environment;
@@ -24,7 +27,13 @@ mod warnings;
 mod words;
 mod workloads;
 
+pub(super) use admission::{mutating_policy, mutation_binding, policy_binding, validating_policy, webhooks};
+pub(super) use autoscaling::{autoscaler, autoscaler_v1};
 pub(super) use claims::{claim, claim_update, volume, volume_update};
+pub(super) use cluster::{
+    api_service, certificate_request, certificate_update, claim_template_update, flow_schema, priority_level,
+    resource_claim, resource_claim_update,
+};
 pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
 };

@@ -260,23 +260,23 @@ const EXISTS_ONLY: &str = "must be 'Exists' when scope is any of ResourceQuotaSc
 
 fn scope_selector(spec: &At<'_>) {
     let list = spec.fields(&["scopeSelector", "matchExpressions"]);
-    let place = |one: &At<'_>, key: &str| one.field(key).named(format!("{}.{key}", list.path));
     for one in list.items() {
+        let place = |key: &str| one.field(key).named(format!("{}.{key}", list.path));
         let (name, operator, values) = (one.get("scopeName"), one.get("operator"), one.field("values"));
         if !SCOPES.contains(&name) {
-            place(&one, "scopeName").invalid_text(name, "unsupported scope");
+            place("scopeName").invalid_text(name, "unsupported scope");
         }
         let exists_only = SCOPES.contains(&name) && name != "PriorityClass";
         match operator {
             _ if exists_only && operator != "Exists" => {
-                place(&one, "operator").invalid_text(operator, EXISTS_ONLY);
+                place("operator").invalid_text(operator, EXISTS_ONLY);
             }
-            "In" | "NotIn" if values.is_empty() => place(&one, "values")
+            "In" | "NotIn" if values.is_empty() => place("values")
                 .required("must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"),
-            "Exists" | "DoesNotExist" if !values.is_empty() => place(&one, "values")
+            "Exists" | "DoesNotExist" if !values.is_empty() => place("values")
                 .invalid("must be no value when `operator` is 'Exists' or 'DoesNotExist' for scope selector"),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            _ => place(&one, "operator").invalid_text(operator, "not a valid selector operator"),
+            _ => place("operator").invalid_text(operator, "not a valid selector operator"),
         }
     }
 }

@@ -1,0 +1,327 @@
+//! Webhooks and the bindings of admission policies. Expressions are checked where they are compiled.
+
+use super::at::At;
+use super::selectors::label_selector;
+use super::workloads::checked;
+use crate::names;
+use crate::object::Object;
+use crate::status::FieldError;
+
+pub(in crate::kinds) fn webhooks(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let mut seen: Vec<&str> = Vec::new();
+        for hook in root.field("webhooks").items() {
+            webhook(&hook);
+            let name = hook.field("name");
+            if seen.contains(&name.text()) {
+                name.duplicate();
+            }
+            seen.push(name.text());
+        }
+    });
+}
+
+/// `a.b.c`: a name of at least three parts.
+fn full_name(at: &At<'_>) {
+    let text = at.text();
+    if text.is_empty() {
+        return at.required("");
+    }
+    let wrong = names::dns1123_subdomain(text);
+    wrong.iter().for_each(|why| at.invalid_text(text, why));
+    if wrong.is_empty() && text.split('.').count() < 3 {
+        at.invalid("should be a domain with at least three segments separated by dots");
+    }
+}
+
+fn webhook(at: &At<'_>) {
+    full_name(&at.field("name"));
+    at.field("rules").items().for_each(|r| rule(&r));
+    at.field("failurePolicy").maybe_one_of(&["Fail", "Ignore"]);
+    at.field("matchPolicy").maybe_one_of(&["Equivalent", "Exact"]);
+    let effects = at.field("sideEffects");
+    match effects.is() {
+        true => effects.one_of(&["None", "NoneOnDryRun"]),
+        false => effects.required("must specify one of None, NoneOnDryRun"),
+    }
+    at.field("reinvocationPolicy").maybe_one_of(&["IfNeeded", "Never"]);
+    label_selector(&at.field("namespaceSelector"));
+    label_selector(&at.field("objectSelector"));
+    client(&at.field("clientConfig"));
+    review_versions(&at.field("admissionReviewVersions"));
+    let timeout = at.field("timeoutSeconds");
+    if timeout.int().is_some_and(|t| !(1..=30).contains(&t)) {
+        timeout.invalid("the timeout value must be between 1 and 30 seconds");
+    }
+    at.field("matchConditions").items().for_each(|c| condition(&c));
+}
+
+pub(super) fn condition(at: &At<'_>) {
+    at.field("expression").not_empty();
+    at.field("name").required_matches(names::qualified_name);
+}
+
+fn review_versions(at: &At<'_>) {
+    const KNOWN: &[&str] = &["v1", "v1beta1"];
+    if at.is_empty() {
+        return at.required("must specify one of v1, v1beta1");
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for version in at.items() {
+        version.matches(names::dns1035_label);
+        if seen.contains(&version.text()) {
+            version.invalid("duplicate version");
+        }
+        seen.push(version.text());
+    }
+    if !seen.iter().any(|v| KNOWN.contains(v)) {
+        at.invalid("must include at least one of v1, v1beta1");
+    }
+}
+
+/// Which requests a hook or a policy is for.
+pub(super) fn rule(at: &At<'_>) {
+    let [operations, groups, versions, kinds] =
+        ["operations", "apiGroups", "apiVersions", "resources"].map(|f| at.field(f));
+    operations.not_empty();
+    if operations.len() > 1 && operations.items().any(|o| o.text() == "*") {
+        operations.invalid("if '*' is present, must not specify other operations");
+    }
+    operations.items().for_each(|o| o.one_of(&["*", "CONNECT", "CREATE", "DELETE", "UPDATE"]));
+    for (list, what) in [(&groups, "API groups"), (&versions, "API versions")] {
+        list.not_empty();
+        if list.len() > 1 && list.items().any(|g| g.text() == "*") {
+            list.invalid(&format!("if '*' is present, must not specify other {what}"));
+        }
+    }
+    versions.items().filter(|v| v.text().is_empty()).for_each(|v| v.required(""));
+    resources(&kinds);
+    at.field("scope").maybe_one_of(&["*", "Cluster", "Namespaced"]);
+}
+
+fn resources(at: &At<'_>) {
+    at.not_empty();
+    let all: Vec<&str> = at.items().map(|r| r.text()).collect();
+    if all.len() > 1 && all.contains(&"*/*") {
+        at.invalid("if '*/*' is present, must not specify other resources");
+    }
+    at.items().filter(|r| r.text().is_empty()).for_each(|r| r.required(""));
+    let whole = |r: &str| r.split_once('/').map(|(k, s)| (k.to_owned(), s.to_owned()));
+    for one in at.items() {
+        let Some((kind, part)) = whole(one.text()) else { continue };
+        if part != "*" && all.contains(&format!("{kind}/*").as_str()) {
+            one.invalid(&format!("if '{kind}/*' is present, must not specify {}", one.text()));
+        }
+        if kind != "*" && all.contains(&format!("*/{part}").as_str()) && part != "*" {
+            one.invalid(&format!("if '*/{part}' is present, must not specify {}", one.text()));
+        }
+    }
+}
+
+/// How a webhook is reached.
+pub(super) fn client(at: &At<'_>) {
+    let (url, service) = (at.field("url"), at.field("service"));
+    match (url.is(), service.is()) {
+        (true, false) => webhook_url(&url),
+        (false, true) => webhook_service(&service),
+        _ => at.required("exactly one of url or service is required"),
+    }
+}
+
+fn webhook_url(at: &At<'_>) {
+    let form = "desired format: https://host[/path]";
+    let text = at.text();
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return at.invalid_text("", &format!("'https' is the only allowed URL scheme; {form}"));
+    };
+    if scheme != "https" {
+        at.invalid_text(scheme, &format!("'https' is the only allowed URL scheme; {form}"));
+    }
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let host = rest.split('/').next().unwrap_or("");
+    let (user, host) = host.rsplit_once('@').unwrap_or(("", host));
+    if host.is_empty() {
+        at.invalid_text("", &format!("host must be specified; {form}"));
+    }
+    for (part, what) in [
+        (user, "user information is not permitted in the URL"),
+        (fragment, "fragments are not permitted in the URL"),
+        (query, "query parameters are not permitted in the URL"),
+    ] {
+        if !part.is_empty() {
+            at.invalid_text(part, what);
+        }
+    }
+}
+
+fn webhook_service(at: &At<'_>) {
+    at.field("name").not_empty();
+    at.field("namespace").not_empty();
+    let (port, path) = (at.field("port"), at.field("path"));
+    if port.is() && !port.int().is_some_and(|p| (1..=65535).contains(&p)) {
+        port.invalid("port is not valid: must be between 1 and 65535, inclusive");
+    }
+    let text = path.text();
+    if !path.is() || text == "/" {
+        return;
+    }
+    if !text.starts_with('/') {
+        path.invalid("must start with a '/'");
+    }
+    let steps = text.strip_prefix('/').unwrap_or(text);
+    let steps = steps.strip_suffix('/').unwrap_or(steps);
+    for (i, step) in steps.split('/').enumerate() {
+        match step.is_empty() {
+            true => path.invalid(&format!("segment[{i}] may not be empty")),
+            false => {
+                let wrong = names::dns1123_subdomain(step);
+                wrong.iter().for_each(|why| path.invalid(&format!("segment[{i}]: {why}")));
+            }
+        }
+    }
+}
+
+pub(in crate::kinds) fn policy_binding(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        binding_spec(&spec);
+        actions(&spec.field("validationActions"));
+    });
+}
+
+pub(in crate::kinds) fn mutation_binding(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| binding_spec(&root.field("spec")));
+}
+
+fn binding_spec(spec: &At<'_>) {
+    spec.field("policyName").required_matches(names::dns1123_subdomain);
+    let parameters = spec.field("paramRef");
+    if parameters.is() {
+        param_ref(&parameters);
+    }
+    match_resources(&spec.field("matchResources"));
+}
+
+fn param_ref(at: &At<'_>) {
+    let (name, selector) = (at.field("name"), at.field("selector"));
+    let both = "name and selector are mutually exclusive";
+    match (name.text().is_empty(), selector.is()) {
+        (false, true) => {
+            name.forbidden(both);
+            selector.forbidden(both);
+        }
+        (true, false) => at.required("one of name or selector must be specified"),
+        (false, false) => name.matches(super::metadata::path_segment),
+        (true, true) => label_selector(&selector),
+    }
+    let missing = at.field("parameterNotFoundAction");
+    match missing.is() {
+        true => missing.one_of(&["Allow", "Deny"]),
+        false => missing.required(""),
+    }
+}
+
+fn match_resources(at: &At<'_>) {
+    at.field("matchPolicy").maybe_one_of(&["Equivalent", "Exact"]);
+    label_selector(&at.field("namespaceSelector"));
+    label_selector(&at.field("objectSelector"));
+    for list in ["resourceRules", "excludeResourceRules"] {
+        at.field(list).items().for_each(|r| rule(&r));
+    }
+}
+
+fn actions(at: &At<'_>) {
+    if at.is_empty() {
+        return at.required("at least one validation action is required");
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for action in at.items() {
+        if !["Audit", "Deny", "Warn"].contains(&action.text()) {
+            action.unsupported(&["Audit", "Deny", "Warn"]);
+        }
+        if seen.contains(&action.text()) {
+            action.duplicate();
+        }
+        seen.push(action.text());
+    }
+    if seen.contains(&"Deny") && seen.contains(&"Warn") {
+        at.invalid("must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)");
+    }
+}
+
+/// What both sorts of policies say: parameters, matches, conditions.
+fn policy(spec: &At<'_>) {
+    spec.field("failurePolicy").maybe_one_of(&["Fail", "Ignore"]);
+    let kind = spec.field("paramKind");
+    if kind.is() {
+        let version = kind.field("apiVersion");
+        match version.text() {
+            "" => version.required(""),
+            text if text.split('/').count() > 2 => {
+                version.invalid(&format!("unexpected GroupVersion string: {text}"));
+            }
+            _ => {}
+        }
+        kind.field("kind").not_empty();
+    }
+    let constraints = spec.field("matchConstraints");
+    match constraints.is() {
+        false => constraints.required(""),
+        true => {
+            match_resources(&constraints);
+            if constraints.field("resourceRules").is_empty() {
+                constraints.field("resourceRules").required("");
+            }
+        }
+    }
+    spec.field("matchConditions").items().for_each(|c| condition(&c));
+}
+
+const ITEMS: &str = "validations or auditAnnotations must contain at least one item";
+
+pub(in crate::kinds) fn validating_policy(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        policy(&spec);
+        let (validations, annotations) = (spec.field("validations"), spec.field("auditAnnotations"));
+        if validations.is_empty() && annotations.is_empty() {
+            validations.required(ITEMS);
+            annotations.required(ITEMS);
+        }
+        for one in validations.items() {
+            one.field("expression").not_empty();
+            let message = one.field("message");
+            if message.text().contains(['\n', '\r']) {
+                message.invalid("must not contain line breaks");
+            }
+            let reasons = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
+            if one.get("reason") != "Unauthorized" {
+                one.field("reason").maybe_one_of(reasons);
+            }
+        }
+    });
+}
+
+pub(in crate::kinds) fn mutating_policy(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        policy(&spec);
+        let mutations = spec.field("mutations");
+        if mutations.is_empty() {
+            mutations.required("mutations must contain at least one item");
+        }
+        for one in mutations.items() {
+            match one.field("patchType").text() {
+                "ApplyConfiguration" => one.fields(&["applyConfiguration", "expression"]).not_empty(),
+                "JSONPatch" => one.fields(&["jsonPatch", "expression"]).not_empty(),
+                _ => one.field("patchType").one_of(&["ApplyConfiguration", "JSONPatch"]),
+            }
+        }
+        let again = spec.field("reinvocationPolicy");
+        match again.text() {
+            "" => again.required(""),
+            _ => again.one_of(&["IfNeeded", "Never"]),
+        }
+    });
+}

@@ -1,0 +1,245 @@
+//! What a cluster is run with: priority levels and flow schemas, certificate requests, aggregated APIs, device claims.
+
+use super::at::At;
+use super::storage::spec_stays;
+use super::workloads::{checked, updated};
+use crate::kind::Context;
+use crate::names;
+use crate::object::Object;
+use crate::status::FieldError;
+use crate::value::Value;
+use base64::prelude::{BASE64_STANDARD, Engine};
+
+pub(in crate::kinds) fn priority_level(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        let kind = spec.field("type");
+        let exempt = root.field("metadata").get("name") == "exempt";
+        if (kind.text() == "Exempt") != exempt {
+            kind.invalid("must be 'Exempt' if and only if `name` is 'exempt'");
+        }
+        let limited = spec.field("limited");
+        match kind.text() {
+            "Exempt" if limited.is() => limited.forbidden("must be nil if the type is not Limited"),
+            "Exempt" => {}
+            "Limited" if !limited.is() => limited.required("must not be empty when type is Limited"),
+            "Limited" => limits(&limited),
+            _ => kind.unsupported(&["Exempt", "Limited"]),
+        }
+    });
+}
+
+fn limits(at: &At<'_>) {
+    let shares = at.field("nominalConcurrencyShares");
+    if shares.int().is_some_and(|s| s < 0) {
+        shares.invalid("must be a non-negative integer");
+    }
+    let response = at.field("limitResponse");
+    let queuing = response.field("queuing");
+    match response.get("type") {
+        "Reject" if queuing.is() => queuing.forbidden("must be nil if limited.limitResponse.type is not Limited"),
+        "Reject" => {}
+        "Queue" if !queuing.is() => queuing.required("must not be empty if limited.limitResponse.type is Limited"),
+        "Queue" => queues(&queuing),
+        _ => response.field("type").unsupported(&["Queue", "Reject"]),
+    }
+    if at.field("lendablePercent").int().is_some_and(|p| !(0..=100).contains(&p)) {
+        at.field("lendablePercent").between(0, 100);
+    }
+    let borrowing = at.field("borrowingLimitPercent");
+    if borrowing.int().is_some_and(|p| p < 0) {
+        borrowing.invalid("if specified, must be a non-negative integer");
+    }
+}
+
+fn queues(at: &At<'_>) {
+    let number = |key: &str| at.field(key).int().unwrap_or(0);
+    for key in ["queueLengthLimit", "queues"] {
+        if number(key) <= 0 {
+            at.field(key).invalid_as(&number(key).to_string(), "must be positive");
+        }
+    }
+    if number("handSize") <= 0 {
+        at.field("handSize").invalid_as(&number("handSize").to_string(), "must be positive");
+    } else if number("handSize") > number("queues") {
+        at.field("handSize").invalid(&format!("should not be greater than queues ({})", number("queues")));
+    }
+}
+
+pub(in crate::kinds) fn flow_schema(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        let name = root.field("metadata").get("name");
+        let precedence = spec.field("matchingPrecedence");
+        let number = precedence.int().unwrap_or(0);
+        if number <= 0 || number > 10_000 {
+            precedence.invalid_as(&number.to_string(), "must be positive and less than or equal to 10000");
+        }
+        if number == 1 && name != "exempt" {
+            precedence.invalid("only the schema named 'exempt' may have matchingPrecedence 1");
+        }
+        spec.fields(&["priorityLevelConfiguration", "name"]).not_empty();
+        for rule in spec.field("rules").items() {
+            rule.field("subjects").not_empty();
+            rule.field("resourceRules").items().for_each(|r| flow_rule(&r));
+        }
+    });
+}
+
+fn flow_rule(at: &At<'_>) {
+    let lists = [
+        ("verbs", "verbs must contain at least one value", "verbs"),
+        ("apiGroups", "resource rules must supply at least one api group", "api groups"),
+        ("resources", "resource rules must supply at least one resource", "resources"),
+    ];
+    for (key, missing, what) in lists {
+        let list = at.field(key);
+        if list.is_empty() {
+            list.required(missing);
+        } else if list.len() > 1 && list.items().any(|v| v.text() == "*") {
+            list.invalid(&format!("if '*' is present, must not specify other {what}"));
+        }
+    }
+    let namespaces = at.field("namespaces");
+    if namespaces.is_empty() && !at.field("clusterScope").truth() {
+        namespaces.required("resource rules that are not cluster scoped must supply at least one namespace");
+    }
+}
+
+pub(in crate::kinds) fn certificate_request(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        let request = spec.field("request");
+        let decoded = BASE64_STANDARD.decode(request.text()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&decoded);
+        if !text.contains("-----BEGIN CERTIFICATE REQUEST-----") {
+            request.invalid("PEM block type must be CERTIFICATE REQUEST");
+        }
+        let usages = spec.field("usages");
+        usages.not_empty();
+        signer(&spec.field("signerName"));
+        let seconds = spec.field("expirationSeconds");
+        if seconds.int().is_some_and(|s| s < 600) {
+            seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
+        }
+    });
+}
+
+fn signer(at: &At<'_>) {
+    match at.text() {
+        "" => at.required(""),
+        "kubernetes.io/legacy-unknown" => at.invalid("the legacy signerName is not allowed via this API version"),
+        text => match text.split_once('/') {
+            Some((domain, path)) if domain.contains('.') && !path.is_empty() => {
+                for wrong in [names::dns1123_subdomain(domain), names::dns1123_subdomain(path)].concat() {
+                    at.invalid(&wrong);
+                }
+            }
+            _ => at.invalid("must be a fully qualified domain and path of the form 'example.com/signer-name'"),
+        },
+    }
+}
+
+pub(in crate::kinds) fn certificate_update(
+    new: &Object,
+    old: &Object,
+    context: Context<'_>,
+    out: &mut Vec<FieldError>,
+) {
+    updated(
+        new,
+        old,
+        context,
+        out,
+        |_| {},
+        |status| {
+            let conditions = status.field("conditions");
+            let before = old.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
+            let kind = |v: &Value| v.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
+            let has = |t: &str| conditions.items().any(|c| c.get("type") == t);
+            if has("Approved") && has("Denied") {
+                conditions.invalid_text("Denied", "Approved and Denied conditions are mutually exclusive");
+            }
+            for condition in conditions.items() {
+                if matches!(condition.get("type"), "Approved" | "Denied" | "Failed") {
+                    condition.field("status").one_of(&["True"]);
+                } else {
+                    condition.field("status").one_of(&["True", "False", "Unknown"]);
+                }
+            }
+            for name in ["Approved", "Denied", "Failed"] {
+                if before.iter().any(|c| kind(c) == name) && !has(name) {
+                    conditions.forbidden(&format!("updates may not remove a condition of type {name:?}"));
+                }
+            }
+            certificate(&status.field("certificate"));
+        },
+    );
+}
+
+fn certificate(at: &At<'_>) {
+    if at.text().is_empty() {
+        return;
+    }
+    let decoded = BASE64_STANDARD.decode(at.text()).unwrap_or_default();
+    if !String::from_utf8_lossy(&decoded).contains("-----BEGIN CERTIFICATE-----") {
+        at.invalid_text("<certificate data>", "must contain at least one CERTIFICATE PEM block");
+    }
+}
+
+pub(in crate::kinds) fn api_service(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, super::metadata::path_segment, out, |root, _| {
+        let spec = root.field("spec");
+        let name = root.fields(&["metadata", "name"]);
+        let wanted = format!("{}.{}", spec.get("version"), spec.get("group"));
+        if name.text() != wanted {
+            name.invalid("must be `spec.version+\".\"+spec.group`");
+        }
+        for (key, limit) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
+            let at = spec.field(key);
+            let number = at.int().unwrap_or(0);
+            if number <= 0 || number > limit {
+                at.invalid_as(&number.to_string(), &format!("must be positive and less than {limit}"));
+            }
+        }
+        let insecure = spec.field("insecureSkipTLSVerify");
+        if !spec.has("service") {
+            if insecure.truth() {
+                insecure.invalid("may not be true if service is not specified");
+            }
+            return;
+        }
+        spec.fields(&["service", "namespace"]).not_empty();
+        spec.fields(&["service", "name"]).not_empty();
+        if insecure.truth() && !spec.get("caBundle").is_empty() {
+            insecure.invalid("may not be true if caBundle is present");
+        }
+    });
+}
+
+pub(in crate::kinds) fn resource_claim(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        for request in root.fields(&["spec", "devices", "requests"]).items() {
+            request.field("name").required_matches(names::dns1123_label);
+            let exactly = request.field("exactly");
+            match (exactly.is(), request.has("firstAvailable")) {
+                (true, false) => {
+                    exactly.field("deviceClassName").required_matches(names::dns1123_subdomain);
+                    exactly.field("allocationMode").maybe_one_of(&["All", "ExactCount"]);
+                }
+                (false, true) => {}
+                _ => request.required("exactly one of `exactly` or `firstAvailable` is required"),
+            }
+        }
+    });
+}
+
+pub(in crate::kinds) fn resource_claim_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.resource.v1.ResourceClaimSpec");
+    updated(new, old, c, out, rules, |_| {});
+}
+
+pub(in crate::kinds) fn claim_template_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.resource.v1.ResourceClaimTemplateSpec");
+    updated(new, old, c, out, rules, |_| {});
+}
