@@ -117,7 +117,7 @@ async fn many_at_once_get_each_their_own() {
     let make = |i: usize| {
         let server = &server;
         async move {
-            let spec = json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81}]});
+            let spec = json!({"type": "NodePort", "ports": [{"name": "a", "port": 80}, {"name": "b", "port": 81}]});
             call(server, "POST", SERVICES, service(&format!("s{i}"), spec)).await.1
         }
     };

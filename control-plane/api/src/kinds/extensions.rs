@@ -31,6 +31,8 @@ pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     default: definition,
     prepare_create: new_definition,
     prepare_update: keep_other_half,
+    validate: rules::definition,
+    validate_update: rules::definition_update,
     ..Kind::PLAIN
 };
 

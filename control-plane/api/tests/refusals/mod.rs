@@ -149,7 +149,7 @@ fn creations_are_refused_as_upstream_refuses_them() {
 const TAKEN: &[&str] = &["invalid-persistentvolumeclaims-data-source-kind"];
 
 /// How many of the recorded refusals are ours to the letter: these counts only grow.
-const CREATIONS: usize = 316;
+const CREATIONS: usize = 329;
 const UPDATES: usize = 35;
 
 #[test]

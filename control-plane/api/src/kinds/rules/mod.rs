@@ -9,6 +9,7 @@ mod claims;
 mod cluster;
 mod config;
 mod containers;
+mod definitions;
 mod environment;
 mod jobs;
 mod metadata;
@@ -37,6 +38,7 @@ pub(super) use cluster::{
 pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
 };
+pub(super) use definitions::{definition, definition_update};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
 pub(super) use networking::{
     ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,

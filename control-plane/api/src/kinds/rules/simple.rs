@@ -164,8 +164,6 @@ fn binding(root: &At<'_>, kinds: &[&str], cluster: bool) {
                 // In a binding of one namespace that namespace is meant; here there is none.
                 if cluster {
                     namespace.not_empty();
-                } else if namespace.text().is_empty() {
-                    namespace.required("");
                 }
             }
             "User" | "Group" => {
