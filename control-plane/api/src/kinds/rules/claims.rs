@@ -72,6 +72,10 @@ pub(in crate::kinds) fn claim_update(new: &Object, old: &Object, context: Contex
             if bound {
                 drop(spec.entry("resources").make_map().remove("requests"));
             }
+            // A class may be chosen later, once.
+            if old.at(&["spec", "storageClassName"]).is_none_or(Value::is_null) {
+                spec.remove("storageClassName");
+            }
             // The binder may name the volume, once.
             if old.str_at(&["spec", "volumeName"]).is_empty() {
                 spec.remove("volumeName");
