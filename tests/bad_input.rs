@@ -1,8 +1,9 @@
 //! What a person gets wrong is answered by what to do about it, and the rest of the cluster goes on.
 
-use crate::harness::{Cluster, possible, text, until};
+use crate::harness::{Cluster, Host, possible, text, until};
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::sync::Arc;
 
 fn deployment(fields: &str) -> String {
     format!(
@@ -101,4 +102,44 @@ fn a_directory_of_another_layout_is_left_alone() {
         failed(&out, &["another version of wherry", "--data-dir"]);
     }
     assert_eq!(std::fs::read_to_string(dir.path().join("cluster.json")).expect("still there"), r#"{"layout": 99}"#);
+}
+
+#[test]
+fn without_root_it_says_so() {
+    if !possible() {
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut nobody = std::process::Command::new("setpriv");
+    nobody.args(["--reuid", "65534", "--clear-groups", crate::harness::wherry(), "up", "--data-dir"]).arg(dir.path());
+    match nobody.output() {
+        // setpriv itself fails with 126 or 127 where another user cannot reach the binary, and is not everywhere.
+        Ok(out) if !matches!(out.status.code(), Some(126 | 127)) => failed(&out, &["needs root", "sudo"]),
+        other => eprintln!("SKIPPED: nobody cannot run wherry here: {other:?}"),
+    }
+    assert_eq!(std::fs::read_dir(dir.path()).expect("the directory").count(), 0, "nothing was made");
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_nothing_else() {
+    if !possible() {
+        return;
+    }
+    let mut cluster = Cluster::bare(Arc::new(Host::new()));
+    let store = cluster.dir.path().join("store");
+    std::fs::create_dir(&store).expect("made");
+    // Unmounted by the reset at the end, like all that lies below the directory of a cluster.
+    let mount =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=96m", "tmpfs"]).arg(&store).status();
+    assert!(mount.is_ok_and(|s| s.success()), "a small disk");
+    cluster.up(&[]);
+    let filler = store.join("filler");
+    let full = std::io::copy(&mut std::io::repeat(0), &mut std::fs::File::create(&filler).expect("a file"));
+    assert_eq!(full.expect_err("no end").kind(), std::io::ErrorKind::StorageFull);
+    let write = ["create", "configmap", "more", "--from-literal=a=b"];
+    let said = cluster.fails(&write);
+    assert!(said.contains("the store cannot write") && said.contains("free some space"), "{said}");
+    cluster.ok(&["get", "namespace", "default"]);
+    std::fs::remove_file(&filler).expect("removed");
+    until("writes", || cluster.kubectl(&write).status.success());
 }
