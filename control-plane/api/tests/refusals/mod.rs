@@ -226,3 +226,44 @@ fn kept(mut new: api::Map, old: &api::Map) -> Object {
     }
     Object(new)
 }
+
+/// Warnings that other steps give: what the decoder found, what a whole resource or admission is warned of.
+fn given_elsewhere(warning: &str) -> bool {
+    ["unknown field", "duplicate field", "v1 Endpoints", "would violate"].iter().any(|w| warning.contains(w))
+}
+
+#[test]
+fn creations_are_warned_of_as_upstream_warns() {
+    let mut wrong = Vec::new();
+    let mut right = 0;
+    for file in ["validation.jsonl", "defaults.jsonl", "admission.jsonl"] {
+        for case in plain_cases(file) {
+            for step in case.get("steps").and_then(Value::as_list).unwrap_or(&[]) {
+                let Some(Value::Map(body)) = step.get("body") else { continue };
+                let good = matches!(step.at(&["expect", "code"]), Some(Value::Int(201)));
+                let Some(kind) = served_at(text(step, "path")).filter(|_| good && text(step, "method") == "POST")
+                else {
+                    continue;
+                };
+                let header = step.at(&["expect", "headers", "Warning"]).and_then(Value::as_list).unwrap_or(&[]);
+                let theirs: Vec<String> = header
+                    .iter()
+                    .filter_map(|w| w.as_str()?.strip_prefix("299 - \"")?.strip_suffix('"'))
+                    .map(|w| w.replace("\\\"", "\""))
+                    .filter(|w| !given_elsewhere(w))
+                    .collect();
+                let mut object = Object(body.clone());
+                schema::check(&kind.type_name, &mut object);
+                (kind.default)(&mut object);
+                (kind.prepare_create)(&mut object, Context { now: NOW, subresource: "" });
+                let ours = (kind.warnings)(&object);
+                right += usize::from(ours == theirs && !theirs.is_empty());
+                if ours != theirs {
+                    wrong.push(format!("{}: {ours:?} instead of {theirs:?}", text(&case, "name")));
+                }
+            }
+        }
+    }
+    eprintln!("{right} warnings are right");
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -84,16 +84,12 @@ fn typed_secret(root: &At<'_>, data: &At<'_>) {
         }
         "kubernetes.io/dockercfg" => needs(".dockercfg"),
         "kubernetes.io/dockerconfigjson" => needs(".dockerconfigjson"),
-        "kubernetes.io/basic-auth" => {
-            if !data.has("username") && !data.has("password") {
-                data.key("username").required("");
-                data.key("password").required("");
-            }
+        "kubernetes.io/basic-auth" if !data.has("username") && !data.has("password") => {
+            data.key("username").required("");
+            data.key("password").required("");
         }
-        "kubernetes.io/ssh-auth" => {
-            if data.get("ssh-privatekey").is_empty() {
-                data.key("ssh-privatekey").required("");
-            }
+        "kubernetes.io/ssh-auth" if data.get("ssh-privatekey").is_empty() => {
+            data.key("ssh-privatekey").required("");
         }
         "kubernetes.io/tls" => {
             needs("tls.crt");

@@ -56,8 +56,8 @@ fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
     }
     for (i, volume) in list(spec, "volumes") {
         volumes::warnings(volume, &format!("{path}.volumes[{i}]"), out);
-        let sources = volume.at(&["projected", "sources"]).and_then(Value::as_list);
-        if is_set(volume, "projected") && sources.is_none_or(<[Value]>::is_empty) {
+        let sources = volume.at(&["projected", "sources"]).and_then(Value::as_list).unwrap_or(&[]);
+        for _ in sources.iter().filter(|s| s.as_map().is_none_or(|m| m.iter().all(|(_, v)| v.is_null()))) {
             out.push(format!("volume {:?} (Projected) has no sources provided", text(volume, "name")));
         }
     }
