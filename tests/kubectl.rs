@@ -92,7 +92,10 @@ fn cluster_wide(cluster: &Cluster) {
             ("cluster-info", &["is running at"]),
             ("api-resources --api-group=apps", &["deployments", "deploy", "apps/v1", "ReplicaSet"]),
             ("api-versions", &["apps/v1\n", "v1\n"]),
-            ("explain pod.spec.containers", &["KIND:       Pod", "image\t<string>", "name\t<string> -required-"]),
+            (
+                "explain pod.spec.containers",
+                &["KIND:       Pod", "List of containers belonging to", "image\t<string>", "name\t<string> -required-"],
+            ),
             ("explain deployments.spec.strategy", &["GROUP:      apps", "rollingUpdate\t<RollingUpdateDeployment>"]),
             ("auth can-i create pods", &["yes"]),
             ("auth whoami", &["kubernetes-super-admin", "system:masters"]),

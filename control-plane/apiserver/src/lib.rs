@@ -23,6 +23,7 @@ mod metrics;
 mod negotiate;
 mod openapi;
 mod openapi_paths;
+mod openapi_texts;
 mod outbound;
 mod pipeline;
 pub mod pki;

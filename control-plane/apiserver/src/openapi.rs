@@ -4,6 +4,7 @@
 use crate::ctx::Ctx;
 use crate::discovery::digest;
 use crate::negotiate;
+use crate::openapi_texts::{self, Texts};
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
@@ -13,13 +14,17 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// The documents that were asked for, by path (`apis/apps/v1`).
+/// A client reads one document after the other and asks again only when a hash has changed. The largest has a megabyte.
+const KEPT: usize = 2;
+
+/// The hash of every document, and the documents asked for last, by path (`apis/apps/v1`).
 #[derive(Default)]
 pub(crate) struct Documents {
-    made: Mutex<BTreeMap<String, (Bytes, String)>>,
+    tags: Mutex<BTreeMap<String, String>>,
+    last: Mutex<VecDeque<(String, Bytes)>>,
 }
 
 pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
@@ -31,7 +36,7 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     if path == "openapi/v2" {
         return Ok(v2(parts));
     }
-    let Some((document, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| document(ctx, at)) else {
+    let Some((at, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| Some((at, tag(ctx, at)?))) else {
         if path == "openapi" {
             return Ok(respond::text(404, "404 page not found\n"));
         }
@@ -44,7 +49,7 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     let accept = negotiate::accept(&parts.headers, &info.query)?;
     let mut response = match same {
         true => respond::with(304, HeaderValue::from_static("application/json"), Body::empty()),
-        false => respond::encoded(200, &accept, document.to_vec()),
+        false => respond::encoded(200, &accept, document(ctx, at).to_vec()),
     };
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         response.headers_mut().insert(header::ETAG, tag);
@@ -85,7 +90,7 @@ fn path_of(kind: &Kind) -> String {
 fn index(ctx: &Ctx) -> Value {
     let mut paths = Map::new();
     for path in group_paths(ctx) {
-        let Some((_, tag)) = document(ctx, &path) else { continue };
+        let Some(tag) = tag(ctx, &path) else { continue };
         let mut entry = Map::new();
         entry.insert("serverRelativeURL", format!("/openapi/v3/{path}?hash={tag}"));
         paths.insert(path, entry);
@@ -95,35 +100,57 @@ fn index(ctx: &Ctx) -> Value {
     Value::Map(index)
 }
 
-fn document(ctx: &Ctx, path: &str) -> Option<(Bytes, String)> {
-    if let Some(made) = ctx.openapi.made.lock().get(path) {
-        return Some(made.clone());
+fn kinds_of<'a>(ctx: &'a Ctx, path: &str) -> Vec<&'a Arc<Kind>> {
+    ctx.registry.kinds().filter(|k| path_of(k) == path).collect()
+}
+
+/// The hash of a document, `None` where there is no such. Its texts are in by their own hash: they cost the most.
+fn tag(ctx: &Ctx, path: &str) -> Option<String> {
+    if let Some(tag) = ctx.openapi.tags.lock().get(path) {
+        return Some(tag.clone());
     }
-    let kinds: Vec<&Arc<Kind>> = ctx.registry.kinds().filter(|k| path_of(k) == path).collect();
+    let kinds = kinds_of(ctx, path);
     if kinds.is_empty() {
         return None;
     }
-    let body = Bytes::from(api::codec::json::encode(&describe(&kinds)));
-    let made = (body.clone(), digest(&body));
-    ctx.openapi.made.lock().insert(path.to_owned(), made.clone());
-    Some(made)
+    let mut plain = api::codec::json::encode(&describe(&kinds, &type_names(&kinds), &Texts::default()));
+    plain.extend_from_slice(openapi_texts::TAG.as_bytes());
+    let tag = digest(&plain);
+    ctx.openapi.tags.lock().insert(path.to_owned(), tag.clone());
+    Some(tag)
 }
 
-fn describe(kinds: &[&Arc<Kind>]) -> Value {
+fn document(ctx: &Ctx, path: &str) -> Bytes {
+    if let Some((_, body)) = ctx.openapi.last.lock().iter().find(|(p, _)| p == path) {
+        return body.clone();
+    }
+    let kinds = kinds_of(ctx, path);
+    let names = type_names(&kinds);
+    let body = Bytes::from(api::codec::json::encode(&describe(&kinds, &names, &Texts::of(&names))));
+    let mut last = ctx.openapi.last.lock();
+    last.truncate(KEPT - 1);
+    last.push_front((path.to_owned(), body.clone()));
+    body
+}
+
+/// The full names of all types that these kinds are made of.
+fn type_names(kinds: &[&Arc<Kind>]) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for schema in kinds.iter().filter_map(|k| schema::find(&k.type_name)) {
+        reach(schema, &mut names);
+    }
+    names
+}
+
+fn describe(kinds: &[&Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Value {
     let mut info = Map::new();
     info.insert("title", "Kubernetes");
     info.insert("version", "v1.36.0");
-    let mut names = BTreeSet::new();
-    for kind in kinds {
-        if let Some(schema) = schema::find(&kind.type_name) {
-            reach(schema, &mut names);
-        }
-    }
     let mut schemas: Map = SPECIAL.iter().map(|(name, ty, format)| (*name, Value::Map(special(ty, format)))).collect();
-    for name in &names {
+    for name in names {
         if let Some(schema) = schema::find(name) {
             let own: Vec<_> = kinds.iter().filter(|k| k.type_name == *name).collect();
-            schemas.insert(name.as_str(), type_schema(schema, &own));
+            schemas.insert(name.as_str(), type_schema(schema, &own, &|field| texts.get(name, field)));
         }
     }
     let mut paths = Map::new();
@@ -151,17 +178,23 @@ fn reach(schema: &'static Schema, names: &mut BTreeSet<String>) {
     }
 }
 
-fn type_schema(schema: &Schema, kinds: &[&&Arc<Kind>]) -> Map {
-    let mut out = Map::new();
+/// A type; `text` says what is known about it (for an empty name) and its fields.
+fn type_schema<'a>(schema: &Schema, kinds: &[&&Arc<Kind>], text: &dyn Fn(&str) -> Option<&'a str>) -> Map {
+    let with_text = |mut of: Map, name: &str| {
+        if let Some(text) = text(name) {
+            of.insert("description", text);
+        }
+        of
+    };
+    let mut out = with_text(Map::new(), "");
     out.insert("type", "object");
-    let properties: Map =
-        schema.fields.iter().filter(|f| !f.hidden).map(|f| (f.name, Value::Map(field_schema(f)))).collect();
-    let mut properties = properties;
+    let shown = schema.fields.iter().filter(|f| !f.hidden);
+    let mut properties: Map = shown.map(|f| (f.name, Value::Map(with_text(field_schema(f), f.name)))).collect();
     if !kinds.is_empty() {
         for name in ["apiVersion", "kind"] {
-            let mut text = Map::new();
-            text.insert("type", "string");
-            properties.insert(name, text);
+            let mut string = Map::new();
+            string.insert("type", "string");
+            properties.insert(name, with_text(string, name));
         }
         let versions = kinds.iter().map(|k| {
             let mut of = Map::new();
