@@ -58,12 +58,10 @@ fn mirrors(data_dir: &Path) -> anyhow::Result<Mirrors> {
     }
 }
 
-/// The executors of this node: containers, and WebAssembly.
-fn executors(data_dir: &Path) -> anyhow::Result<(Arc<wasm::Executor>, Vec<Arc<dyn cri::Executor>>)> {
+/// The executor of WebAssembly. Making it starts nothing.
+fn wasm(data_dir: &Path) -> anyhow::Result<wasm::Executor> {
     let exe = std::env::current_exe().context("finding this program")?;
-    let wasm = Arc::new(wasm::Executor::new(wasm::Config { root: root(data_dir).join("wasm"), exe }));
-    let oci = oci::Oci::new(root(data_dir).join("oci")).context("preparing the runtime of containers")?;
-    Ok((wasm.clone(), vec![Arc::new(oci), wasm]))
+    Ok(wasm::Executor::new(wasm::Config { root: root(data_dir).join("wasm"), exe }))
 }
 
 /// `wherry shim`: serves CRI until SIGTERM, and leaves containers running.
@@ -72,7 +70,8 @@ pub async fn run(data_dir: &Path, stop: CancellationToken) -> anyhow::Result<()>
     nix::unistd::setsid().ok();
     let settings = data_dir::read(data_dir)?;
     let settings = settings.with_context(|| format!("there is no cluster in {}", data_dir.display()))?;
-    let (_, executors) = executors(data_dir)?;
+    let oci = oci::Oci::new(root(data_dir).join("oci")).context("preparing the runtime of containers")?;
+    let executors: Vec<Arc<dyn cri::Executor>> = vec![Arc::new(oci), Arc::new(wasm(data_dir)?)];
     let config = cri::Config {
         root: root(data_dir),
         socket: socket(data_dir),
@@ -145,7 +144,7 @@ async fn gone(socket: &Path) {
 /// Ends the shim, if one runs, and the Wasm host, and waits until they are gone.
 pub async fn end(data_dir: &Path) -> anyhow::Result<()> {
     end_shim(data_dir).await?;
-    executors(data_dir)?.0.shutdown().await.context("ending the Wasm host")
+    wasm(data_dir)?.shutdown().await.context("ending the Wasm host")
 }
 
 async fn end_shim(data_dir: &Path) -> anyhow::Result<()> {
