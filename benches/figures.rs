@@ -85,9 +85,10 @@ fn start_with_a_pod(cluster: &mut Cluster) -> Duration {
 }
 
 fn pod(name: &str, image: &str) -> String {
+    // Not one flow mapping: kubectl takes what begins with a brace for JSON.
     format!(
-        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, labels: {{app: {name}}}}}, spec: {{terminationGracePeriodSeconds: 0, \
-         containers: [{{name: c, image: {image}, imagePullPolicy: IfNotPresent, ports: [{{containerPort: 8080}}]}}]}}}}"
+        "apiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, labels: {{app: {name}}}}}\nspec: {{terminationGracePeriodSeconds: 0, \
+         containers: [{{name: c, image: {image}, imagePullPolicy: IfNotPresent, ports: [{{containerPort: 8080}}]}}]}}\n"
     )
 }
 
