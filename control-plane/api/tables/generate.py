@@ -75,7 +75,43 @@ for row in fields:
     types.setdefault(row[0], []).append(row)
 json_types = {t for t, rs in types.items() if any(not r[1].startswith("~") for r in rs)}
 
-wanted, queue = set(), []
+# Types that JSON shows and no OpenAPI document does: what follows `?` in a path. Their JSON type is their protobuf type.
+CORE, META = "io.k8s.api.core.v1.", "io.k8s.apimachinery.pkg.apis.meta.v1."
+OPTIONS = [CORE + n for n in (
+    "NodeProxyOptions", "PodAttachOptions", "PodExecOptions", "PodLogOptions", "PodPortForwardOptions",
+    "PodProxyOptions", "RangeAllocation", "SerializedReference", "ServiceProxyOptions",
+)] + [META + n for n in ("CreateOptions", "GetOptions", "ListOptions", "PatchOptions", "UpdateOptions")]
+JSON_OF = {"string": "string", "bool": "boolean", "int32": "integer:int32", "int64": "integer:int64", "bytes": "string:byte"}
+
+
+def json_of(proto, own):
+    if proto.startswith("repeated "):
+        return "[" + json_of(proto[9:], own) + "]"
+    if proto in JSON_OF:
+        return JSON_OF[proto]
+    return "io.k8s" + proto[len(".k8s.io"):] if proto.startswith(".k8s.io") else own + "." + proto
+
+
+for t in OPTIONS:
+    if t not in json_types:
+        types[t] = [[t, r[1][1:], json_of(r[9], package(t)), "", "", "", "", "", r[8], r[9]] for r in types[t]]
+        json_types.add(t)
+
+# JSON spells these with dashes.
+for rs in types.values():
+    hidden = {r[1][1:].lower(): r for r in rs if r[1].startswith("~")}
+    for r in rs:
+        twin = hidden.get(r[1].replace("-", "")) if r[1].startswith("x-") else None
+        if twin:
+            r[8:10] = twin[8:10]
+            rs.remove(twin)
+
+# The facts' protobuf numbers are of a newer release, in which this field is gone; upstream's golden objects have it.
+for r in types[CORE + "NodeAllocatableResourceClaimStatus"]:
+    if r[1] == "resources":
+        r[8:10] = ["3", "map<string,.k8s.io.apimachinery.pkg.api.resource.Quantity>"]
+
+wanted, queue = set(), list(OPTIONS)
 served = {}
 for group, version, _, _, kind, *_ in rows("resources"):
     served.setdefault(kind.rsplit("/", 1)[-1], set()).add(version)
@@ -116,7 +152,8 @@ for own, names in by_package.items():
             lists = {"": "", "atomic": "a", "set": "s", "map": "m" + keys, "granular": "g"}[kind]
             patch = strategy.replace("retainKeys", "r").replace("merge", "m").replace("replace", "x").replace(",", "")
             patch += ":" + merge_key if merge_key else ""
-            told = "" if proto == proto_of(json, own) else proto
+            # What JSON writes in several ways is told apart by the name of its message.
+            told = "" if proto == proto_of(json, own) and code(json, own).lstrip("[{") != "a" else proto
             out.append("\t".join([f, code(json, own), flags, lists + (" " + patch if patch else ""), number, told]).rstrip("\t"))
     with open(os.path.join(here, own + ".txt"), "w") as f:
         f.write("\n".join(out) + "\n")

@@ -8,6 +8,7 @@ mod time;
 
 pub use check::{Checked, check, empty, normalize};
 
+use crate::codec::protobuf::Layout;
 use std::sync::OnceLock;
 
 /// A type with named fields.
@@ -19,6 +20,8 @@ pub struct Schema {
     pub name: &'static str,
     /// Sorted by name; those of protobuf alone are among them.
     pub fields: Vec<Field>,
+    /// Where they stand in protobuf, made on first use.
+    layout: OnceLock<Layout>,
 }
 
 #[derive(Debug)]
@@ -107,7 +110,11 @@ pub struct Patch {
 impl Schema {
     fn new(package: &'static str, name: &'static str, mut fields: Vec<Field>) -> Schema {
         fields.sort_by(|a, b| (a.name, a.hidden).cmp(&(b.name, b.hidden)));
-        Schema { package, name, fields }
+        Schema { package, name, fields, layout: OnceLock::new() }
+    }
+
+    pub(crate) fn layout(&self) -> &Layout {
+        self.layout.get_or_init(|| Layout::of(self))
     }
 
     /// A field that JSON may name.
@@ -133,7 +140,7 @@ impl StructRef {
     }
 
     pub fn get(&self) -> &'static Schema {
-        static NOTHING: Schema = Schema { package: "", name: "", fields: Vec::new() };
+        static NOTHING: Schema = Schema { package: "", name: "", fields: Vec::new(), layout: OnceLock::new() };
         self.found.get_or_init(|| {
             let full =
                 if self.name.contains('.') { self.name.to_owned() } else { format!("{}.{}", self.package, self.name) };
