@@ -67,6 +67,45 @@ pub enum Command {
     Dns(Dns),
     /// The CRI runtime of a node alone.
     Shim(Reset),
+    /// Look after the data of a control plane that does not run.
+    #[command(subcommand)]
+    Store(Store),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Store {
+    /// What the store holds, and how much space it takes.
+    Status(StoreDir),
+    /// Read everything and compare what must agree.
+    Check(StoreDir),
+    /// Write the tables anew, without the holes that removed objects left.
+    Defrag(StoreDir),
+    /// Everything in one file.
+    #[command(subcommand)]
+    Snapshot(Snapshot),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Snapshot {
+    /// Write a snapshot.
+    Save(SnapshotFile),
+    /// Make a store from a snapshot. Clients of the old one are told to start anew.
+    Restore(SnapshotFile),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SnapshotFile {
+    #[command(flatten)]
+    pub store: StoreDir,
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct StoreDir {
+    /// The directory of the cluster.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
 }
 
 /// Where a cluster keeps everything, and how it is reached.

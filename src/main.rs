@@ -14,6 +14,7 @@ mod registry;
 mod reset;
 mod roles;
 mod shim;
+mod store;
 mod tls;
 mod up;
 
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Up(flags) => up::run(flags, stop).await,
             Command::Reset(flags) => reset::run(&flags.data_dir).await,
             Command::Image(command) => image::run(command).await,
+            Command::Store(command) => store::run(command).await,
             Command::Shim(flags) => shim::run(&flags.data_dir, stop).await,
             Command::Apply(flags) => objects::apply(flags).await,
             Command::Get(flags) => objects::get(flags).await,

@@ -10,12 +10,17 @@
 mod codec;
 mod command;
 mod contract;
+mod count;
+mod database;
 mod dir;
+mod disk;
 mod expiry;
 mod flush;
 mod history;
+mod image;
 mod log;
 mod machine;
+pub mod offline;
 mod raft;
 mod read;
 mod segment;

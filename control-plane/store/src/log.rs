@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -17,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::codec::Record;
 use crate::contract::{Error, Result};
 use crate::dir::io_error;
+use crate::disk::Disk;
 use crate::flush::{Done, Flusher};
 use crate::raft::{Entry, LogIdOf, Types, VoteOf};
 use crate::segment::{self, HEADER, Placed, SEGMENT, Segment, name};
@@ -34,6 +34,7 @@ pub struct Log {
 
 struct Shared {
     dir: PathBuf,
+    disk: Arc<dyn Disk>,
     flusher: Flusher,
     index: Mutex<Index>,
 }
@@ -61,12 +62,11 @@ struct Index {
 }
 
 impl Log {
-    pub fn open(dir: &Path) -> Result<Self> {
-        let mut create = std::fs::DirBuilder::new();
-        create.recursive(true).mode(0o700).create(dir).map_err(|error| io_error("create", dir, &error))?;
-        let index = read_all(dir)?;
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        disk.create_dir(dir).map_err(|error| io_error("create", dir, &error))?;
+        let index = read_all(&*disk, dir)?;
         let flusher = Flusher::start().map_err(|error| io_error("start the writer of", dir, &error))?;
-        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), flusher, index: Mutex::new(index) }) })
+        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), disk, flusher, index: Mutex::new(index) }) })
     }
 
     /// Makes sure that this many bytes can be appended, and that the disk keeps `free` bytes for the tables. A full
@@ -76,8 +76,7 @@ impl Log {
             return Err(Error::Disk(why));
         }
         let dir = &self.shared.dir;
-        let stat = rustix::fs::statvfs(dir).map_err(|error| io_error("look for space in", dir, &error.into()))?;
-        let available = stat.f_bavail * stat.f_frsize;
+        let available = self.shared.disk.available(dir).map_err(|error| io_error("look for space in", dir, &error))?;
         if available < free {
             return Err(Error::Disk(format!(
                 "{} has {} MiB free, and {} MiB are needed; free some space",
@@ -94,7 +93,7 @@ impl Log {
             return Ok(());
         }
         let sequence = newest.sequence + 1;
-        let spare = Segment::create(&self.shared.dir, sequence, SEGMENT.max(wanted + HEADER))
+        let spare = Segment::create(&*self.shared.disk, &self.shared.dir, sequence, SEGMENT.max(wanted + HEADER))
             .map_err(|error| io_error("reserve space for the log in", &self.shared.dir, &error))?;
         index.spare = Some(Arc::new(spare));
         Ok(())
@@ -171,7 +170,7 @@ impl Log {
             Some(spare) if spare.size >= needed => spare,
             _ => {
                 let sequence = index.newest().sequence + 1;
-                Arc::new(Segment::create(&self.shared.dir, sequence, SEGMENT.max(needed))?)
+                Arc::new(Segment::create(&*self.shared.disk, &self.shared.dir, sequence, SEGMENT.max(needed))?)
             }
         };
         index.segments.push_back(next);
@@ -190,7 +189,7 @@ fn waiter() -> (Done, oneshot::Receiver<io::Result<()>>) {
     (Box::new(move |result| drop(send.send(result))), receive)
 }
 
-fn read_all(dir: &Path) -> Result<Index> {
+fn read_all(disk: &dyn Disk, dir: &Path) -> Result<Index> {
     let mut index = Index {
         vote: None,
         purged: None,
@@ -201,20 +200,9 @@ fn read_all(dir: &Path) -> Result<Index> {
         end: HEADER,
         spare: None,
     };
-    let mut sequences = list(dir)?;
-    sequences.sort_unstable();
-    // A spare is a segment without a record; the one before it is then the last that counts.
     let mut opened = Vec::new();
-    for (position, sequence) in sequences.iter().enumerate() {
-        let path = dir.join(name(*sequence));
-        let last = match sequences.get(position + 1) {
-            Some(next) => {
-                let next = dir.join(name(*next));
-                segment::is_blank(&next).map_err(|error| io_error("read", &next, &error))?
-            }
-            None => true,
-        };
-        opened.push(segment::open(&path, *sequence, last)?);
+    for (path, sequence, last) in list(disk, dir)? {
+        opened.push(segment::open(disk, &path, sequence, last)?);
     }
     while opened.len() > 1 && opened.last().is_some_and(|(_, records)| records.is_empty()) {
         index.spare = opened.pop().map(|(segment, _)| Arc::new(segment));
@@ -234,23 +222,31 @@ fn read_all(dir: &Path) -> Result<Index> {
         }
     }
     if index.segments.is_empty() {
-        let first = Segment::create(dir, 1, SEGMENT).map_err(|error| io_error("create the log in", dir, &error))?;
+        let first =
+            Segment::create(disk, dir, 1, SEGMENT).map_err(|error| io_error("create the log in", dir, &error))?;
         index.segments.push_back(Arc::new(first));
     }
     Ok(index)
 }
 
-fn list(dir: &Path) -> Result<Vec<u64>> {
-    let names = std::fs::read_dir(dir).map_err(|error| io_error("list", dir, &error))?;
-    let mut sequences = Vec::new();
-    for name in names {
-        let name = name.map_err(|error| io_error("list", dir, &error))?.file_name();
-        let stem = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        if let Some(sequence) = stem.and_then(|stem| u64::from_str_radix(stem, 16).ok()) {
-            sequences.push(sequence);
-        }
+/// The segments in order, with whether each is the last that counts: a spare is a segment without a record.
+pub fn list(disk: &dyn Disk, dir: &Path) -> Result<Vec<(PathBuf, u64, bool)>> {
+    let names = disk.list(dir).map_err(|error| io_error("list", dir, &error))?;
+    let sequence = |name: &String| u64::from_str_radix(name.strip_suffix(".log")?, 16).ok();
+    let mut sequences: Vec<u64> = names.iter().filter_map(sequence).collect();
+    sequences.sort_unstable();
+    let mut segments = Vec::with_capacity(sequences.len());
+    for (position, sequence) in sequences.iter().enumerate() {
+        let last = match sequences.get(position + 1) {
+            Some(next) => {
+                let next = dir.join(name(*next));
+                segment::is_blank(disk, &next).map_err(|error| io_error("read", &next, &error))?
+            }
+            None => true,
+        };
+        segments.push((dir.join(name(*sequence)), *sequence, last));
     }
-    Ok(sequences)
+    Ok(segments)
 }
 
 impl Index {
@@ -445,7 +441,7 @@ impl RaftLogStorage<Types> for Log {
         self.write(Record::Purge(upto)).await?;
         let spent = self.shared.index.lock().take_spent();
         for segment in spent {
-            std::fs::remove_file(&segment.path)?;
+            self.shared.disk.remove(&segment.path)?;
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use tokio::sync::mpsc;
 
 use crate::command::{Group, Outcome};
 use crate::contract::Revision;
+use crate::count::Counts;
+use crate::dir::Dir;
 use crate::log::Log;
 use crate::raft::{Entry, LogIdOf, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::state::{self, Numbers, State};
@@ -30,9 +32,20 @@ const ENTRIES_AT_ONCE: usize = 64;
 /// What readers may look at.
 pub struct Shared {
     pub database: Database,
+    pub counts: Counts,
     pub hub: Hub,
     pub history: AtomicU64,
     pub history_bytes: AtomicU64,
+    pub log: Log,
+    /// Held until the tables are closed.
+    pub _dir: Arc<Dir>,
+}
+
+impl Drop for Shared {
+    /// Closing the tables makes everything in them durable, and they must not know more than the log.
+    fn drop(&mut self) {
+        self.log.close();
+    }
 }
 
 /// The state machine as openraft drives it.

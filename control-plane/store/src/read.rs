@@ -6,6 +6,7 @@ use bytes::Bytes;
 use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase};
 
 use crate::contract::{Error, Event, KeyValue, List, Result, Revision};
+use crate::count::Counts;
 use crate::state::{Change, Numbers, Version};
 use crate::tables::{self, CHANGES, CURRENT, Key, KeyAt, PAST, TableError};
 
@@ -58,13 +59,24 @@ fn get_at(reader: &Reader, key: &[u8]) -> std::result::Result<Option<Version>, T
     Ok((end > reader.at).then_some(version))
 }
 
-pub fn list(database: &Database, start: &[u8], end: &[u8], at: Option<Revision>, limit: usize) -> Result<List> {
+/// A limit of 0 is none.
+pub fn list(
+    database: &Database,
+    counts: &Counts,
+    start: &[u8],
+    end: &[u8],
+    at: Option<Revision>,
+    limit: usize,
+) -> Result<List> {
     let reader = Reader::open(database, at)?;
     let mut list = List { revision: reader.at, ..List::default() };
     if start < end {
         fill(&reader, start, end, limit, &mut list)?;
     }
-    list.more = list.count > list.items.len() as u64;
+    list.count = match list.more {
+        true => counts.count(database, start, end, reader.at)?,
+        false => list.items.len() as u64,
+    };
     Ok(list)
 }
 
@@ -81,31 +93,53 @@ fn fill(
         let table = reader.txn.open_table(PAST)?;
         past = Some(Past { at: reader.at, rows: table.range((start, 0)..(end, 0))?.peekable() });
     }
-    let mut add = |key: &[u8], row: &[u8], is_past: bool| -> std::result::Result<(), TableError> {
-        list.count += 1;
-        if limit == 0 || list.items.len() < limit {
-            let version = if is_past { tables::get_past(row)?.1 } else { tables::get_version(row)? };
-            list.items.push(version.into_key_value(Bytes::copy_from_slice(key)));
-        }
-        Ok(())
-    };
     for row in current.range(start..end)? {
         let (key, row) = row?;
-        if let Some(past) = &mut past {
-            while let Some((key, row)) = past.next_upto(Some(key.value()))? {
-                add(key.value().0, row.value(), true)?;
-            }
+        if let Some(past) = &mut past
+            && add_past(past, Some(key.value()), limit, list)?
+        {
+            return Ok(());
         }
-        if tables::modified_of(row.value())? <= reader.at {
-            add(key.value(), row.value(), false)?;
+        if tables::modified_of(row.value())? <= reader.at && add(key.value(), row.value(), limit, list)? {
+            return Ok(());
         }
     }
     if let Some(past) = &mut past {
-        while let Some((key, row)) = past.next_upto(None)? {
-            add(key.value().0, row.value(), true)?;
-        }
+        add_past(past, None, limit, list)?;
     }
     Ok(())
+}
+
+/// Adds a current row, unless the page is full; whether it is.
+fn add(key: &[u8], row: &[u8], limit: usize, list: &mut List) -> std::result::Result<bool, TableError> {
+    if is_full(limit, list) {
+        return Ok(true);
+    }
+    list.items.push(tables::get_version(row)?.into_key_value(Bytes::copy_from_slice(key)));
+    Ok(false)
+}
+
+/// Adds the past rows of keys up to this one, unless the page is full; whether it is.
+fn add_past(
+    past: &mut Past,
+    upto: Option<&[u8]>,
+    limit: usize,
+    list: &mut List,
+) -> std::result::Result<bool, TableError> {
+    while let Some((key, row)) = past.next_upto(upto)? {
+        if is_full(limit, list) {
+            return Ok(true);
+        }
+        let version = tables::get_past(row.value())?.1;
+        list.items.push(version.into_key_value(Bytes::copy_from_slice(key.value().0)));
+    }
+    Ok(false)
+}
+
+/// Called with one more row at hand.
+fn is_full(limit: usize, list: &mut List) -> bool {
+    list.more = limit != 0 && list.items.len() >= limit;
+    list.more
 }
 
 /// The versions of the past that were valid at a revision, by key.

@@ -3,17 +3,17 @@
 //! A record that is not whole at the very end of the log is a write that a crash cut short: it was never acknowledged,
 //! and is cut off. Anything else that does not add up is damage, and stops the start: it is never guessed at.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 
 use crate::codec::{self, Record};
 use crate::contract::{Error, Result};
-use crate::dir::{self, io_error};
+use crate::dir::io_error;
+use crate::disk::{Disk, DiskFile, Opening};
 
 /// Bytes of a segment. Small, since two or three of them are on disk at any time, and read at every start.
 pub const SEGMENT: u64 = 4 << 20;
@@ -32,7 +32,7 @@ const MAX_RECORD: usize = 64 << 20;
 pub struct Segment {
     pub sequence: u64,
     pub path: PathBuf,
-    file: File,
+    file: Arc<dyn DiskFile>,
     pub size: u64,
     /// Bytes that were handed to the system, and bytes that are known to be on the disk.
     pub written: AtomicU64,
@@ -47,41 +47,51 @@ pub struct Placed {
     pub record: Record,
 }
 
+/// What a segment holds.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    pub records: usize,
+    pub used: u64,
+    pub size: u64,
+    /// Its end is a write that was never finished.
+    pub torn: bool,
+    /// The newest log index that it speaks of.
+    pub ends_at: Option<u64>,
+}
+
 impl Segment {
     /// A new file with its whole space reserved: appending to it cannot find the disk full.
-    pub fn create(dir: &Path, sequence: u64, size: u64) -> io::Result<Self> {
+    pub fn create(disk: &dyn Disk, dir: &Path, sequence: u64, size: u64) -> io::Result<Self> {
         let path = dir.join(name(sequence));
         let temporary = dir.join("new.log");
-        let mut options = OpenOptions::new();
-        let file = options.create(true).truncate(true).read(true).write(true).mode(0o600).open(&temporary)?;
-        let prepare = || -> io::Result<()> {
-            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, size) {
-                Ok(()) => {}
-                Err(rustix::io::Errno::OPNOTSUPP) => file.set_len(size)?,
-                Err(error) => return Err(error.into()),
-            }
-            file.write_all_at(&header(sequence), 0)?;
-            file.sync_all()?;
-            std::fs::rename(&temporary, &path)?;
-            dir::sync_dir(dir)
+        let prepare = || -> io::Result<_> {
+            let file = disk.open(&temporary, Opening::Emptied)?;
+            file.reserve(size)?;
+            file.write_at(0, &header(sequence))?;
+            file.sync()?;
+            disk.rename(&temporary, &path)?;
+            disk.sync_dir(dir)?;
+            Ok(file)
         };
-        if let Err(error) = prepare() {
-            // The reserved space must not stay behind; the error that matters is the first.
-            let _ = std::fs::remove_file(&temporary);
-            return Err(error);
+        match prepare() {
+            Ok(file) => Ok(Self { sequence, path, file, size, written: HEADER.into(), synced: HEADER.into() }),
+            Err(error) => {
+                // The reserved space must not stay behind; the error that matters is the first.
+                let _ = disk.remove(&temporary);
+                Err(error)
+            }
         }
-        Ok(Self { sequence, path, file, size, written: HEADER.into(), synced: HEADER.into() })
     }
 
     pub fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, offset)?;
+        self.file.write_at(offset, bytes)?;
         self.written.store(offset + bytes.len() as u64, Ordering::Release);
         Ok(())
     }
 
     pub fn sync(&self) -> io::Result<()> {
         let written = self.written.load(Ordering::Acquire);
-        self.file.sync_data()?;
+        self.file.sync()?;
         self.synced.store(written, Ordering::Release);
         Ok(())
     }
@@ -105,7 +115,7 @@ impl Segment {
     /// One record that is known to be here.
     pub fn read(&self, offset: u64, length: u32) -> io::Result<Record> {
         let mut bytes = vec![0; length as usize];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.file.read_at(offset, &mut bytes)?;
         let frame = Frame::parse(&bytes, self.sequence).ok_or_else(|| self.damage(offset))?;
         let payload = Bytes::from(bytes).slice(FRAME..FRAME + frame.length);
         codec::get_record(payload).map_err(|_| self.damage(offset))
@@ -160,23 +170,15 @@ impl Frame {
 }
 
 /// Reads a segment that a process before this one wrote. `last` says that no segment follows.
-pub fn open(path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Placed>)> {
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(|error| io_error("open", path, &error))?;
-    let bytes = Bytes::from(std::fs::read(path).map_err(|error| io_error("read", path, &error))?);
-    if bytes.get(..HEADER as usize) != Some(&header(sequence)) {
-        return Err(damage(path, 0));
-    }
-    let (placed, end) = scan(path, sequence, &bytes)?;
-    let torn = !is_zero(&bytes[end..]);
-    if torn && (!last || is_damage(&bytes, sequence, end)) {
-        return Err(damage(path, end as u64));
-    }
+pub fn open(disk: &dyn Disk, path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Placed>)> {
+    let (file, bytes) = read(disk, path).map_err(|error| io_error("read", path, &error))?;
+    let Examined { placed, end, torn } = examine(path, sequence, &bytes, last)?;
     if torn {
         tracing::warn!(file = %path.display(), offset = end, "cut off a write that was never finished");
-        cut(&file, end as u64, bytes.len() as u64).map_err(|error| io_error("cut the torn end of", path, &error))?;
+        cut(&*file, end, &bytes).map_err(|error| io_error("cut the torn end of", path, &error))?;
     }
     // What a killed process wrote may be in the system's memory only, and is about to be shown to readers.
-    file.sync_data().map_err(|error| io_error("sync", path, &error))?;
+    file.sync().map_err(|error| io_error("sync", path, &error))?;
     let segment = Segment {
         sequence,
         path: path.to_owned(),
@@ -186,6 +188,48 @@ pub fn open(path: &Path, sequence: u64, last: bool) -> Result<(Segment, Vec<Plac
         synced: (end as u64).into(),
     };
     Ok((segment, placed))
+}
+
+/// Every record of a segment, without changing it.
+pub fn look(disk: &dyn Disk, path: &Path, sequence: u64, last: bool) -> Result<Look> {
+    let (_, bytes) = read(disk, path).map_err(|error| io_error("read", path, &error))?;
+    let Examined { placed, end, torn } = examine(path, sequence, &bytes, last)?;
+    let ends_at = placed.iter().rev().find_map(|placed| match &placed.record {
+        Record::Entry(entry) => Some(entry.log_id.index),
+        Record::Purge(upto) => Some(upto.index),
+        Record::Vote(_) | Record::Truncate(_) => None,
+    });
+    Ok(Look { records: placed.len(), used: end as u64, size: bytes.len() as u64, torn, ends_at })
+}
+
+struct Examined {
+    placed: Vec<Placed>,
+    /// Where the last whole record ends, and whether something that is none follows.
+    end: usize,
+    torn: bool,
+}
+
+fn examine(path: &Path, sequence: u64, bytes: &Bytes, last: bool) -> Result<Examined> {
+    if bytes.get(..HEADER as usize) != Some(&header(sequence)) {
+        return Err(damage(path, 0));
+    }
+    if (bytes.len() as u64) < SEGMENT {
+        // Its whole length was on the disk before its first record.
+        return Err(damage(path, bytes.len() as u64));
+    }
+    let (placed, end) = scan(path, sequence, bytes)?;
+    let torn = !is_zero(&bytes[end..]);
+    if torn && (!last || is_damage(bytes, sequence, end)) {
+        return Err(damage(path, end as u64));
+    }
+    Ok(Examined { placed, end, torn })
+}
+
+fn read(disk: &dyn Disk, path: &Path) -> io::Result<(Arc<dyn DiskFile>, Bytes)> {
+    let file = disk.open(path, Opening::Existing)?;
+    let mut bytes = vec![0; file.len()? as usize];
+    file.read_at(0, &mut bytes)?;
+    Ok((file, bytes.into()))
 }
 
 fn scan(path: &Path, sequence: u64, bytes: &Bytes) -> Result<(Vec<Placed>, usize)> {
@@ -206,9 +250,9 @@ fn is_zero(bytes: &[u8]) -> bool {
 }
 
 /// Whether a segment holds no record, and was never begun.
-pub fn is_blank(path: &Path) -> io::Result<bool> {
+pub fn is_blank(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     let mut first = [0; FRAME];
-    File::open(path)?.read_exact_at(&mut first, HEADER)?;
+    disk.open(path, Opening::Existing)?.read_at(HEADER, &mut first)?;
     Ok(is_zero(&first))
 }
 
@@ -229,9 +273,10 @@ fn is_damage(bytes: &[u8], sequence: u64, end: usize) -> bool {
 }
 
 /// Zeroes the torn end, so that no later start reads pieces of it.
-fn cut(file: &File, end: u64, size: u64) -> io::Result<()> {
-    file.write_all_at(&vec![0; (size - end) as usize], end)?;
-    file.sync_data()
+fn cut(file: &dyn DiskFile, end: usize, bytes: &[u8]) -> io::Result<()> {
+    let length = bytes[end..].iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    file.write_at(end as u64, &vec![0; length])?;
+    file.sync()
 }
 
 fn damage(path: &Path, offset: u64) -> Error {

@@ -1,27 +1,34 @@
 //! The store's one public thing.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::{BasicNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::command::{Command, Outcome};
 use crate::contract::{Error, KeyValue, List, Result, Revision, Txn, TxnOutcome};
-use crate::dir::Dir;
+use crate::count::Counts;
+use crate::database;
+use crate::dir::{Dir, io_error};
+use crate::disk::{Disk, Real};
 use crate::expiry::{self, Leases};
 use crate::history::{self, Keep};
 use crate::log::Log;
 use crate::machine::{Machine, Shared};
 use crate::raft::{Alone, Raft};
+use crate::tables::TableError;
 use crate::watch::{Hub, Watch};
 use crate::writer::Writer;
-use crate::{read, tables};
+use crate::{image, read, tables};
 
 /// Items that a list reads on the caller's own thread; longer ones go to a thread that may block.
 const LIST_INLINE: usize = 64;
@@ -43,11 +50,12 @@ pub struct Config {
     /// This member's number among the voters.
     pub node_id: u64,
     pub keep: Keep,
+    pub(crate) disk: Arc<dyn Disk>,
 }
 
 impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), node_id: 1, keep: Keep::default() }
+        Self { dir: dir.into(), node_id: 1, keep: Keep::default(), disk: Arc::new(Real) }
     }
 }
 
@@ -66,15 +74,14 @@ struct Inner {
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Ends after raft has let go of the tables.
     purging: Mutex<Option<JoinHandle<()>>>,
-    _dir: Dir,
 }
 
 impl Store {
     /// Opens or creates the store in a directory, and returns when it serves.
     pub async fn open(config: Config) -> Result<Store> {
-        let dir = Dir::open(&config.dir)?;
+        let dir = Arc::new(Dir::open(config.disk.clone(), &config.dir)?);
         let (log, database) = open_files(&dir).await?;
-        let (shared, raft, checkpoints) = start_raft(&config, &log, database).await?;
+        let (shared, raft, checkpoints) = start_raft(&config, &dir, &log, database).await?;
         lead(&raft, config.node_id, &log).await?;
         let writer = Writer::start(raft.clone(), log.clone());
         let leases = Arc::new(Leases::default());
@@ -83,7 +90,7 @@ impl Store {
         }
         let tasks = Mutex::new(start_tasks(&shared, &writer, &leases, config.keep));
         let purging = Mutex::new(Some(tokio::spawn(purge(raft.clone(), checkpoints))));
-        let inner = Inner { shared, raft, log, writer, leases, tasks, purging, _dir: dir };
+        let inner = Inner { shared, raft, log, writer, leases, tasks, purging };
         Ok(Store { inner: Arc::new(inner) })
     }
 
@@ -99,11 +106,13 @@ impl Store {
 
     /// Keys of `[start, end)` in order. A limit of 0 is none.
     pub async fn list(&self, start: &[u8], end: &[u8], at: Option<Revision>, limit: usize) -> Result<List> {
-        if (1..=LIST_INLINE).contains(&limit) {
-            return read::list(&self.inner.shared.database, start, end, at, limit);
+        let shared = self.inner.shared.clone();
+        if (1..=LIST_INLINE).contains(&limit) && shared.counts.is_ready() {
+            return read::list(&shared.database, &shared.counts, start, end, at, limit);
         }
-        let (shared, start, end) = (self.inner.shared.clone(), start.to_vec(), end.to_vec());
-        let reading = tokio::task::spawn_blocking(move || read::list(&shared.database, &start, &end, at, limit));
+        let (start, end) = (start.to_vec(), end.to_vec());
+        let reading =
+            tokio::task::spawn_blocking(move || read::list(&shared.database, &shared.counts, &start, &end, at, limit));
         reading.await.map_err(|error| Error::Unavailable(format!("listing: {error}")))?
     }
 
@@ -129,6 +138,13 @@ impl Store {
     /// Has every watch report how far it is, now rather than in a while.
     pub fn request_progress(&self) {
         self.inner.shared.hub.request_progress();
+    }
+
+    /// Writes everything that is there now to a file, for [`crate::offline::restore`]. Its revision.
+    pub async fn save(&self, path: &Path) -> Result<Revision> {
+        let (shared, path) = (self.inner.shared.clone(), path.to_owned());
+        let saving = tokio::task::spawn_blocking(move || save(&shared.database, &path));
+        saving.await.map_err(|error| Error::Unavailable(format!("saving: {error}")))?
     }
 
     /// Forgets what only revisions before `at` need.
@@ -225,11 +241,35 @@ fn raft_config() -> Result<Arc<openraft::Config>> {
     Ok(Arc::new(config))
 }
 
+/// Under another name until it is whole.
+fn save(database: &Database, path: &Path) -> Result<Revision> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".part");
+    let temporary = PathBuf::from(temporary);
+    let failed = |error: io::Error| io_error("write the snapshot", &temporary, &error);
+    let file = File::options().create_new(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
+    let mut out = BufWriter::new(file);
+    let read = database.begin_read().map_err(TableError::from)?;
+    let revision = tables::read_numbers(&read)?.revision;
+    let written = (|| {
+        out.write_all(image::MAGIC).map_err(failed)?;
+        image::write(&read, &mut |block| out.write_all(&block).map_err(failed))?;
+        out.flush().map_err(failed)?;
+        out.get_ref().sync_all().map_err(failed)?;
+        std::fs::rename(&temporary, path).map_err(|error| io_error("name the snapshot", path, &error))
+    })();
+    if written.is_err() {
+        // The error that matters is the first.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map(|()| revision)
+}
+
 /// Both at once: what a new store spends here is waiting for the disk.
-async fn open_files(dir: &Dir) -> Result<(Log, Database)> {
-    let (log, tables) = (dir.log(), dir.tables());
-    let log = tokio::task::spawn_blocking(move || Log::open(&log));
-    let database = tokio::task::spawn_blocking(move || tables::open(&tables));
+async fn open_files(dir: &Arc<Dir>) -> Result<(Log, Database)> {
+    let (of_log, of_tables) = (dir.clone(), dir.clone());
+    let log = tokio::task::spawn_blocking(move || Log::open(of_log.disk().clone(), &of_log.log()));
+    let database = tokio::task::spawn_blocking(move || database::open(&of_tables));
     let joined = |error| Error::Unavailable(format!("opening its files: {error}"));
     let (log, database) = (log.await.map_err(joined)?, database.await.map_err(joined)?);
     Ok((log?, database?))
@@ -237,12 +277,29 @@ async fn open_files(dir: &Dir) -> Result<(Log, Database)> {
 
 async fn start_raft(
     config: &Config,
+    dir: &Arc<Dir>,
     log: &Log,
     database: Database,
 ) -> Result<(Arc<Shared>, Raft, mpsc::UnboundedReceiver<()>)> {
     let (numbers, applied) = tables::load(&database)?;
+    let logged = log.last_index();
+    if let Some(applied) = applied.log_id
+        && logged < Some(applied.index)
+    {
+        return Err(Error::Data(format!(
+            "{} ends at entry {}, and {} has applied {}: the end of the log is missing. Restore the data directory \
+             from a copy",
+            dir.log().display(),
+            logged.map_or_else(|| "none".into(), |last| last.to_string()),
+            dir.tables().display(),
+            applied.index,
+        )));
+    }
     let shared = Arc::new(Shared {
         database,
+        counts: Counts::default(),
+        log: log.clone(),
+        _dir: dir.clone(),
         hub: Hub::new(numbers.revision),
         history: numbers.history.into(),
         history_bytes: numbers.history_bytes.into(),

@@ -1,20 +1,12 @@
 //! The rows in redb: what is, what was, what changed when, leases, and how far the log has been applied.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-
 use bytes::{BufMut, Bytes};
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::codec::{get_log_id, get_u64, put_log_id};
-use crate::contract::{Error, Result, Revision};
-use crate::dir::io_error;
+use crate::contract::{Error, Revision};
 use crate::raft::{LogIdOf, StoredMembership};
 use crate::state::{Change, Numbers, Rows, Version};
-
-/// redb's page cache. The whole cluster has 40 MiB when idle.
-const CACHE_BYTES: usize = 4 << 20;
 
 pub type Key = &'static [u8];
 pub type KeyAt = (&'static [u8], u64);
@@ -22,9 +14,14 @@ pub const CURRENT: TableDefinition<Key, Key> = TableDefinition::new("current");
 /// By key and the revision that the version was written at; its value starts with the revision that ended it.
 pub const PAST: TableDefinition<KeyAt, Key> = TableDefinition::new("past");
 pub const CHANGES: TableDefinition<(u64, u32), Key> = TableDefinition::new("changes");
-const LEASES: TableDefinition<u64, u64> = TableDefinition::new("leases");
-const LEASE_KEYS: TableDefinition<(u64, &'static [u8]), ()> = TableDefinition::new("lease keys");
-const META: TableDefinition<&'static str, Key> = TableDefinition::new("meta");
+pub const LEASES: TableDefinition<u64, u64> = TableDefinition::new("leases");
+pub const LEASE_KEYS: TableDefinition<(u64, &'static [u8]), ()> = TableDefinition::new("lease keys");
+pub const META: TableDefinition<&'static str, Key> = TableDefinition::new("meta");
+
+/// The row of [`META`] with the [`Numbers`], the one with the log's position, and the one with the members.
+pub const NUMBERS: &str = "numbers";
+const APPLIED: &str = "applied";
+const MEMBERSHIP: &str = "membership";
 
 /// Any of redb's errors, without its size.
 #[derive(Debug, thiserror::Error)]
@@ -64,23 +61,6 @@ pub struct Applied {
     pub membership: StoredMembership,
 }
 
-pub fn open(path: &Path) -> Result<Database> {
-    let mut options = OpenOptions::new();
-    let file: File = options
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|error| io_error("open", path, &error))?;
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(|error| {
-        Error::Data(format!("{} cannot be opened: {error}. Restore the data directory from a copy", path.display()))
-    })?;
-    create(&database)?;
-    Ok(database)
-}
-
 /// So that readers find every table from the start.
 pub fn create(database: &Database) -> std::result::Result<(), TableError> {
     {
@@ -116,11 +96,11 @@ pub fn load(database: &Database) -> RowResult<(Numbers, Applied)> {
     let meta = read.open_table(META)?;
     let numbers = numbers(&meta)?;
     let mut applied = Applied::default();
-    if let Some(row) = meta.get("applied")? {
+    if let Some(row) = meta.get(APPLIED)? {
         let log_id = get_log_id(&mut Bytes::copy_from_slice(row.value())).map_err(|error| damaged(&error))?;
         applied.log_id = Some(log_id);
     }
-    if let Some(row) = meta.get("membership")? {
+    if let Some(row) = meta.get(MEMBERSHIP)? {
         applied.membership = serde_json::from_slice(row.value()).map_err(|error| damaged(&error))?;
     }
     Ok((numbers, applied))
@@ -128,7 +108,7 @@ pub fn load(database: &Database) -> RowResult<(Numbers, Applied)> {
 
 /// The numbers as of the transaction that read the table.
 pub fn numbers(meta: &impl ReadableTable<&'static str, Key>) -> RowResult<Numbers> {
-    let Some(row) = meta.get("numbers")? else {
+    let Some(row) = meta.get(NUMBERS)? else {
         return Ok(Numbers::default());
     };
     let mut row = Bytes::copy_from_slice(row.value());
@@ -191,18 +171,18 @@ impl<'t> Open<'t> {
         for number in [revision.0, compacted.0, last_lease, history, history_bytes] {
             row.put_u64_le(number);
         }
-        self.meta.insert("numbers", row.as_slice())?;
+        self.meta.insert(NUMBERS, row.as_slice())?;
         if let Some(log_id) = &applied.log_id {
             row.clear();
             put_log_id(&mut row, log_id);
-            self.meta.insert("applied", row.as_slice())?;
+            self.meta.insert(APPLIED, row.as_slice())?;
         }
         Ok(())
     }
 
     pub fn save_membership(&mut self, membership: &StoredMembership) -> RowResult<()> {
         let json = serde_json::to_vec(membership).map_err(|error| damaged(&error))?;
-        self.meta.insert("membership", json.as_slice())?;
+        self.meta.insert(MEMBERSHIP, json.as_slice())?;
         Ok(())
     }
 }

@@ -1,0 +1,81 @@
+//! `wherry store`: looks after the data of a control plane that does not run.
+
+use crate::cli;
+use anyhow::{Context, ensure};
+use std::path::Path;
+use store::{Config, Store, offline};
+
+pub async fn run(command: cli::Store) -> anyhow::Result<()> {
+    match command {
+        cli::Store::Status(flags) => status(&dir(&flags)),
+        cli::Store::Check(flags) => check(&dir(&flags)),
+        cli::Store::Defrag(flags) => defrag(&dir(&flags)),
+        cli::Store::Snapshot(cli::Snapshot::Save(flags)) => save(&dir(&flags.store), &flags.file).await,
+        cli::Store::Snapshot(cli::Snapshot::Restore(flags)) => restore(&flags.file, &dir(&flags.store)),
+    }
+}
+
+fn dir(flags: &cli::StoreDir) -> std::path::PathBuf {
+    flags.data_dir.join("store")
+}
+
+fn status(dir: &Path) -> anyhow::Result<()> {
+    let status = offline::status(dir).context("looking at the store")?;
+    let or_none = |number: Option<u64>| number.map_or_else(|| "none".into(), |number| number.to_string());
+    println!("revision        {}", status.revision.0);
+    println!("compacted       {}", status.compacted.0);
+    println!("keys            {}", status.keys);
+    println!("leases          {}", status.leases);
+    println!("history         {} changes, {}", status.history, size(status.history_bytes));
+    println!("applied entry   {}", or_none(status.applied));
+    println!("newest entry    {}", or_none(status.logged));
+    println!("tables          {}, of which {} are used", size(status.tables_bytes), size(status.tables_used_bytes));
+    println!("log             {} in {} files", size(status.log_bytes), status.log_files);
+    for (id, address) in status.members {
+        println!("member          {id} {address}");
+    }
+    Ok(())
+}
+
+fn check(dir: &Path) -> anyhow::Result<()> {
+    let checked = offline::check(dir).context("checking the store")?;
+    println!("{} keys, {} changes, {} records of the log", checked.keys, checked.changes, checked.records);
+    for unfinished in &checked.unfinished {
+        println!("unfinished, and dropped at the next start: {unfinished}");
+    }
+    for problem in &checked.problems {
+        println!("problem: {problem}");
+    }
+    ensure!(checked.problems.is_empty(), "{} problems in {}", checked.problems.len(), dir.display());
+    println!("no problems");
+    Ok(())
+}
+
+fn defrag(dir: &Path) -> anyhow::Result<()> {
+    let (before, after) = offline::defrag(dir).context("writing the tables anew")?;
+    println!("tables: {} before, {} now", size(before), size(after));
+    Ok(())
+}
+
+async fn save(dir: &Path, file: &Path) -> anyhow::Result<()> {
+    ensure!(dir.join("version").exists(), "{} holds no store", dir.display());
+    let store = Store::open(Config::new(dir)).await.context("opening the store")?;
+    let saved = store.save(file).await;
+    store.close().await.context("closing the store")?;
+    println!("{} holds revision {}", file.display(), saved?.0);
+    Ok(())
+}
+
+fn restore(file: &Path, dir: &Path) -> anyhow::Result<()> {
+    let revision = offline::restore(file, dir).context("restoring the snapshot")?;
+    println!("{} starts at revision {}", dir.display(), revision.0);
+    Ok(())
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
