@@ -1,0 +1,130 @@
+//! Compiling and evaluating.
+
+use crate::ast::Ast;
+use crate::check::{Checked, Ref, check};
+use crate::cost::{Range, estimate::estimate};
+use crate::data::Data;
+use crate::decl::Decl;
+use crate::eval::Machine;
+use crate::parse::parse;
+use crate::source::CompileError;
+use crate::types::Type;
+use crate::value::{Fail, Out, Val};
+use std::sync::Arc;
+
+/// Stack for compiling: the generated parser takes several kilobytes for each level of nesting.
+const COMPILE_STACK: usize = 32 * 1024 * 1024;
+
+/// A variable that expressions may use.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    pub name: String,
+    pub decl: Arc<Decl>,
+    /// Whether it holds an optional value instead of the value.
+    pub optional: bool,
+}
+
+/// What expressions are compiled against.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    pub variables: Vec<Variable>,
+}
+
+/// A compiled expression.
+pub struct Program {
+    ast: Ast,
+    checked: Checked,
+    variables: Vec<Variable>,
+}
+
+/// What a variable is in one evaluation.
+#[derive(Clone, Copy)]
+pub enum Binding<'a> {
+    /// It has no value: using it is an error.
+    Unset,
+    Value(&'a dyn Data),
+    /// An optional variable without a value.
+    None,
+}
+
+/// How an evaluation went.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    pub result: Out<'a>,
+    pub cost: u64,
+}
+
+impl Environment {
+    /// An environment of one variable, as rules of a schema have it.
+    pub fn with(mut self, name: &str, decl: Arc<Decl>, optional: bool) -> Environment {
+        self.variables.push(Variable { name: name.to_owned(), decl, optional });
+        self
+    }
+
+    /// Parses and checks an expression.
+    pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
+        stacker::maybe_grow(COMPILE_STACK, COMPILE_STACK, || {
+            let ast = parse(source)?;
+            let declared: Vec<(&str, Type)> = self
+                .variables
+                .iter()
+                .map(|v| {
+                    let t = Type::of(&v.decl);
+                    (v.name.as_str(), if v.optional { Type::optional(t) } else { t })
+                })
+                .collect();
+            let checked = check(source, &ast, &declared)?;
+            Ok(Program { ast, checked, variables: self.variables.clone() })
+        })
+    }
+}
+
+impl Program {
+    /// The type of what it gives.
+    pub fn result_type(&self) -> &Type {
+        &self.checked.types[self.ast.root as usize]
+    }
+
+    /// Whether it uses a variable.
+    pub fn uses(&self, name: &str) -> bool {
+        let Some(place) = self.variables.iter().position(|v| v.name == name) else { return false };
+        self.checked.refs.iter().any(|r| matches!(r, Ref::Variable(i) if *i == place))
+    }
+
+    /// What it can cost. Sizes are those of the root's declaration.
+    pub fn estimate(&self, root: Option<&Decl>) -> Range {
+        stacker::maybe_grow(COMPILE_STACK, COMPILE_STACK, || estimate(&self.ast, &self.checked, root))
+    }
+
+    /// Evaluates it with the variables in the order in which they were declared, and passes what it gives on.
+    pub fn evaluate<R>(&self, bindings: &[Binding<'_>], limit: u64, then: impl FnOnce(Outcome<'_>) -> R) -> R {
+        let variables: Result<Vec<Option<Val<'_>>>, Fail> =
+            self.variables.iter().zip(bindings).map(|(v, b)| bound(v, *b)).collect();
+        let variables = match variables {
+            Ok(variables) => variables,
+            Err(fail) => return then(Outcome { result: Err(fail), cost: 0 }),
+        };
+        let mut machine = Machine {
+            ast: &self.ast,
+            checked: &self.checked,
+            variables: &variables,
+            locals: vec![None; self.checked.locals],
+            cost: 0,
+            limit,
+        };
+        let result = machine.eval(self.ast.root);
+        let cost = machine.cost;
+        then(Outcome { result, cost })
+    }
+}
+
+fn bound<'a>(variable: &'a Variable, binding: Binding<'a>) -> Result<Option<Val<'a>>, Fail> {
+    Ok(match binding {
+        Binding::Unset => None,
+        Binding::None => Some(Val::Optional(None)),
+        Binding::Value(node) => {
+            let value = Val::read(&variable.decl, node)?;
+            Some(if variable.optional { Val::some(value) } else { value })
+        }
+    })
+}
