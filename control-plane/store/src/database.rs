@@ -1,7 +1,7 @@
 //! The file of the tables: how it comes to be, how another takes its place, and what redb asks of the disk.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use redb::{Database, DatabaseError, StorageBackend, StorageError};
@@ -42,7 +42,8 @@ pub fn replace(dir: &Dir, fill: impl FnOnce(&Database) -> Result<()>) -> Result<
 
 fn open_at(disk: &dyn Disk, path: &Path, opening: Opening) -> Result<Database> {
     let file = disk.open(path, opening).map_err(|error| io_error("open", path, &error))?;
-    let opened = Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend(file));
+    let opened =
+        Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(Backend { file, path: path.to_owned() });
     let database = opened.map_err(|error| refused(path, &error))?;
     tables::create(&database)?;
     Ok(database)
@@ -62,26 +63,36 @@ pub fn refused(path: &Path, error: &DatabaseError) -> Error {
 
 /// redb's view of one of our files.
 #[derive(Debug)]
-struct Backend(Arc<dyn DiskFile>);
+struct Backend {
+    file: Arc<dyn DiskFile>,
+    path: PathBuf,
+}
+
+impl Backend {
+    /// redb's own errors name no file.
+    fn named<T>(&self, what: &str, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| io::Error::new(error.kind(), format!("{what} {}: {error}", self.path.display())))
+    }
+}
 
 impl StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.0.len()
+        self.named("measure", self.file.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.0.read_at(offset, out)
+        self.named("read", self.file.read_at(offset, out))
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.0.set_len(length)
+        self.named("resize", self.file.set_len(length))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync()
+        self.named("sync", self.file.sync())
     }
 
     fn write(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_at(offset, bytes)
+        self.named("write", self.file.write_at(offset, bytes))
     }
 }

@@ -20,7 +20,7 @@ pub struct Dir {
 impl Dir {
     /// Made if it is not there.
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self> {
-        disk.create_dir(path).map_err(|error| io_error("create", path, &error))?;
+        create(&*disk, path)?;
         Self::hold(disk, path)
     }
 
@@ -59,6 +59,19 @@ impl Dir {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a directory if it is not there, so that a power cut does not take it away again.
+pub fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let create = || -> io::Result<()> {
+        let there = disk.exists(path)?;
+        disk.create_dir(path)?;
+        match path.parent() {
+            Some(parent) if !there && !parent.as_os_str().is_empty() => disk.sync_dir(parent),
+            _ => Ok(()),
+        }
+    };
+    create().map_err(|error| io_error("create", path, &error))
 }
 
 fn lock(disk: &dyn Disk, path: &Path) -> Result<Held> {

@@ -21,6 +21,8 @@ mod image;
 mod log;
 mod machine;
 pub mod offline;
+#[cfg(test)]
+mod proof;
 mod raft;
 mod read;
 mod segment;

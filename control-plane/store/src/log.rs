@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::codec::Record;
 use crate::contract::{Error, Result};
-use crate::dir::io_error;
+use crate::dir::{self, io_error};
 use crate::disk::Disk;
 use crate::flush::{Done, Flusher};
 use crate::raft::{Entry, LogIdOf, Types, VoteOf};
@@ -63,7 +63,7 @@ struct Index {
 
 impl Log {
     pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
-        disk.create_dir(dir).map_err(|error| io_error("create", dir, &error))?;
+        dir::create(&*disk, dir)?;
         let index = read_all(&*disk, dir)?;
         let flusher = Flusher::start().map_err(|error| io_error("start the writer of", dir, &error))?;
         Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), disk, flusher, index: Mutex::new(index) }) })

@@ -9,7 +9,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use crate::contract::{Error, Result, Revision};
 use crate::database;
 use crate::dir::{Dir, io_error};
-use crate::disk::{self, Opening, Real};
+use crate::disk::{Opening, Real};
 use crate::image::{self, Part};
 use crate::segment::{self, Look};
 use crate::tables::{self, Applied, CURRENT, LEASE_KEYS, LEASES, Open, PAST, TableError};
@@ -185,7 +185,7 @@ fn look(dir: &Dir) -> Vec<(PathBuf, Result<Look>)> {
 
 fn bytes(dir: &Dir, path: &Path) -> Result<u64> {
     let file = dir.disk().open(path, Opening::Existing);
-    file.and_then(|file: Arc<dyn disk::DiskFile>| file.len()).map_err(|error| io_error("measure", path, &error))
+    file.and_then(|file| file.len()).map_err(|error| io_error("measure", path, &error))
 }
 
 fn length<K: redb::Key + 'static, V: redb::Value + 'static>(

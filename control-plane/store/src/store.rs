@@ -99,6 +99,11 @@ impl Store {
         self.inner.shared.revision()
     }
 
+    #[cfg(test)]
+    pub(crate) fn tables(&self) -> &Shared {
+        &self.inner.shared
+    }
+
     /// A key as it is, or as it was.
     pub async fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<KeyValue>> {
         read::get(&self.inner.shared.database, key, at)

@@ -1,0 +1,53 @@
+//! Every call to the disk fails once: the store says what it was doing, and nothing that was acknowledged is lost.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::cuts::{Told, config, verify, write};
+use super::disk::Simulated;
+use super::{Chance, budget};
+use crate::contract::{Error, Result};
+use crate::store::Store;
+
+/// Few large writes: a new segment and a checkpoint in as few calls as can be.
+async fn run(disk: &Simulated, told: &Arc<Mutex<Told>>) -> Result<()> {
+    let store = Store::open(config(disk)).await?;
+    write(&store, disk, told, 7, 8, 220_000).await;
+    store.close().await
+}
+
+fn is_clear(error: &Error) -> bool {
+    match error {
+        Error::Disk(why) | Error::Data(why) => why.contains("/store"),
+        Error::Unavailable(why) => !why.is_empty(),
+        Error::Compacted { .. } | Error::Future { .. } | Error::Invalid(_) => false,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_call_may_fail_once() {
+    // All of them with 1; every so many-th without.
+    let stride = budget("WHERRY_STORE_ANOMALIES_STRIDE", 23);
+    let (mut call, mut failures) = (1, 0);
+    loop {
+        let disk = Simulated::default();
+        disk.fail_at(call);
+        let told = Arc::new(Mutex::new(Told::new()));
+        let ended = run(&disk, &told).await;
+        let Some(failed) = disk.failed() else { break };
+        failures += 1;
+        let what = format!("call {call}, {failed}");
+        if let Err(error) = ended {
+            assert!(is_clear(&error), "{what}: unclear: {error}");
+        }
+        let told = told.lock().clone();
+        let upto = told.keys().last().copied();
+        verify(&disk.after_kill(), &told, upto, true, &format!("{what}, started again")).await;
+        let cut = disk.after_cut(disk.steps().len(), &mut Chance::new(call));
+        verify(&cut, &told, upto, false, &format!("{what}, and the power went")).await;
+        call += stride;
+    }
+    assert!(failures > 3, "only {failures} calls failed");
+    println!("{failures} calls failed, one at a time: nothing lost");
+}
