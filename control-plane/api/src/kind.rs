@@ -1,10 +1,15 @@
 //! A kind is data with defaults: built-in kinds are constants, and a CustomResourceDefinition builds the same
 //! [`Kind`] at run time.
 
+pub mod custom;
+
 use crate::object::Object;
+use crate::schema::{self, Checked};
 use crate::status::FieldError;
 use crate::value::Value;
+use custom::Custom;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 type Text = Cow<'static, str>;
 
@@ -45,6 +50,7 @@ pub struct Column {
     pub kind: Text,
     pub format: Text,
     pub priority: i64,
+    pub description: Text,
 }
 
 /// What the rules of a kind may know besides the object.
@@ -56,8 +62,15 @@ pub struct Context<'a> {
     pub subresource: &'a str,
 }
 
-/// Everything the apiserver must know of a kind. The functions run in this order on a write:
-/// schema pass → `default` → `prepare_*` → `validate*`.
+/// Rules of a kind that this crate cannot evaluate (expressions): whoever can hangs them on the kind. They run last.
+pub trait Rules: std::fmt::Debug + Send + Sync {
+    /// Adds what is wrong with an object, as a new one or as a change of `old`; `errors` holds what was found before.
+    fn check(&self, object: &Object, old: Option<&Object>, errors: &mut Vec<FieldError>);
+}
+
+/// Everything the apiserver must know of a kind. On a write run in this order: [`Kind::check`] → [`Kind::default`] →
+/// `prepare_*` → `validate_*`. The functions are a built-in kind's own; callers use the methods, which ask
+/// [`Kind::custom`] where that is set.
 #[derive(Debug, Clone)]
 pub struct Kind {
     pub names: Names,
@@ -92,6 +105,9 @@ pub struct Kind {
     pub selectable_fields: &'static [&'static str],
     /// The cells of the object's row, one per column; ages are filled in from `now` (seconds since the epoch).
     pub cells: fn(&Kind, &Object, i64) -> Vec<Value>,
+    /// What a kind that was defined at run time has instead of the functions; `None` for built-ins.
+    pub custom: Option<Arc<Custom>>,
+    pub rules: Option<Arc<dyn Rules>>,
 }
 
 impl Kind {
@@ -124,7 +140,108 @@ impl Kind {
         selectable: |_| Vec::new(),
         selectable_fields: &[],
         cells: crate::table::plain_cells,
+        custom: None,
+        rules: None,
     };
+
+    /// The schema pass over an object that came in or was stored: unknown fields go, values take their stored form.
+    pub fn check(&self, object: &mut Object) -> Checked {
+        match &self.custom {
+            None => schema::check(&self.type_name, object),
+            Some(custom) => custom.check(object),
+        }
+    }
+
+    /// Fills in what the client left out.
+    pub fn default(&self, object: &mut Object) {
+        match &self.custom {
+            None => (self.default)(object),
+            Some(custom) => custom.default(object),
+        }
+    }
+
+    /// Brings a new object into its first shape.
+    pub fn prepare_create(&self, object: &mut Object, context: Context<'_>) {
+        match &self.custom {
+            None => (self.prepare_create)(object, context),
+            Some(_) if self.has_status => drop(object.0.remove("status")),
+            Some(_) => {}
+        }
+    }
+
+    /// The same for an update; `(new, old)`.
+    pub fn prepare_update(&self, new: &mut Object, old: &Object, context: Context<'_>) {
+        match &self.custom {
+            None => (self.prepare_update)(new, old, context),
+            Some(_) => custom::keep_metadata(new, old, context),
+        }
+    }
+
+    /// What is wrong with a new object.
+    pub fn validate_create(&self, object: &Object) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match &self.custom {
+            None => (self.validate)(object, &mut errors),
+            Some(custom) => custom.validate(object, None, &mut errors),
+        }
+        if let Some(rules) = &self.rules {
+            rules.check(object, None, &mut errors);
+        }
+        errors
+    }
+
+    /// What is wrong with a change.
+    pub fn validate_update(&self, new: &Object, old: &Object, context: Context<'_>) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        match &self.custom {
+            None => {
+                (self.validate)(new, &mut errors);
+                (self.validate_update)(new, old, context, &mut errors);
+            }
+            Some(custom) => custom.validate(new, Some(old), &mut errors),
+        }
+        if let Some(rules) = &self.rules {
+            rules.check(new, Some(old), &mut errors);
+        }
+        errors
+    }
+
+    /// What clients are warned of in `Warning` headers.
+    pub fn warnings(&self, object: &Object) -> Vec<String> {
+        (self.warnings)(object)
+    }
+
+    /// The object's values of the fields that field selectors may name, besides its name and namespace.
+    pub fn selectable(&self, object: &Object) -> Vec<(Text, String)> {
+        match &self.custom {
+            None => (self.selectable)(object).into_iter().map(|(name, value)| (Cow::Borrowed(name), value)).collect(),
+            Some(custom) => custom.selectable(object),
+        }
+    }
+
+    /// The names of those fields.
+    pub fn selectable_fields(&self) -> Vec<&str> {
+        match &self.custom {
+            None => self.selectable_fields.to_vec(),
+            Some(custom) => custom.selectable.iter().map(|(name, _)| name.as_str()).collect(),
+        }
+    }
+
+    /// The cells of the object's row.
+    pub fn cells(&self, object: &Object, now: i64) -> Vec<Value> {
+        match &self.custom {
+            None => (self.cells)(self, object, now),
+            Some(custom) => custom.cells(&self.columns, object, now),
+        }
+    }
+
+    /// The kind of a list of such objects.
+    pub fn list_kind(&self) -> Cow<'_, str> {
+        match &self.custom {
+            None => format!("{}List", self.names.kind).into(),
+            Some(custom) => custom.list_kind.as_str().into(),
+        }
+    }
 
     /// `v1`, or `apps/v1`.
     pub fn api_version(&self) -> String {

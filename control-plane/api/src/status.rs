@@ -87,6 +87,14 @@ impl std::fmt::Display for FieldError {
     }
 }
 
+/// A value as messages show it: texts quoted, lists and maps as JSON.
+pub fn shown(value: &Value) -> String {
+    match value {
+        Value::Str(text) => format!("{:?}", text.as_str()),
+        other => String::from_utf8_lossy(&crate::codec::json::encode(other)).into_owned(),
+    }
+}
+
 fn qualified(group: &str, resource: &str) -> String {
     if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }

@@ -35,4 +35,6 @@ pub enum Error {
     Listen { address: SocketAddr, source: std::io::Error },
     #[error("creating the objects a new cluster has: {0}")]
     Bootstrap(String),
+    #[error("reading CustomResourceDefinitions: {0}")]
+    Definitions(String),
 }

@@ -21,7 +21,8 @@ const GIT_VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
     let path = info.path.trim_matches('/');
     let segments: Vec<&str> = path.split('/').collect();
-    let kinds: Vec<&Arc<Kind>> = ctx.registry.kinds().collect();
+    let table = ctx.registry.kinds();
+    let kinds: Vec<&Arc<Kind>> = table.iter().collect();
     if matches!(path, "api" | "apis") && wants_aggregated(parts) {
         return Ok(aggregated(path == "api", &kinds, parts));
     }

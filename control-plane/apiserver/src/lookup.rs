@@ -53,6 +53,8 @@ pub(crate) const INGRESS_CLASSES: Resource =
 pub(crate) const IP_ADDRESSES: Resource = Resource { group: "networking.k8s.io", version: "v1", plural: "ipaddresses" };
 pub(crate) const SERVICE_CIDRS: Resource =
     Resource { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" };
+pub(crate) const DEFINITIONS: Resource =
+    Resource { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
 pub(crate) const POD_DISRUPTION_BUDGETS: Resource =
     Resource { group: "policy", version: "v1", plural: "poddisruptionbudgets" };
 

@@ -4,6 +4,7 @@
 use crate::ctx::Ctx;
 use crate::discovery::digest;
 use crate::negotiate;
+use crate::openapi_custom;
 use crate::openapi_texts::{self, Texts};
 use crate::request::RequestInfo;
 use crate::respond;
@@ -23,8 +24,8 @@ const KEPT: usize = 2;
 /// The hash of every document, and the documents asked for last, by path (`apis/apps/v1`).
 #[derive(Default)]
 pub(crate) struct Documents {
-    tags: Mutex<BTreeMap<String, String>>,
-    last: Mutex<VecDeque<(String, Bytes)>>,
+    tags: Mutex<BTreeMap<String, (Vec<u64>, String)>>,
+    last: Mutex<VecDeque<(String, Vec<u64>, Bytes)>>,
 }
 
 pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
@@ -77,7 +78,7 @@ fn v2(parts: &Parts) -> Response<Body> {
 }
 
 fn group_paths(ctx: &Ctx) -> BTreeSet<String> {
-    ctx.registry.kinds().map(|k| path_of(k)).collect()
+    ctx.registry.kinds().iter().map(|k| path_of(k)).collect()
 }
 
 fn path_of(kind: &Kind) -> String {
@@ -100,49 +101,58 @@ fn index(ctx: &Ctx) -> Value {
     Value::Map(index)
 }
 
-fn kinds_of<'a>(ctx: &'a Ctx, path: &str) -> Vec<&'a Arc<Kind>> {
-    ctx.registry.kinds().filter(|k| path_of(k) == path).collect()
+fn kinds_of(ctx: &Ctx, path: &str) -> Vec<Arc<Kind>> {
+    ctx.registry.kinds().iter().filter(|k| path_of(k) == path).cloned().collect()
+}
+
+/// What tells the custom kinds of a document apart from what they were and will be.
+fn stamp(kinds: &[Arc<Kind>]) -> Vec<u64> {
+    kinds.iter().filter_map(|k| Some(k.custom.as_ref()?.fingerprint)).collect()
 }
 
 /// The hash of a document, `None` where there is no such. Its texts are in by their own hash: they cost the most.
 fn tag(ctx: &Ctx, path: &str) -> Option<String> {
-    if let Some(tag) = ctx.openapi.tags.lock().get(path) {
-        return Some(tag.clone());
-    }
     let kinds = kinds_of(ctx, path);
     if kinds.is_empty() {
         return None;
     }
+    let stamp = stamp(&kinds);
+    if let Some((_, tag)) = ctx.openapi.tags.lock().get(path).filter(|(of, _)| *of == stamp) {
+        return Some(tag.clone());
+    }
     let mut plain = api::codec::json::encode(&describe(&kinds, &type_names(&kinds), &Texts::default()));
     plain.extend_from_slice(openapi_texts::TAG.as_bytes());
     let tag = digest(&plain);
-    ctx.openapi.tags.lock().insert(path.to_owned(), tag.clone());
+    ctx.openapi.tags.lock().insert(path.to_owned(), (stamp, tag.clone()));
     Some(tag)
 }
 
 fn document(ctx: &Ctx, path: &str) -> Bytes {
-    if let Some((_, body)) = ctx.openapi.last.lock().iter().find(|(p, _)| p == path) {
+    let kinds = kinds_of(ctx, path);
+    let stamp = stamp(&kinds);
+    if let Some((.., body)) = ctx.openapi.last.lock().iter().find(|(p, of, _)| p == path && *of == stamp) {
         return body.clone();
     }
-    let kinds = kinds_of(ctx, path);
     let names = type_names(&kinds);
     let body = Bytes::from(api::codec::json::encode(&describe(&kinds, &names, &Texts::of(&names))));
     let mut last = ctx.openapi.last.lock();
     last.truncate(KEPT - 1);
-    last.push_front((path.to_owned(), body.clone()));
+    last.retain(|(p, ..)| p != path);
+    last.push_front((path.to_owned(), stamp, body.clone()));
     body
 }
 
 /// The full names of all types that these kinds are made of.
-fn type_names(kinds: &[&Arc<Kind>]) -> BTreeSet<String> {
+fn type_names(kinds: &[Arc<Kind>]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for schema in kinds.iter().filter_map(|k| schema::find(&k.type_name)) {
+    let own = |k: &Arc<Kind>| schema::find(if k.custom.is_some() { openapi_custom::OBJECT_META } else { &k.type_name });
+    for schema in kinds.iter().filter_map(own) {
         reach(schema, &mut names);
     }
     names
 }
 
-fn describe(kinds: &[&Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Value {
+fn describe(kinds: &[Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Value {
     let mut info = Map::new();
     info.insert("title", "Kubernetes");
     info.insert("version", "v1.36.0");
@@ -153,6 +163,7 @@ fn describe(kinds: &[&Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Va
             schemas.insert(name.as_str(), type_schema(schema, &own, &|field| texts.get(name, field)));
         }
     }
+    kinds.iter().for_each(|kind| openapi_custom::add(kind, &mut schemas));
     let mut paths = Map::new();
     for kind in kinds {
         super::openapi_paths::add(kind, &mut paths);
@@ -179,7 +190,7 @@ fn reach(schema: &'static Schema, names: &mut BTreeSet<String>) {
 }
 
 /// A type; `text` says what is known about it (for an empty name) and its fields.
-fn type_schema<'a>(schema: &Schema, kinds: &[&&Arc<Kind>], text: &dyn Fn(&str) -> Option<&'a str>) -> Map {
+fn type_schema<'a>(schema: &Schema, kinds: &[&Arc<Kind>], text: &dyn Fn(&str) -> Option<&'a str>) -> Map {
     let with_text = |mut of: Map, name: &str| {
         if let Some(text) = text(name) {
             of.insert("description", text);

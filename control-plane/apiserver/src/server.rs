@@ -3,7 +3,7 @@
 use crate::authn::{Identity, InternalUser};
 use crate::ctx::Ctx;
 use crate::pipeline::{self, Caller};
-use crate::{Config, Error, bootstrap, serve};
+use crate::{Config, Error, bootstrap, definitions, serve};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +32,9 @@ impl Server {
         let ctx = Arc::new(Ctx::open(config, store, address.port())?);
         let acceptor = serve::acceptor(&ctx.pki)?;
         bootstrap::run(&ctx).await?;
+        let mut built = definitions::Built::default();
+        built.update(&ctx.registry).await.map_err(|status| Error::Definitions(status.message))?;
+        tokio::spawn(definitions::follow(ctx.registry.clone(), built, ctx.stop.clone()));
         ctx.ready.send_replace(true);
         let listening = tokio::spawn(serve::listen(ctx.clone(), listener, acceptor));
         Ok(Server { address, ctx, listening })

@@ -47,10 +47,10 @@ pub(crate) fn list<'a>(
 ) -> Result<Vec<u8>, Status> {
     let mut out = Vec::with_capacity(4096);
     match shape {
-        Shape::Whole => list_head(&format!("{}List", kind.names.kind), &kind.api_version(), meta, &mut out),
+        Shape::Whole => list_head(&kind.list_kind(), &kind.api_version(), meta, kind.custom.is_some(), &mut out),
         Shape::Partial { list: false, .. } => return Err(not_an_object(kind)),
         Shape::Partial { version, list: true } => {
-            list_head("PartialObjectMetadataList", &api_version("meta.k8s.io", version), meta, &mut out);
+            list_head("PartialObjectMetadataList", &api_version("meta.k8s.io", version), meta, false, &mut out);
         }
         Shape::Table { version, .. } => table_head(kind, version, meta, true, &mut out),
     }
@@ -68,15 +68,16 @@ pub(crate) fn list<'a>(
     Ok(out)
 }
 
-fn list_head(kind: &str, api_version: &str, meta: &ListMeta, out: &mut Vec<u8>) {
+/// `untyped` lists show an empty token as well.
+fn list_head(kind: &str, api_version: &str, meta: &ListMeta, untyped: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"kind\":{kind:?},\"apiVersion\":{api_version:?},\"metadata\":").as_bytes());
-    list_meta(meta, out);
+    list_meta(meta, untyped, out);
     out.extend_from_slice(b",\"items\":[");
 }
 
-fn list_meta(meta: &ListMeta, out: &mut Vec<u8>) {
+fn list_meta(meta: &ListMeta, untyped: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(format!("{{\"resourceVersion\":\"{}\"", meta.revision).as_bytes());
-    if !meta.continues.is_empty() {
+    if untyped || !meta.continues.is_empty() {
         out.extend_from_slice(format!(",\"continue\":{:?}", meta.continues).as_bytes());
     }
     if let Some(remaining) = meta.remaining {
@@ -88,7 +89,7 @@ fn list_meta(meta: &ListMeta, out: &mut Vec<u8>) {
 fn table_head(kind: &Kind, version: &str, meta: &ListMeta, columns: bool, out: &mut Vec<u8>) {
     let api_version = api_version("meta.k8s.io", version);
     out.extend_from_slice(format!("{{\"kind\":\"Table\",\"apiVersion\":{api_version:?},\"metadata\":").as_bytes());
-    list_meta(meta, out);
+    list_meta(meta, false, out);
     out.extend_from_slice(b",\"columnDefinitions\":");
     match columns {
         true => json::encode_into(&Value::List(kind.columns.iter().map(column).collect()), out),
@@ -102,14 +103,14 @@ fn column(column: &api::kind::Column) -> Value {
     map.insert("name", &*column.name);
     map.insert("type", &*column.kind);
     map.insert("format", &*column.format);
-    map.insert("description", "");
+    map.insert("description", &*column.description);
     map.insert("priority", column.priority);
     Value::Map(map)
 }
 
 fn row(kind: &Kind, version: &str, include: Include, object: &Object, out: &mut Vec<u8>) {
     let mut map = Map::new();
-    map.insert("cells", (kind.cells)(kind, object, jiff::Timestamp::now().as_second()));
+    map.insert("cells", kind.cells(object, jiff::Timestamp::now().as_second()));
     map.insert(
         "object",
         match include {

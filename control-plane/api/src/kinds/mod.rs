@@ -122,6 +122,8 @@ pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Kind> 
     ALL.iter().copied().find(|k| k.names.kind == kind && k.names.group == group && k.names.version == version)
 }
 
+pub(crate) use rules::{custom_metadata, embedded_metadata};
+
 macro_rules! texts {
     [$($text:literal),*] => { Cow::Borrowed(const { &[$(Cow::Borrowed($text)),*] }) };
 }
@@ -160,6 +162,7 @@ macro_rules! columns {
             kind: Cow::Borrowed($kind),
             format: Cow::Borrowed($format),
             priority: $priority,
+            description: Cow::Borrowed(""),
         }),*] })
     };
 }

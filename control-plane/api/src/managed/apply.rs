@@ -33,7 +33,7 @@ pub fn apply(
     let blank = Object(schema::empty(&kind.type_name));
     let mut owners = live.map(|l| known(kind, l, &blank)).unwrap_or_default();
     let live = live.unwrap_or(&blank);
-    let shape = Shape::root(schema::find(&kind.type_name));
+    let shape = Shape::root(kind);
     let (mut own, last) = claim(kind, configuration, &mut owners, writer, shape);
     let mut merged = merge_map(shape, &live.0, &configuration.0);
     let mut owned = own.fields.clone();
@@ -64,7 +64,7 @@ fn known(kind: &Kind, live: &Object, blank: &Object) -> Vec<Entry> {
     if !owners.is_empty() {
         return owners;
     }
-    let mut changes = compare(Shape::root(schema::find(&kind.type_name)), &blank.0, &live.0);
+    let mut changes = compare(Shape::root(kind), &blank.0, &live.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, ""));
     changes.added.union(&changes.modified);
@@ -78,7 +78,7 @@ fn claim(
     configuration: &Object,
     owners: &mut Vec<Entry>,
     writer: Writer<'_>,
-    shape: Shape,
+    shape: Shape<'_>,
 ) -> (Entry, Set) {
     let mut own = writer.entry(kind, true);
     own.time = String::new();
@@ -152,7 +152,7 @@ fn conflict(mut conflicts: Vec<(String, String)>) -> Status {
     Status { details: Some(details), ..Status::new(409, "Conflict", message) }
 }
 
-fn merge(shape: Shape, live: Option<&Value>, wanted: &Value) -> Value {
+fn merge(shape: Shape<'_>, live: Option<&Value>, wanted: &Value) -> Value {
     match (live, wanted) {
         (Some(Value::Map(live)), Value::Map(wanted)) if shape.is_map() => Value::Map(merge_map(shape, live, wanted)),
         (Some(Value::List(live)), Value::List(wanted)) if shape.is_list() => {
@@ -162,7 +162,7 @@ fn merge(shape: Shape, live: Option<&Value>, wanted: &Value) -> Value {
     }
 }
 
-fn merge_map(shape: Shape, live: &Map, wanted: &Map) -> Map {
+fn merge_map(shape: Shape<'_>, live: &Map, wanted: &Map) -> Map {
     let mut out = live.clone();
     for (key, value) in wanted.iter() {
         let merged = merge(shape.below(key).0, live.get(key), value);
@@ -172,7 +172,7 @@ fn merge_map(shape: Shape, live: &Map, wanted: &Map) -> Map {
 }
 
 /// What both have stands in the applier's order; what only the server has keeps its place before the next shared item.
-fn merge_list(shape: Shape, live: &[Value], wanted: &[Value]) -> Vec<Value> {
+fn merge_list(shape: Shape<'_>, live: &[Value], wanted: &[Value]) -> Vec<Value> {
     let id = |v: &Value| text(&shape.element(v));
     let (ours, theirs) = (by_element(shape, live), by_element(shape, wanted));
     let left: Vec<String> = live.iter().map(id).collect();
@@ -223,7 +223,7 @@ fn goes(element: &Element, last: &Set, owned: &Set) -> bool {
 }
 
 /// Removes what the applier owned and nobody owns now. A list or map that becomes empty by that goes as well.
-fn prune_map(shape: Shape, map: &mut Map, last: &Set, owned: &Set) {
+fn prune_map(shape: Shape<'_>, map: &mut Map, last: &Set, owned: &Set) {
     let nothing = Set::default();
     map.retain(|key, value| {
         let element = Element::Field(key.clone());
@@ -242,7 +242,7 @@ fn prune_map(shape: Shape, map: &mut Map, last: &Set, owned: &Set) {
     });
 }
 
-fn prune(shape: Shape, value: &mut Value, last: &Set, owned: &Set) {
+fn prune(shape: Shape<'_>, value: &mut Value, last: &Set, owned: &Set) {
     match value {
         Value::Map(map) if shape.is_map() => prune_map(shape, map, last, owned),
         Value::List(items) if shape.is_list() => {

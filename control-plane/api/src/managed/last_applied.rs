@@ -14,7 +14,7 @@ pub(super) const KUBECTL: &str = "kubectl";
 const MAX_SIZE: usize = 256 * 1024;
 
 /// What kubectl may take without a conflict: the fields that it applied on the client and that are still as it said.
-pub(super) fn takeable(shape: Shape, live: &Object) -> Set {
+pub(super) fn takeable(shape: Shape<'_>, live: &Object) -> Set {
     let decoded = live.annotation(ANNOTATION).and_then(|text| json::decode(text.as_bytes()).ok());
     let Some(Value::Map(said)) = decoded.map(|d| d.value) else { return Set::default() };
     let mut set = fields(shape, &said);

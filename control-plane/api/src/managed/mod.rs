@@ -6,10 +6,12 @@ mod apply;
 mod entries;
 mod last_applied;
 mod set;
+mod typed;
 mod walk;
 
 pub use apply::apply;
 pub use set::{Element, Set};
+pub use typed::fits;
 
 use crate::kind::Kind;
 use crate::object::Object;
@@ -52,7 +54,7 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
         Some(given) if !given.is_empty() => given,
         _ => of_live(),
     };
-    let shape = Shape::root(schema::find(&kind.type_name));
+    let shape = Shape::root(kind);
     let mut changes = compare(shape, &live.0, &new.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));

@@ -1,7 +1,9 @@
 //! Walks over objects along their schema: which fields there are, and what differs between two.
 
 use super::set::{Element, Set, text_of};
-use crate::schema::{ListType, Schema, Type};
+use crate::kind::Kind;
+use crate::schema::{self, ListType, Schema, Type};
+use crate::structural::{Additional, List, Structural, Ty};
 use crate::value::{Key, Map, Value};
 use std::collections::HashMap;
 
@@ -42,7 +44,7 @@ fn is_atomic(schema: &Schema) -> bool {
 
 /// How a value is owned.
 #[derive(Clone, Copy)]
-pub(super) enum Shape {
+pub(super) enum Shape<'a> {
     /// As a whole.
     Leaf,
     Struct(&'static Schema),
@@ -53,17 +55,49 @@ pub(super) enum Shape {
     Keyed(&'static [&'static str], &'static Type),
     /// Nothing is known: maps by their keys, all else as a whole.
     Free,
+    /// A map of a kind that was defined at run time.
+    Custom(&'a Structural),
+    /// A list of such a kind whose items have keys; this is the list's schema.
+    CustomItems(&'a Structural),
 }
+
+const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
 
 const UNSET: ListType = ListType::Unset;
 
-impl Shape {
+impl<'a> Shape<'a> {
     /// The shape of a whole object.
-    pub(super) fn root(schema: Option<&'static Schema>) -> Shape {
-        schema.map_or(Shape::Free, Shape::Struct)
+    pub(super) fn root(kind: &'a Kind) -> Shape<'a> {
+        match &kind.custom {
+            Some(custom) => Shape::Custom(&custom.schema),
+            None => schema::find(&kind.type_name).map_or(Shape::Free, Shape::Struct),
+        }
     }
 
-    fn of(ty: &'static Type, list: &'static ListType) -> Shape {
+    /// The shape of a value of a kind that was defined at run time.
+    fn custom(node: &'a Structural) -> Shape<'a> {
+        match (node.ty, &node.list) {
+            _ if node.int_or_string => Shape::Leaf,
+            (Some(Ty::Array), List::Set) => Shape::Set,
+            (Some(Ty::Array), List::Map(_)) => Shape::CustomItems(node),
+            (Some(Ty::Object), _) if node.atomic_map => Shape::Leaf,
+            (Some(Ty::Object), _) => Shape::Custom(node),
+            (None, _) if node.preserve => Shape::Free,
+            _ => Shape::Leaf,
+        }
+    }
+
+    fn below_custom(node: &'a Structural, key: &str) -> (Shape<'a>, bool) {
+        match (key, node.properties.get(key), &node.additional) {
+            ("metadata", ..) if node.embedded => (schema::find(OBJECT_META).map_or(Shape::Free, Shape::Struct), true),
+            ("apiVersion" | "kind", ..) if node.embedded => (Shape::Leaf, true),
+            (_, Some(property), _) => (Shape::custom(property), true),
+            (_, None, Additional::Schema(of)) => (Shape::custom(of), false),
+            _ => (Shape::Free, false),
+        }
+    }
+
+    fn of(ty: &'static Type, list: &'static ListType) -> Shape<'a> {
         match (ty, list) {
             (Type::List(_), ListType::Set) => Shape::Set,
             (Type::List(item), ListType::Map(keys)) => Shape::Keyed(keys, item),
@@ -78,8 +112,9 @@ impl Shape {
     }
 
     /// The shape of a field or a key, and whether it is a field that the type names.
-    pub(super) fn below(self, key: &str) -> (Shape, bool) {
+    pub(super) fn below(self, key: &str) -> (Shape<'a>, bool) {
         match self {
+            Shape::Custom(node) => Shape::below_custom(node, key),
             Shape::Struct(schema) => match schema.field(key) {
                 Some(field) => (Shape::of(&field.ty, &field.list), true),
                 None => (Shape::Free, false),
@@ -87,12 +122,13 @@ impl Shape {
             Shape::Map(Some(item)) => (Shape::of(item, &UNSET), false),
             Shape::Map(None) => (Shape::Leaf, false),
             Shape::Free => (Shape::Free, false),
-            Shape::Leaf | Shape::Set | Shape::Keyed(..) => (Shape::Leaf, false),
+            Shape::Leaf | Shape::Set | Shape::Keyed(..) | Shape::CustomItems(_) => (Shape::Leaf, false),
         }
     }
 
-    pub(super) fn item(self) -> Shape {
+    pub(super) fn item(self) -> Shape<'a> {
         match self {
+            Shape::CustomItems(node) => node.items.as_deref().map_or(Shape::Leaf, Shape::custom),
             Shape::Keyed(_, item) => Shape::of(item, &UNSET),
             _ => Shape::Leaf,
         }
@@ -105,17 +141,26 @@ impl Shape {
                 let pairs = keys.iter().filter_map(|k| Some((*k, item.get(k)?.clone())));
                 Element::Keys(text_of(&Value::Map(pairs.collect())))
             }
+            Shape::CustomItems(node) => Element::Keys(text_of(&Value::Map(keys_of(node, item)))),
             _ => Element::Value(text_of(item)),
         }
     }
 
     pub(super) fn is_map(self) -> bool {
-        matches!(self, Shape::Struct(_) | Shape::Map(_) | Shape::Free)
+        matches!(self, Shape::Struct(_) | Shape::Map(_) | Shape::Free | Shape::Custom(_))
     }
 
     pub(super) fn is_list(self) -> bool {
-        matches!(self, Shape::Set | Shape::Keyed(..))
+        matches!(self, Shape::Set | Shape::Keyed(..) | Shape::CustomItems(_))
     }
+}
+
+/// The keys of an item of a list that is a map, with the defaults of those that it leaves out.
+pub(super) fn keys_of(list: &Structural, item: &Value) -> Map {
+    let List::Map(keys) = &list.list else { return Map::new() };
+    let default = |key: &Key| list.items.as_ref()?.properties.get(key)?.default.clone();
+    let pairs = keys.iter().filter_map(|k| Some((k.clone(), item.get(k).cloned().or_else(|| default(k))?)));
+    pairs.collect()
 }
 
 /// What differs between two objects.
@@ -139,7 +184,7 @@ impl Changes {
     }
 }
 
-pub(super) fn compare(shape: Shape, old: &Map, new: &Map) -> Changes {
+pub(super) fn compare(shape: Shape<'_>, old: &Map, new: &Map) -> Changes {
     let mut walk = Compare { path: Vec::new(), changes: Changes::default() };
     walk.maps(shape, Some(old), Some(new));
     walk.changes
@@ -168,7 +213,7 @@ impl Compare {
         }
     }
 
-    fn value(&mut self, shape: Shape, old: Option<&Value>, new: Option<&Value>) {
+    fn value(&mut self, shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>) {
         let maps = [old, new].iter().any(|v| map_of(*v).is_some_and(|m| !m.is_empty()));
         let lists = [old, new].iter().any(|v| !list_of(*v).is_empty());
         let odd = |good: fn(&Value) -> bool| [old, new].iter().flatten().any(|v| !v.is_null() && !good(v));
@@ -186,13 +231,13 @@ impl Compare {
         }
     }
 
-    fn at(&mut self, element: Element, shape: Shape, old: Option<&Value>, new: Option<&Value>) {
+    fn at(&mut self, element: Element, shape: Shape<'_>, old: Option<&Value>, new: Option<&Value>) {
         self.path.push(element);
         self.value(shape, old, new);
         self.path.pop();
     }
 
-    fn maps(&mut self, shape: Shape, old: Option<&Map>, new: Option<&Map>) {
+    fn maps(&mut self, shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>) {
         let nothing = Map::new();
         let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
         for (key, value) in old.iter() {
@@ -203,7 +248,7 @@ impl Compare {
         }
     }
 
-    fn lists(&mut self, shape: Shape, old: &[Value], new: &[Value]) {
+    fn lists(&mut self, shape: Shape<'_>, old: &[Value], new: &[Value]) {
         let (before, after) = (by_element(shape, old), by_element(shape, new));
         for item in old {
             let element = shape.element(item);
@@ -224,7 +269,7 @@ pub(super) fn text(element: &Element) -> String {
 }
 
 /// The items by their identity; of duplicates the first.
-pub(super) fn by_element(shape: Shape, items: &[Value]) -> HashMap<String, &Value> {
+pub(super) fn by_element<'v>(shape: Shape<'_>, items: &'v [Value]) -> HashMap<String, &'v Value> {
     let mut out = HashMap::with_capacity(items.len());
     for item in items {
         out.entry(text(&shape.element(item))).or_insert(item);
@@ -233,7 +278,7 @@ pub(super) fn by_element(shape: Shape, items: &[Value]) -> HashMap<String, &Valu
 }
 
 /// All fields that an object sets: what its applier owns.
-pub(super) fn fields(shape: Shape, object: &Map) -> Set {
+pub(super) fn fields(shape: Shape<'_>, object: &Map) -> Set {
     let mut walk = Fields { path: Vec::new(), set: Set::default() };
     walk.map(shape, object);
     walk.set
@@ -245,7 +290,7 @@ struct Fields {
 }
 
 impl Fields {
-    fn value(&mut self, shape: Shape, value: &Value) {
+    fn value(&mut self, shape: Shape<'_>, value: &Value) {
         match value {
             Value::Map(map) if shape.is_map() => self.map(shape, map),
             Value::List(items) if shape.is_list() => {
@@ -260,7 +305,7 @@ impl Fields {
         }
     }
 
-    fn map(&mut self, shape: Shape, map: &Map) {
+    fn map(&mut self, shape: Shape<'_>, map: &Map) {
         for (key, value) in map.iter() {
             let (below, named) = shape.below(key);
             self.path.push(Element::Field(Key::clone(key)));

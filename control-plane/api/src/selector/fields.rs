@@ -61,7 +61,7 @@ impl FieldSelector {
     )]
     pub fn check(&self, kind: &Kind) -> Result<(), Status> {
         let known =
-            |f: &str| matches!(f, "metadata.name" | "metadata.namespace") || kind.selectable_fields.contains(&f);
+            |f: &str| matches!(f, "metadata.name" | "metadata.namespace") || kind.selectable_fields().contains(&f);
         match self.requirements.iter().find(|r| !known(&r.field)) {
             None => Ok(()),
             Some(r) => Err(Status::bad_request(unknown(kind, &r.field))),
@@ -75,7 +75,7 @@ impl FieldSelector {
         }
         let offered = match self.requirements.iter().all(|r| r.field.starts_with("metadata.")) {
             true => Vec::new(),
-            false => (kind.selectable)(object),
+            false => kind.selectable(object),
         };
         self.requirements.iter().all(|r| {
             let value = match r.field.as_str() {
@@ -89,6 +89,9 @@ impl FieldSelector {
 }
 
 fn unknown(kind: &Kind, field: &str) -> String {
+    if kind.custom.is_some() {
+        return format!("field label not supported: {field}");
+    }
     match (kind.selectable_fields.is_empty(), kind.names.kind.as_ref()) {
         (true, _) => {
             format!("{field:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")

@@ -5,6 +5,7 @@ use api::{Kind, Object, Status};
 use bytes::Bytes;
 use parking_lot::RwLock;
 use smol_str::SmolStr;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::{OnceCell, watch};
@@ -31,7 +32,7 @@ pub(crate) struct Entry {
 #[derive(Debug)]
 pub(crate) struct Index {
     pub labels: BTreeMap<SmolStr, SmolStr>,
-    pub fields: Vec<(&'static str, String)>,
+    pub fields: Vec<(Cow<'static, str>, String)>,
     pub namespace: SmolStr,
     pub name: SmolStr,
 }
@@ -57,7 +58,7 @@ impl Entry {
         let object = self.decode(kind).unwrap_or_default();
         Index {
             labels: object.meta_pairs("labels").map(|(k, v)| (k.into(), v.into())).collect(),
-            fields: (kind.selectable)(&object),
+            fields: kind.selectable(&object),
             namespace: object.namespace().into(),
             name: object.name().into(),
         }
@@ -97,6 +98,8 @@ struct State {
     /// Changes that arrived while the list was read.
     early: Vec<(Bytes, Option<Bytes>, u64)>,
     closed: bool,
+    /// Closed because the kind's definition is gone or has changed.
+    retired: bool,
 }
 
 pub(crate) struct KindCache {
@@ -110,6 +113,8 @@ pub(crate) struct KindCache {
 #[derive(Debug)]
 pub(crate) struct Lapsed {
     pub oldest: u64,
+    /// The kind is no longer what it was: the watch ends without an error.
+    pub retired: bool,
 }
 
 impl KindCache {
@@ -152,6 +157,11 @@ impl KindCache {
         self.wake.send_modify(|_| {});
     }
 
+    pub(super) fn retire(&self) {
+        self.state.write().retired = true;
+        self.close();
+    }
+
     /// The revision of the last change to the kind.
     pub(crate) fn modified(&self) -> u64 {
         self.state.read().modified
@@ -189,7 +199,7 @@ impl KindCache {
         let mut cursor = self.cursor_at_end();
         let state = self.state.read();
         if state.oldest > revision {
-            return Err(Lapsed { oldest: state.oldest });
+            return Err(Lapsed { oldest: state.oldest, retired: false });
         }
         cursor.next = state.first + state.events.partition_point(|e| e.revision <= revision) as u64;
         cursor.after = revision;
@@ -238,7 +248,7 @@ impl Cursor {
         self.wake.mark_unchanged();
         let state = self.cache.state.read();
         if self.next < state.first || state.closed {
-            return Err(Lapsed { oldest: state.oldest });
+            return Err(Lapsed { oldest: state.oldest, retired: state.retired });
         }
         let skip = usize::try_from(self.next - state.first).unwrap_or(usize::MAX);
         let mut batch = Vec::new();

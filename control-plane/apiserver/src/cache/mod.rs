@@ -107,6 +107,13 @@ impl Caches {
         });
     }
 
+    /// Forgets a kind whose definition is gone or has changed: its watches end, and whoever comes next reads the store.
+    pub(crate) fn retire(&self, prefix: &str) {
+        if let Some(cache) = self.kinds.write().remove(prefix) {
+            cache.retire();
+        }
+    }
+
     /// Forgets everything after the feed broke: watchers are told to list again, lists read the store again.
     fn reset(&self) {
         for (_, cache) in self.kinds.write().drain() {

@@ -3,6 +3,7 @@
 pub(crate) mod deletion;
 mod encoding;
 mod keys;
+mod kinds;
 pub(crate) mod options;
 pub(crate) mod rules;
 mod storage;
@@ -10,13 +11,14 @@ mod versions;
 
 pub(crate) use encoding::{decode, encode, partial_value, write_item, write_object, write_partial};
 pub(crate) use keys::{ROOT, below, key, prefix};
+pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Storage, Written, status as store_status};
 pub(crate) use versions::is_view;
 
 use crate::cache::{Caches, KindCache};
 use api::{Kind, Object, Status};
+use arc_swap::ArcSwap;
 use deletion::{DeleteOptions, Deletion};
-use indexmap::IndexMap;
 use std::sync::Arc;
 
 /// How often a write is planned again when another one came between; each round sees a newer object.
@@ -33,28 +35,34 @@ pub struct Registry {
 struct Inner {
     storage: Storage,
     caches: Arc<Caches>,
-    /// By group, version and plural, in discovery's order.
-    kinds: IndexMap<(String, String, String), Arc<Kind>>,
+    kinds: ArcSwap<Kinds>,
 }
 
 impl Registry {
     pub(crate) fn start(store: store::Store) -> Registry {
         let storage = Storage::new(store);
         let caches = Caches::start(storage.clone());
-        let kinds = api::kinds::all().iter().map(|kind| {
-            let names = &kind.names;
-            ((names.group.to_string(), names.version.to_string(), names.plural.to_string()), Arc::new((*kind).clone()))
-        });
-        Registry { inner: Arc::new(Inner { storage, caches, kinds: kinds.collect() }) }
+        Registry { inner: Arc::new(Inner { storage, caches, kinds: ArcSwap::from_pointee(Kinds::built_in()) }) }
     }
 
     /// The kind of a resource (its plural), built-in or custom.
     pub fn kind(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Kind>> {
-        self.inner.kinds.get(&(group.to_owned(), version.to_owned(), plural.to_owned())).cloned()
+        self.inner.kinds.load().get(group, version, plural).cloned()
     }
 
-    pub(crate) fn kinds(&self) -> impl Iterator<Item = &Arc<Kind>> {
-        self.inner.kinds.values()
+    /// Every kind as it is now.
+    pub(crate) fn kinds(&self) -> Arc<Kinds> {
+        self.inner.kinds.load_full()
+    }
+
+    /// Serves these custom kinds from now on, and no others. Watches of what is gone or has changed end.
+    pub(crate) fn serve_custom(&self, custom: Vec<Arc<Kind>>) {
+        let before = self.inner.kinds.load_full();
+        let after = Arc::new(before.with_custom(custom));
+        self.inner.kinds.store(after.clone());
+        for prefix in before.changed(&after) {
+            self.inner.caches.retire(&prefix);
+        }
     }
 
     pub(crate) fn storage(&self) -> &Storage {

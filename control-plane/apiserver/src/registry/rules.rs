@@ -1,7 +1,7 @@
 //! What every write does to an object, whatever its kind: pure, no IO and no clock.
 
 use api::kind::Context;
-use api::{FieldError, Kind, Map, Object, Status, Value, schema};
+use api::{FieldError, Kind, Map, Object, Status, Value};
 
 /// The letters of generated suffixes: no vowels and no look-alikes, as upstream's.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -33,12 +33,10 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
         meta.insert("generation", 1i64);
     }
     name(object, outside.random);
-    (kind.default)(object);
-    (kind.prepare_create)(object, Context { now: outside.now, subresource: "" });
-    schema::check(&kind.type_name, object);
-    let mut errors = Vec::new();
-    (kind.validate)(object, &mut errors);
-    refuse(kind, object, errors)
+    kind.default(object);
+    kind.prepare_create(object, Context { now: outside.now, subresource: "" });
+    kind.check(object);
+    refuse(kind, object, kind.validate_create(object))
 }
 
 /// Names an object after its generateName, where it has no name.
@@ -63,16 +61,13 @@ pub(crate) fn generated(base: &str, random: &[u8]) -> String {
 pub(crate) fn update(kind: &Kind, new: &mut Object, old: &Object, subresource: &str, now: &str) -> Result<(), Status> {
     keep(kind, new, old, subresource);
     let context = Context { now, subresource };
-    (kind.default)(new);
-    (kind.prepare_update)(new, old, context);
-    schema::check(&kind.type_name, new);
+    kind.default(new);
+    kind.prepare_update(new, old, context);
+    kind.check(new);
     if kind.has_generation && grows(kind, new, old) {
         new.meta_mut().insert("generation", old.generation() + 1);
     }
-    let mut errors = Vec::new();
-    (kind.validate)(new, &mut errors);
-    (kind.validate_update)(new, old, context, &mut errors);
-    refuse(kind, new, errors)
+    refuse(kind, new, kind.validate_update(new, old, context))
 }
 
 /// Takes over from `old` what the write may not touch.
@@ -139,14 +134,20 @@ fn grows(kind: &Kind, new: &Object, old: &Object) -> bool {
     match &*kind.names.plural {
         "priorityclasses" => false,
         "deployments" if annotations(new) != annotations(old) => true,
-        _ => desired(new) != desired(old),
+        _ => desired(kind, new) != desired(kind, old),
     }
 }
 
-/// What a change of makes the generation grow: all but the metadata and the status.
-fn desired(object: &Object) -> Map {
+/// What a change of makes the generation grow: all but the metadata and the status. The status of a custom kind without
+/// that subresource is a field like any other.
+fn desired(kind: &Kind, object: &Object) -> Map {
     let mut map = object.0.clone();
-    map.retain(|key, _| !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind"));
+    let plain_status = kind.custom.is_some() && !kind.has_status;
+    map.retain(|key, _| match key.as_str() {
+        "metadata" | "apiVersion" | "kind" => false,
+        "status" => plain_status,
+        _ => true,
+    });
     map
 }
 

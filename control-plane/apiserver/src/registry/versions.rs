@@ -14,9 +14,10 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
     ("reportingController", "reportingComponent"),
 ];
 
-/// Whether objects of this kind are stored in another version.
+/// Whether objects of this kind may look other than they are stored: they are stored in another version, or by an older
+/// definition of their kind.
 pub(crate) fn is_view(kind: &Kind) -> bool {
-    is_event(kind) || is_autoscaler(kind)
+    is_event(kind) || is_autoscaler(kind) || kind.custom.as_ref().is_some_and(|c| !c.stored_as_shown)
 }
 
 fn is_event(kind: &Kind) -> bool {

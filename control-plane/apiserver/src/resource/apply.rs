@@ -84,6 +84,7 @@ async fn configuration(
     if object.meta().is_some_and(|m| m.contains_key("managedFields")) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
+    managed::fits(&call.kind, &object)?;
     body::place(call, &mut object, true)?;
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
     let mut checked = object.clone();

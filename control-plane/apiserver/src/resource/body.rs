@@ -6,7 +6,7 @@ use crate::registry::options::FieldValidation;
 use crate::server::Body;
 use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
-use api::{Kind, Object, Status, Value, schema};
+use api::{Kind, Object, Status, Value};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -93,6 +93,14 @@ fn check_type(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     }
     let short = |v: &str| v.rsplit('/').next().unwrap_or("").to_owned();
     let (group, of) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
+    if kind.custom.is_some() {
+        return Err(Status::bad_request(match given_version == version {
+            true => format!("the kind in the data ({given_name}) does not match the expected kind ({name})"),
+            false => format!(
+                "the API version in the data ({given_version}) does not match the expected API version ({version})"
+            ),
+        }));
+    }
     let known = api::kinds::by_kind(group, of, &given_name).is_some()
         || given_name == "List"
         || given_name.strip_suffix("List").is_some_and(|n| api::kinds::by_kind(group, of, n).is_some());
@@ -127,7 +135,7 @@ pub(super) fn check_fields(
         let (version, name) = (&kind.names.version, &kind.names.kind);
         Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
     };
-    let checked = schema::check(&kind.type_name, object);
+    let checked = kind.check(object);
     if let Some(error) = checked.error {
         return Err(unhandled(error));
     }

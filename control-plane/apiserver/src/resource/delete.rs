@@ -16,7 +16,7 @@ use http::Response;
 pub(super) async fn delete(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let (asked, options) = options(call, body).await?;
     let mut warnings = Vec::new();
-    if options.propagation.is_none() && call.kind.names.plural == "jobs" {
+    if options.propagation.is_none() && call.kind.names.plural == "jobs" && call.kind.names.group == "batch" {
         warnings.push(
             "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them \
              or set propagationPolicy=Orphan to suppress this warning"

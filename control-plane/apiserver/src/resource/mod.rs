@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod body;
+mod custom;
 mod delete;
 mod patch;
 mod read;
@@ -41,24 +42,53 @@ pub(crate) async fn handle(
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Status> {
-    let kind = ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(no_route)?;
-    check_path(&kind, info)?;
+    let Some(kind) = ctx.registry.kind(&info.group, &info.version, &info.resource) else {
+        return nowhere(ctx, info);
+    };
+    if kind.custom.is_some() && !custom::is_place(&kind, info) {
+        return Ok(respond::text(404, "404 page not found\n"));
+    }
+    match &kind.custom {
+        Some(_) => custom::check_path(&kind, info)?,
+        None => check_path(&kind, info)?,
+    }
     if !kind.verbs.iter().any(|v| v == "get") {
         // Reviews and bindings are answered, never stored.
         return Err(no_route());
     }
     let accept = negotiate::accept(&parts.headers, &info.query)?;
+    if info.subresource == "scale" {
+        return crate::subresources::custom_scale(ctx, identity, info, parts, body).await;
+    }
     let call = Call { ctx, identity, info, parts, kind, accept };
-    match info.verb.as_str() {
-        "get" => read::get(&call).await,
-        "list" => read::list(&call).await,
-        "watch" => watch::watch(&call).await,
-        "create" => write::create(&call, body).await,
-        "update" => write::update(&call, body).await,
-        "patch" => patch::patch(&call, body).await,
-        "delete" => delete::delete(&call, body).await,
-        "deletecollection" => delete::collection(&call, body).await,
+    let mut response = answer(&call, body).await?;
+    if let Some(warning) = call.kind.custom.as_ref().and_then(|c| c.deprecation.clone()) {
+        respond::warn(&mut response, &[warning]);
+    }
+    Ok(response)
+}
+
+async fn answer(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    match call.info.verb.as_str() {
+        "get" => read::get(call).await,
+        "list" => read::list(call).await,
+        "watch" => watch::watch(call).await,
+        "create" => write::create(call, body).await,
+        "update" => write::update(call, body).await,
+        "patch" => patch::patch(call, body).await,
+        "delete" => delete::delete(call, body).await,
+        "deletecollection" => delete::collection(call, body).await,
         _ => Err(no_method()),
+    }
+}
+
+/// A resource that nobody serves: within a group and version of built-in kinds it is an error of the API, elsewhere
+/// there is no API at all.
+fn nowhere(ctx: &Ctx, info: &RequestInfo) -> Result<Response<Body>, Status> {
+    let own = |k: &Arc<Kind>| k.custom.is_none() && k.names.group == info.group && k.names.version == info.version;
+    match ctx.registry.kinds().iter().any(own) {
+        true => Err(no_route()),
+        false => Ok(respond::text(404, "404 page not found\n")),
     }
 }
 

@@ -55,6 +55,10 @@ fn form(call: &Call<'_>) -> Result<Form, Status> {
     match negotiate::content_type(&call.parts.headers) {
         "application/json-patch+json" => Ok(Form::Json),
         "application/merge-patch+json" => Ok(Form::Merge),
+        // What a strategic merge needs to know of lists, schemas of custom kinds do not say.
+        _ if call.kind.custom.is_some() => Err(Status::unsupported_media_type(
+            "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        )),
         "application/strategic-merge-patch+json" => Ok(Form::Strategic),
         _ => Err(Status {
             details: Some(Details::default()),

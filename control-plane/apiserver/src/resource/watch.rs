@@ -50,7 +50,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     };
     let cursor = match cursor {
         Ok(cursor) => cursor,
-        Err(Lapsed { oldest }) => {
+        Err(Lapsed { oldest, .. }) => {
             let asked = options.resource_version.unwrap_or(0);
             let status = Status::expired(format!("too old resource version: {asked} ({oldest})"));
             return Ok(respond::stream(stream::iter([error_frame(&status)])));
@@ -109,7 +109,8 @@ impl Watching {
             let applied = self.caches.applied();
             let changes = match self.cursor.ready() {
                 Ok(changes) => changes,
-                Err(Lapsed { oldest }) => {
+                Err(Lapsed { retired: true, .. }) => return None,
+                Err(Lapsed { oldest, .. }) => {
                     self.over = true;
                     let message = format!("too old resource version: the watch fell behind ({oldest})");
                     return Some(error_frame(&Status::expired(message)));

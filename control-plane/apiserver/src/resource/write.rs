@@ -36,14 +36,14 @@ pub(super) async fn new(
         // Admission sees the name that will be.
         rules::name(&mut object, &rand::random::<[u8; 8]>());
     }
-    (kind.default)(&mut object);
+    kind.default(&mut object);
     own(call, by, &mut object, None);
     let asked = options_value(if by == By::Apply { by.options() } else { "CreateOptions" }, options);
     let mut admission = admission(call, Operation::Create, None, object, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
     let mut object = admission.object.take().unwrap_or_default();
     begin_create(kind, &mut object)?;
-    warnings.extend((kind.warnings)(&object));
+    warnings.extend(kind.warnings(&object));
     admission.object = Some(object);
     admission::validate(ctx, &mut admission).await?;
     warnings.append(&mut admission.warnings);
@@ -137,7 +137,7 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
             "metadata.resourceVersion",
             "Invalid value: 0: must be specified for an update",
         );
-        Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &[error])
+        Status::invalid(&kind.names.group, &kind.names.plural, object.name(), &[error])
     };
     for _ in 0..ROUNDS {
         let Some(old) = current(call).await? else {
@@ -231,14 +231,14 @@ pub(super) async fn change(
         return Err(Status::conflict(&kind.names.group, &kind.names.plural, old.name(), &why));
     }
     rules::keep(kind, &mut new, old, &call.info.subresource);
-    (kind.default)(&mut new);
+    kind.default(&mut new);
     own(call, by, &mut new, Some(old));
     let asked = options_value(by.options(), options);
     let mut admission = admission(call, Operation::Update, Some(old), new, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
     let mut new = admission.object.take().unwrap_or_default();
     rules::update(kind, &mut new, old, &call.info.subresource, &now_text())?;
-    warnings.extend((kind.warnings)(&new));
+    warnings.extend(kind.warnings(&new));
     admission.object = Some(new);
     admission::validate(ctx, &mut admission).await?;
     warnings.append(&mut admission.warnings);

@@ -108,6 +108,17 @@ pub(crate) async fn handle(
     }
 }
 
+/// The `scale` of a custom kind that has one.
+pub(crate) async fn custom_scale(
+    ctx: &Arc<Ctx>,
+    identity: &Identity,
+    info: &RequestInfo,
+    parts: &Parts,
+    body: Body,
+) -> Result<Response<Body>, Status> {
+    scale::handle(&Call { ctx, identity, info, parts }, body).await
+}
+
 /// Asks admission whether a stream may be opened.
 async fn connect(ctx: &Ctx, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
     let kind = ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(resource::no_route)?;

@@ -6,10 +6,11 @@ use crate::registry::{modified, now_text, rules};
 use crate::resource;
 use crate::server::Body;
 use api::codec::json;
+use api::kind::custom::Scale;
 use api::patch;
 use api::selector::LabelSelector;
 use api::status::FieldReason;
-use api::{FieldError, Map, Object, Status, Value};
+use api::{FieldError, Kind, Map, Object, Status, Value};
 use http::Response;
 
 const TYPE: &str = "io.k8s.api.autoscaling.v1.Scale";
@@ -32,16 +33,15 @@ pub(super) fn target(group: &str, plural: &str) -> Option<Resource> {
 
 pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let info = call.info;
-    let at = target(&info.group, &info.resource).ok_or_else(resource::no_route)?;
+    let kind = call.ctx.registry.kind(&info.group, &info.version, &info.resource).ok_or_else(resource::no_route)?;
     if info.verb == "get" {
-        let object = call.ctx.registry.fetch(at, &info.namespace, &info.name).await?;
-        return call.reply(200, scale_of(&object));
+        let object = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
+        return call.reply(200, shown(&kind, &object)?);
     }
     let given = Given::read(call, body).await?;
-    let kind = call.ctx.registry.known(at)?;
     for _ in 0..super::ROUNDS {
         let old = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
-        let wanted = given.over(call, &scale_of(&old))?;
+        let wanted = given.over(call, &scale_of(&kind, &old))?;
         let replicas = check(&wanted, &info.name)?;
         let version = wanted.resource_version();
         if (!version.is_empty() && version != old.resource_version())
@@ -50,13 +50,16 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
             return Err(modified(&kind, &info.name));
         }
         let mut new = old.clone();
-        new.set(&["spec", "replicas"], replicas);
+        match &kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+            Some(paths) => new.set(&paths.spec.iter().map(String::as_str).collect::<Vec<_>>(), replicas),
+            None => new.set(&["spec", "replicas"], replicas),
+        }
         rules::update(&kind, &mut new, &old, "", &now_text())?;
         if call.dry_run() {
-            return call.reply(200, scale_of(&new));
+            return call.reply(200, scale_of(&kind, &new));
         }
         if let Some(stored) = call.ctx.registry.replace(&kind, new, &old).await? {
-            return call.reply(200, scale_of(&stored));
+            return call.reply(200, scale_of(&kind, &stored));
         }
     }
     Err(modified(&kind, &info.name))
@@ -124,8 +127,18 @@ fn check(scale: &Object, name: &str) -> Result<i64, Status> {
     Err(Status::invalid("autoscaling", "Scale", name, &[error]))
 }
 
-/// The Scale of a workload.
-pub(super) fn scale_of(object: &Object) -> Object {
+/// The Scale to show: of a custom kind only where the replicas are said.
+fn shown(kind: &Kind, object: &Object) -> Result<Object, Status> {
+    match kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+        Some(paths) if Scale::at(object, &paths.spec).is_none() => {
+            Err(Status::internal(format!("the spec replicas field {:?} does not exist", paths.spec.join("."))))
+        }
+        _ => Ok(scale_of(kind, object)),
+    }
+}
+
+/// The Scale of a workload, or of an object of a custom kind.
+pub(super) fn scale_of(kind: &Kind, object: &Object) -> Object {
     let mut scale = Object::default();
     scale.set_type(VERSION, "Scale");
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
@@ -135,12 +148,23 @@ pub(super) fn scale_of(object: &Object) -> Object {
         }
     }
     scale.set(&["spec"], Map::new());
-    let replicas = object.i64_at(&["spec", "replicas"]).unwrap_or(0);
+    let number = |value: Option<&Value>| value.and_then(Value::as_i64).unwrap_or(0);
+    let (replicas, current, selector) = match kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+        Some(paths) => (
+            number(Scale::at(object, &paths.spec)),
+            number(Scale::at(object, &paths.status)),
+            paths.selector.as_ref().and_then(|p| Scale::at(object, p)?.as_str().map(str::to_owned)).unwrap_or_default(),
+        ),
+        None => (
+            number(object.at(&["spec", "replicas"])),
+            number(object.at(&["status", "replicas"])),
+            selector_text(object.at(&["spec", "selector"])),
+        ),
+    };
     if replicas != 0 {
         scale.set(&["spec", "replicas"], replicas);
     }
-    scale.set(&["status", "replicas"], object.i64_at(&["status", "replicas"]).unwrap_or(0));
-    let selector = selector_text(object.at(&["spec", "selector"]));
+    scale.set(&["status", "replicas"], current);
     if !selector.is_empty() {
         scale.set(&["status", "selector"], selector);
     }

@@ -85,7 +85,7 @@ fn a_scale_shows_replicas_and_selector() {
         ),
     ];
     for (workload, expected) in cases {
-        assert_eq!(shown(&scale::scale_of(&object(workload))), expected);
+        assert_eq!(shown(&scale::scale_of(&api::Kind::PLAIN, &object(workload))), expected);
     }
 }
 

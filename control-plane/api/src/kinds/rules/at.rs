@@ -3,7 +3,7 @@
 use crate::codec::json;
 use crate::object::Object;
 use crate::schema::{self, Presence, Schema, Type};
-use crate::status::{FieldError, FieldReason};
+use crate::status::{FieldError, FieldReason, shown};
 use crate::value::{Map, Value};
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -130,7 +130,7 @@ impl<'a> At<'a> {
 
     /// The value is wrong, shown as it is.
     pub(super) fn invalid(&self, why: &str) {
-        let shown = self.value.map_or_else(|| "null".into(), show);
+        let shown = self.value.map_or_else(|| "null".into(), shown);
         self.invalid_as(&shown, why);
     }
 
@@ -155,7 +155,7 @@ impl<'a> At<'a> {
     }
 
     pub(super) fn unsupported(&self, supported: &[&str]) {
-        let shown = self.value.map_or_else(|| "\"\"".into(), show);
+        let shown = self.value.map_or_else(|| "\"\"".into(), shown);
         self.unsupported_as(&shown, supported);
     }
 
@@ -166,7 +166,7 @@ impl<'a> At<'a> {
     }
 
     pub(super) fn duplicate(&self) {
-        self.duplicate_as(&self.value.map_or_else(|| "null".into(), show), "");
+        self.duplicate_as(&self.value.map_or_else(|| "null".into(), shown), "");
     }
 
     pub(super) fn duplicate_as(&self, shown: &str, why: &str) {
@@ -229,14 +229,6 @@ impl<'a> At<'a> {
 
 fn with_detail(head: String, why: &str) -> String {
     if why.is_empty() { head } else { format!("{head}: {why}") }
-}
-
-/// A value as messages show it: texts quoted, lists and maps as JSON.
-pub(super) fn show(value: &Value) -> String {
-    match value {
-        Value::Str(s) => format!("{:?}", s.as_str()),
-        other => json_text(other),
-    }
 }
 
 fn json_text(value: &Value) -> String {

@@ -39,6 +39,28 @@ pub(super) fn metadata(at: &At<'_>, name: NameRule) {
     finalizers(&at.field("finalizers"));
 }
 
+/// The metadata of an object whose kind was defined at run time, as a new one or as a change of `old`.
+pub(crate) fn custom_metadata(object: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
+    let errors = Errors::default();
+    metadata(&At::root(object, &errors).field("metadata"), names::dns1123_subdomain);
+    out.extend(errors.into_list());
+    if let Some(old) = old {
+        update(object, old, out);
+    }
+}
+
+/// The metadata of an object within another; it may have no name.
+pub(crate) fn embedded_metadata(meta: &Value, path: &str, out: &mut Vec<FieldError>) {
+    let mut meta = meta.clone();
+    let name = meta.get("name").and_then(Value::as_str).unwrap_or("");
+    if name.is_empty() {
+        meta.make_map().insert("name", "unnamed");
+    }
+    let (errors, nothing) = (Errors::default(), Object::default());
+    metadata(&At::root(&nothing, &errors).other(Some(&meta)).named(path), path_segment);
+    out.extend(errors.into_list());
+}
+
 /// Labels, or a selector of them that is a plain map.
 pub(super) fn labels(at: &At<'_>) {
     for (key, value) in at.pairs() {

@@ -40,6 +40,7 @@ pub(super) use config::{
 };
 pub(super) use definitions::{definition, definition_update};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
+pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
     ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,
     service_cidr,

@@ -1,0 +1,120 @@
+//! Whether a configuration that is applied fits the schema of a kind that was defined at run time, in the words of
+//! upstream's typed values. Built-in kinds are decoded into their types instead.
+
+use super::walk::keys_of;
+use crate::codec::json;
+use crate::kind::Kind;
+use crate::object::Object;
+use crate::patch::go_text;
+use crate::status::Status;
+use crate::structural::{Additional, List, Structural, Ty};
+use crate::value::{Map, Value};
+use std::collections::HashSet;
+
+/// As many complaints as anybody reads.
+const MAX_FOUND: usize = 100;
+
+/// Checks a configuration as it was sent.
+///
+/// # Errors
+/// It does not fit.
+#[expect(
+    clippy::result_large_err,
+    reason = "a refusal is answered once per request, and Status is its type everywhere"
+)]
+pub fn fits(kind: &Kind, configuration: &Object) -> Result<(), Status> {
+    let Some(custom) = &kind.custom else { return Ok(()) };
+    let mut found = Vec::new();
+    map(&custom.schema, &configuration.0, "", &mut found);
+    let why = match found.as_slice() {
+        [] => return Ok(()),
+        [one] => one.clone(),
+        many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n")),
+    };
+    let (namespace, name) = (configuration.namespace(), configuration.name());
+    let version = kind.api_version();
+    let what = format!("{namespace}/{name}; {version}, Kind={}", kind.names.kind);
+    Err(Status::new(500, "", format!("failed to create typed patch object ({what}): {why}")))
+}
+
+fn value(schema: &Structural, value: &Value, path: &str, found: &mut Vec<String>) {
+    if value.is_null() || schema.int_or_string || found.len() >= MAX_FOUND {
+        return;
+    }
+    let mut say = |what: &str| found.push(format!("{path}: expected {what}, got &{{{}}}", go_text(value)));
+    match (schema.ty, value) {
+        (None, _)
+        | (Some(Ty::String), Value::Str(_))
+        | (Some(Ty::Integer | Ty::Number), Value::Int(_) | Value::Float(_))
+        | (Some(Ty::Boolean), Value::Bool(_)) => {}
+        (Some(Ty::Object), Value::Map(of)) => map(schema, of, path, found),
+        (Some(Ty::Array), Value::List(items)) => list(schema, items, path, found),
+        (Some(Ty::Object), _) => say("map"),
+        (Some(Ty::Array), _) => say("list"),
+        (Some(Ty::String), _) => say("string"),
+        (Some(Ty::Boolean), _) => say("boolean"),
+        (Some(Ty::Integer | Ty::Number), other) => {
+            let ty = match other {
+                Value::Str(_) => "string",
+                Value::Bool(_) => "bool",
+                Value::List(_) => "[]interface {}",
+                _ => "map[string]interface {}",
+            };
+            found.push(format!("{path}: expected numeric (int or float), got {ty}"));
+        }
+    }
+}
+
+fn map(schema: &Structural, of: &Map, path: &str, found: &mut Vec<String>) {
+    for (key, below) in of.iter() {
+        if schema.embedded && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
+            continue;
+        }
+        let at = format!("{path}.{key}");
+        match (schema.below(key), &schema.additional) {
+            (Some(of), _) => value(of, below, &at, found),
+            (None, Additional::Any(true)) => {}
+            (None, _) if schema.preserve || (schema.properties.is_empty() && !path.is_empty()) => {}
+            (None, _) => found.push(format!("{at}: field not declared in schema")),
+        }
+    }
+}
+
+fn list(schema: &Structural, items: &[Value], path: &str, found: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    for (i, item) in items.iter().enumerate() {
+        let (id, at) = match &schema.list {
+            List::Atomic => (None, format!("{path}[{i}]")),
+            List::Set => {
+                let text = text(item);
+                (Some(text.clone()), format!("{path}[={text}]"))
+            }
+            List::Map(keys) => {
+                let given = keys_of(schema, item);
+                if given.is_empty() {
+                    let names: Vec<String> = keys.iter().map(|k| format!("{:?}", k.as_str())).collect();
+                    found.push(format!(
+                        "{path}: element {i}: associative list with keys has an element that omits all key fields [{}] \
+                         (and doesn't have default values for any key fields)",
+                        names.join(" ")
+                    ));
+                    continue;
+                }
+                let pairs: Vec<String> = given.iter().map(|(k, v)| format!("{k}={}", text(v))).collect();
+                let id = format!("[{}]", pairs.join(","));
+                (Some(id.clone()), format!("{path}{id}"))
+            }
+        };
+        if let Some(id) = id.filter(|id| !seen.insert(id.clone())) {
+            found.push(format!("{path}: duplicate entries for key {id}"));
+            continue;
+        }
+        if let Some(of) = &schema.items {
+            value(of, item, &at, found);
+        }
+    }
+}
+
+fn text(value: &Value) -> String {
+    String::from_utf8_lossy(&json::encode(value)).into_owned()
+}
