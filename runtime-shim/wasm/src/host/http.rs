@@ -13,7 +13,7 @@ use bytes::Bytes;
 use container::log::Stream;
 use container::{Error, Exit};
 use futures::FutureExt;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -152,12 +152,19 @@ impl Server {
     async fn connection(&self, stream: TcpStream, instances: Arc<Semaphore>) {
         let Ok(live) = self.container.live() else { return };
         let _ = stream.set_nodelay(true);
+        let Ok(reached) = stream.local_addr() else { return };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
         builder.http2().timer(TokioTimer::new()).max_concurrent_streams(H2_STREAMS);
         let service = service_fn(move |request| {
             let (server, instances) = (self.clone(), instances.clone());
-            async move { Ok::<_, std::convert::Infallible>(server.request(request, instances).await) }
+            async move {
+                let answer = match with_authority(request, reached) {
+                    Ok(request) => server.request(request, instances).await,
+                    Err(refusal) => refusal,
+                };
+                Ok::<_, std::convert::Infallible>(answer)
+            }
         });
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
@@ -256,6 +263,24 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     let slot = slots.clone().acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;
     Some((stream, slot))
+}
+
+/// The request with the authority that every `wasi:http` request has. HTTP/1.0 clients may leave it out: then it is the
+/// address they reached. A request of HTTP/1.1 without it is refused (RFC 9112, section 3.2).
+#[expect(clippy::result_large_err, reason = "the refusal is the answer, and is sent at once")]
+fn with_authority<B>(mut request: Request<B>, reached: SocketAddr) -> Result<Request<B>, Response<Body>> {
+    if request.uri().authority().is_some() || request.headers().contains_key(header::HOST) {
+        return Ok(request);
+    }
+    if request.version() > Version::HTTP_10 {
+        return Err(plain(StatusCode::BAD_REQUEST, "the request names no Host\n"));
+    }
+    let host = SocketAddr::new(reached.ip().to_canonical(), reached.port()).to_string();
+    // An address and a port are always a valid header.
+    if let Ok(host) = HeaderValue::try_from(host) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    Ok(request)
 }
 
 fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

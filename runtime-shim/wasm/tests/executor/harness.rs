@@ -186,7 +186,11 @@ impl Netns {
 
     /// The whole answer to a GET of `path` at `port` of the pod.
     pub fn get(&self, port: u16, path: &str) -> std::io::Result<String> {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n");
+        self.send(port, format!("GET {path} HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n"))
+    }
+
+    /// What is answered to these bytes until the connection ends.
+    pub fn send(&self, port: u16, request: String) -> std::io::Result<String> {
         self.inside(move || {
             let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
             stream.set_read_timeout(Some(PATIENCE))?;

@@ -35,6 +35,11 @@ async fn two_pods_listen_on_the_same_port_and_each_answers_in_its_own_namespace(
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("content-type: text/plain; charset=utf-8\r\n"), "{answer}");
     assert!(answer.contains("I am one\n"), "{answer}");
+    // HTTP/1.0 has no Host; a request of HTTP/1.1 without one is wrong.
+    let old = one.send(8080, "GET / HTTP/1.0\r\n\r\n".into()).unwrap();
+    assert!(old.starts_with("HTTP/1.0 200 OK\r\n"), "{old}");
+    let wrong = one.send(8080, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n".into()).unwrap();
+    assert!(wrong.starts_with("HTTP/1.1 400 ") && wrong.contains("names no Host"), "{wrong}");
     assert!(two.get(8080, "/any").unwrap().len() > 10_000);
     assert_eq!(node.executor.stats("one").await.unwrap().usage_bytes, 0, "ready with zero instances");
     assert!(node.executor.stats("one").await.unwrap().cpu_ns > 0);
