@@ -55,6 +55,8 @@ fn wrong_manifests_and_images_are_explained() {
     for (manifest, part) in [
         (deployment("replicas: three"), "spec.replicas of type int32"),
         (deployment("replicaz: 3"), "unknown field \"spec.replicaz\""),
+        (pod("Wrong_Name", "a"), "metadata.name: Invalid value: \"Wrong_Name\": a lowercase RFC 1123 subdomain"),
+        ("apiVersion: acme.example/v1\nkind: Rocket\nmetadata: {name: a}\n".into(), "no matches for kind \"Rocket\""),
     ] {
         std::fs::write(&file, manifest).expect("written");
         let said = cluster.fails(&["apply", "-f", file.to_str().expect("a path")]);
@@ -87,6 +89,23 @@ fn wrong_manifests_and_images_are_explained() {
     failed(&out, &["cannot listen on", port, "--secure-port"]);
     failed(&cluster.wherry(&["up"]).output().expect("wherry runs"), &["another wherry uses", "--data-dir"]);
     cluster.ok(&["get", "pod", "right"]);
+}
+
+#[test]
+fn without_control_groups_only_containers_are_refused() {
+    if !possible() {
+        return;
+    }
+    let mut cluster = Cluster::on(Arc::new(Host::without_cgroups()));
+    cluster.up(&["--apply", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello")]);
+    cluster.ok(&["rollout", "status", "deployment/hello-wasm", "--timeout=120s"]);
+    let path = "jsonpath={.items[0].status.containerStatuses[0].state.waiting.message}";
+    let mut message = String::new();
+    until("a container that cannot be made", || {
+        message = cluster.ok(&["get", "pods", "-l", "app=hello-web", "-o", path]);
+        !message.is_empty()
+    });
+    assert!(message.contains("control groups") && message.contains("mount -t cgroup2"), "{message}");
 }
 
 #[test]

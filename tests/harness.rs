@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -40,14 +40,30 @@ pub fn kubectl_program() -> String {
 }
 
 /// A network namespace with one address and a default route, held by a process of ours.
-pub struct Host(Child);
+pub struct Host {
+    process: Child,
+    /// The namespaces to enter, as `nsenter` calls them.
+    namespaces: &'static [&'static str],
+}
 
 impl Host {
     pub fn new() -> Host {
-        let child = Command::new("unshare").args(["--net", "sleep", "infinity"]).spawn().expect("a namespace");
-        let host = Host(child);
+        Host::with(&["--net"])
+    }
+
+    /// One that has no control groups.
+    pub fn without_cgroups() -> Host {
+        let host = Host::with(&["--net", "--mount"]);
+        let hidden = host.command("mount").args(["-t", "tmpfs", "none", "/sys/fs/cgroup"]).status();
+        assert!(hidden.is_ok_and(|s| s.success()), "the control groups are hidden");
+        host
+    }
+
+    fn with(namespaces: &'static [&'static str]) -> Host {
+        let process = Command::new("unshare").args(namespaces).args(["sleep", "infinity"]).spawn();
+        let host = Host { process: process.expect("namespaces"), namespaces };
         let ours = std::fs::read_link("/proc/self/ns/net").expect("our namespace");
-        let theirs = format!("/proc/{}/ns/net", host.0.id());
+        let theirs = format!("/proc/{}/ns/net", host.process.id());
         until("the namespace", || std::fs::read_link(&theirs).is_ok_and(|n| n != ours));
         for line in [
             "ip link set lo up",
@@ -67,7 +83,7 @@ impl Host {
     /// A command inside the namespace.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.args(["-t", &self.0.id().to_string(), "--net", "--", program]);
+        command.args(["-t", &self.process.id().to_string()]).args(self.namespaces).args(["--", program]);
         command
     }
 
@@ -80,9 +96,53 @@ impl Host {
 
 impl Drop for Host {
     fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A container that counts into its log, so that a missing or doubled line shows.
+pub const COUNTER: &str = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: counter}
+spec:
+  containers:
+    - name: counter
+      image: busybox:1
+      command: [sh, -c, "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.1; done"]
+"#;
+
+/// A process of ours. Dropping it ends it.
+pub struct Running(Child);
+
+impl Running {
+    pub fn spawn(command: &mut Command) -> Running {
+        Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the process starts"))
+    }
+
+    /// Sends a signal and waits for the end.
+    pub fn end(&mut self, signal: nix::sys::signal::Signal) -> ExitStatus {
+        end(&mut self.0, signal)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+fn end(child: &mut Child, signal: nix::sys::signal::Signal) -> ExitStatus {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a pid"));
+    nix::sys::signal::kill(pid, signal).expect("signalled");
+    let mut status = None;
+    until("the end of a process", || {
+        status = child.try_wait().expect("waited");
+        status.is_some()
+    });
+    status.expect("an end")
 }
 
 /// A cluster that is up. Dropping it removes it from the machine.
@@ -199,17 +259,11 @@ impl Cluster {
     }
 
     /// Ends `up` by a signal and waits; returns how it ended and how long it took.
-    pub fn end(&mut self, signal: nix::sys::signal::Signal) -> (std::process::ExitStatus, Duration) {
+    pub fn end(&mut self, signal: nix::sys::signal::Signal) -> (ExitStatus, Duration) {
         let mut up = self.up.take().expect("the cluster is up");
         let since = Instant::now();
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(up.child.id()).expect("a pid"));
-        nix::sys::signal::kill(pid, signal).expect("signalled");
-        let mut status = None;
-        until("the end of up", || {
-            status = up.child.try_wait().expect("waited");
-            status.is_some()
-        });
-        (status.expect("an end"), since.elapsed())
+        let status = end(&mut up.child, signal);
+        (status, since.elapsed())
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
@@ -247,6 +301,22 @@ impl Cluster {
         text(&out.stderr)
     }
 
+    /// The log of [`COUNTER`] has every line from the first on, once; returns how many there are.
+    pub fn counted(&self) -> usize {
+        let log = self.ok(&["logs", "counter"]);
+        for (i, line) in log.lines().enumerate() {
+            assert_eq!(line, format!("line {}", i + 1), "in the log of counter");
+        }
+        log.lines().count()
+    }
+
+    /// The same as its file has it, which needs nobody's answer.
+    pub fn counted_in_file(&self) -> usize {
+        let find = Command::new("find").arg(self.dir.path().join("kubelet")).args(["-path", "*counter/0.log"]).output();
+        let file = text(&find.expect("find runs").stdout);
+        std::fs::read_to_string(file.trim()).expect("the log of counter").lines().count()
+    }
+
     /// Applies a manifest given as text.
     pub fn apply(&self, manifest: &str) {
         let file = tempfile::Builder::new().suffix(".yaml").tempfile().expect("a file");
@@ -255,8 +325,27 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// What a failed test leaves to read: the pods, what happened to them, and what `up` and the shim said last.
+    fn tell(&mut self) {
+        for what in [&["get", "pods", "-A", "-o", "wide"][..], &["get", "events", "-A"]] {
+            let out = self.kubectl(what);
+            eprintln!("{}{}", text(&out.stdout), text(&out.stderr));
+        }
+        if let Some(up) = &mut self.up {
+            up.seen.extend(up.lines.try_iter());
+            eprintln!("up said:\n{}", up.seen.join("\n"));
+        }
+        let log = std::fs::read_to_string(self.dir.path().join("shim/shim.log")).unwrap_or_default();
+        eprintln!("the shim said:\n{log}");
+    }
+}
+
 impl Drop for Cluster {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell();
+        }
         if let Some(up) = &mut self.up {
             let _ = up.child.kill();
             let _ = up.child.wait();

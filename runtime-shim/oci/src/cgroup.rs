@@ -162,6 +162,38 @@ pub fn counts_swap() -> bool {
     !unified() && Path::new(ROOT).join("memory/memory.memsw.limit_in_bytes").exists()
 }
 
+/// What this machine lacks of the controllers that the resources need, as a sentence that says what to do.
+pub fn lacking(resources: &Resources) -> Option<String> {
+    missing(Path::new(ROOT), resources)
+}
+
+fn missing(root: &Path, resources: &Resources) -> Option<String> {
+    let unified = fs::read_to_string(root.join("cgroup.controllers")).ok();
+    let offered = |name: &str| match &unified {
+        Some(names) => names.split_whitespace().any(|n| n == name),
+        None => root.join(name).join("cgroup.procs").exists(),
+    };
+    if unified.is_none() && !CONTROLLERS.iter().any(|name| offered(name)) {
+        return Some(format!(
+            "containers need control groups, and there is none at {}: boot with them (systemd mounts them), or mount them \
+             with `mount -t cgroup2 none {0}`; WebAssembly pods run without them",
+            root.display()
+        ));
+    }
+    let limits = [
+        ("memory", resources.memory_limit_bytes > 0, "limits.memory"),
+        ("cpu", resources.cpu_quota_us > 0, "limits.cpu"),
+        ("pids", resources.pids_limit > 0, "the limit of processes"),
+        ("cpuset", !resources.cpuset_cpus.is_empty() || !resources.cpuset_mems.is_empty(), "a set of CPUs"),
+    ];
+    let (name, _, what) = limits.into_iter().find(|(name, needed, _)| *needed && !offered(name))?;
+    Some(format!(
+        "{what} needs the control group controller {name:?}, which this machine does not offer at {}: boot the kernel with \
+         `cgroup_enable={name}`, or leave the limit out",
+        root.display()
+    ))
+}
+
 fn table(text: &str) -> Vec<(String, u64)> {
     text.lines()
         .filter_map(|line| {
@@ -249,6 +281,25 @@ mod tests {
         );
         assert_eq!(names(true), ["cpu.weight=39", "cpu.max=50000 100000", "memory.max=1048576", "pids.max=5"]);
         assert!(limits(&Resources::default(), false).is_empty());
+    }
+
+    #[test]
+    fn what_the_machine_lacks_is_named() {
+        let limited = Resources { memory_limit_bytes: 1 << 20, ..Resources::default() };
+        let root = tempfile::tempdir().expect("a directory");
+        let none = missing(root.path(), &Resources::default()).expect("nothing is there");
+        assert!(none.contains("mount -t cgroup2"), "{none}");
+        // Version 1 without memory, as small boards boot.
+        fs::create_dir(root.path().join("cpu")).expect("made");
+        fs::write(root.path().join("cpu/cgroup.procs"), "").expect("written");
+        assert_eq!(missing(root.path(), &Resources::default()), None);
+        let memory = missing(root.path(), &limited).expect("no memory controller");
+        assert!(memory.contains("limits.memory") && memory.contains("cgroup_enable=memory"), "{memory}");
+        // Version 2, without and with it.
+        fs::write(root.path().join("cgroup.controllers"), "cpu pids\n").expect("written");
+        assert!(missing(root.path(), &limited).is_some());
+        fs::write(root.path().join("cgroup.controllers"), "cpu memory pids\n").expect("written");
+        assert_eq!(missing(root.path(), &limited), None);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 mod streams;
 mod watch;
 
-use crate::cgroup::Cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::pod::{self, container as files};
 use crate::process::Process;
 use crate::wire::{self, Inbox, Reply, Request};
@@ -108,6 +108,9 @@ impl Executor for Oci {
     async fn create(&self, spec: &Spec) -> Result<()> {
         let pod = lock(&self.inner.pods).get(&spec.sandbox.id).cloned();
         let pod = pod.ok_or_else(|| Error::NotFound(spec.sandbox.id.clone()))?;
+        if let Some(lack) = cgroup::lacking(&spec.resources) {
+            return Err(Error::Invalid(lack));
+        }
         let mut spec = spec.clone();
         if let NamespaceMode::Target(target) = &spec.sandbox.pid {
             let pid = self.running_pid(target)?;
