@@ -56,7 +56,7 @@ pub enum Command {
     /// The API with its store and nothing else.
     Apiserver(Apiserver),
     /// The controllers alone, against an apiserver.
-    ControllerManager(Remote),
+    ControllerManager(ControllerManager),
     /// The scheduler alone, against an apiserver.
     Scheduler(Remote),
     /// The kubelet alone, against an apiserver and a CRI runtime.
@@ -140,9 +140,21 @@ pub struct Remote {
     /// The credentials and the address of the API.
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
     pub kubeconfig: PathBuf,
-    /// The range that nodes get their pod addresses from.
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ControllerManager {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// The range that nodes get their pod addresses from. Without this flag nodes get none.
     #[arg(long, value_name = "CIDR")]
     pub cluster_cidr: Option<ipnet::IpNet>,
+    /// The length of one node's part of that range.
+    #[arg(long, value_name = "BITS", requires = "cluster_cidr")]
+    pub node_cidr_mask_size: Option<u8>,
+    /// The certificate that pods trust the API by, as PEM. Without this flag: the one in the kubeconfig.
+    #[arg(long, value_name = "FILE")]
+    pub root_ca_file: Option<PathBuf>,
 }
 
 /// How the small client reaches a cluster.
@@ -314,6 +326,9 @@ pub struct Proxy {
     /// The nftables table that holds the rules. It stays when the proxy ends.
     #[arg(long, default_value = "wherry")]
     pub table: String,
+    /// The range that pods have their addresses from.
+    #[arg(long, value_name = "CIDR")]
+    pub cluster_cidr: Option<ipnet::IpNet>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -72,11 +72,19 @@ pub async fn apiserver(flags: cli::Apiserver, stop: CancellationToken) -> anyhow
 }
 
 /// `wherry controller-manager`.
-pub async fn controller_manager(flags: cli::Remote, stop: CancellationToken) -> anyhow::Result<()> {
-    let client = tls::client(&flags.kubeconfig).await?;
-    let root_ca = None;
-    let config =
-        controllers::Config { root_ca, cluster_cidr: flags.cluster_cidr.map(|c| c.to_string()), ..Default::default() };
+pub async fn controller_manager(flags: cli::ControllerManager, stop: CancellationToken) -> anyhow::Result<()> {
+    let kubeconfig = &flags.remote.kubeconfig;
+    let client = tls::client(kubeconfig).await?;
+    let root_ca = match &flags.root_ca_file {
+        Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?),
+        None => tls::authority(kubeconfig)?,
+    };
+    let config = controllers::Config {
+        root_ca,
+        cluster_cidr: flags.cluster_cidr.map(|c| c.to_string()),
+        node_cidr_prefix: flags.node_cidr_mask_size,
+        ..Default::default()
+    };
     let informers = Informers::new(client.clone(), stop.clone());
     controllers::run(|_| client.clone(), informers, config, stop).await;
     Ok(())

@@ -20,6 +20,8 @@ const KUBELET_PORT: u16 = 10_250;
 const MAX_PODS: u32 = 4_000;
 /// How long pods may take to end when the cluster is stopped.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
+/// How often stopping the pods is begun: a shim that is killed meanwhile is replaced at once, and again.
+const STOP_TRIES: u32 = 3;
 
 /// What a node needs from whoever made the cluster.
 pub struct Plan {
@@ -97,21 +99,32 @@ impl Node {
         while self.roles.join_next().await.is_some() {}
     }
 
-    /// Ends the pods too, and everything that was set up on this machine for them.
+    /// Ends the pods too, and everything that was set up on this machine for them. Where pods cannot be ended, they keep
+    /// their network: the next start carries on with them.
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.leave().await;
         let step = Step::start("stopping pods");
-        // The one that ended a moment ago has had nobody to start it again.
-        if let Err(error) = shim::ensure(&self.data_dir).await {
-            tracing::warn!(error = format!("{error:#}"), "pods cannot be stopped without the shim");
-        }
-        let stopped = kubelet::stop_all_pods(&self.kubelet, STOP_GRACE).await;
-        if let Err(error) = &stopped {
-            tracing::warn!(%error, "not every pod ended in time");
-        }
-        step.done("");
+        let stopped = self.stop_pods().await;
         shim::end(&self.data_dir).await?;
+        stopped.with_context(|| {
+            let dir = self.data_dir.display();
+            format!("not every pod could be stopped; `wherry up` carries on with them, `wherry reset --data-dir {dir}` removes them")
+        })?;
+        step.done("");
         clear(&self.settings, &self.data_dir).await
+    }
+
+    /// The shim may end at any time, also between its answer and the next question: then it is asked again.
+    async fn stop_pods(&self) -> anyhow::Result<()> {
+        let mut tries = STOP_TRIES;
+        loop {
+            tries -= 1;
+            shim::ensure(&self.data_dir).await?;
+            match kubelet::stop_all_pods(&self.kubelet, STOP_GRACE).await {
+                Err(error) if tries > 0 => tracing::info!(%error, "stopping the pods once more"),
+                other => return other.context("stopping the pods"),
+            }
+        }
     }
 }
 

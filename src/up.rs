@@ -11,9 +11,10 @@ use crate::registry;
 use anyhow::Context;
 use apiserver::InternalUser;
 use client::Informers;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{Api as Objects, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::runtime::wait::await_condition;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the example's pods may take; compiling a large component takes most of it.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// How long the kubelet may take to register; it takes milliseconds where the machine has time.
+const NODE_PATIENCE: Duration = Duration::from_secs(60);
 
 pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> {
     machine::require_root("up")?;
@@ -39,6 +42,7 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     let node = start_node(&api, &dir, address).await?;
     let admin = api.client(InternalUser::Admin);
     publish_dns(&admin, &dir, node.dns_port).await.context("publishing cluster DNS")?;
+    ready(&admin, &dir.settings.node_name).await?;
     started.done(&dir.settings.node_name);
     let started = Step::start("registry");
     let (registry, served) = registry::start(&dir.path, flags.registry_port, roles_stop.clone()).await?;
@@ -117,6 +121,20 @@ async fn start_node(api: &Api, dir: &DataDir, address: IpAddr) -> anyhow::Result
         proxy: api.client(InternalUser::Proxy),
     };
     Node::start(plan, certificates).await
+}
+
+/// Waits until the node has said that pods can be placed on it: those applied before would only be told to wait.
+async fn ready(client: &kube::Client, node: &str) -> anyhow::Result<()> {
+    let says_so = |node: Option<&NodeObject>| {
+        let conditions = node.and_then(|n| n.status.as_ref()).and_then(|s| s.conditions.as_ref());
+        let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
+        let taints = node.and_then(|n| n.spec.as_ref()).and_then(|s| s.taints.as_ref());
+        ready && taints.is_none_or(|all| all.iter().all(|t| t.key != "node.kubernetes.io/not-ready"))
+    };
+    let nodes = Objects::<NodeObject>::all(client.clone());
+    let waited = tokio::time::timeout(NODE_PATIENCE, await_condition(nodes, node, says_so)).await;
+    waited.with_context(|| format!("node {node} is not ready after {} s", NODE_PATIENCE.as_secs()))??;
+    Ok(())
 }
 
 /// The Service `kube-dns` and where it leads: the DNS of this node, at the pods' gateway.

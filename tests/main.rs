@@ -6,4 +6,5 @@ mod cluster;
 mod harness;
 mod kubectl;
 mod life;
+mod roles;
 mod services;
