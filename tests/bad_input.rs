@@ -1,7 +1,6 @@
 //! What a person gets wrong is answered by what to do about it, and the rest of the cluster goes on.
 
-use crate::harness::{Cluster, Host, possible, text, until};
-use std::path::{Path, PathBuf};
+use crate::harness::{Cluster, Host, guest, possible, text, until};
 use std::process::Output;
 use std::sync::Arc;
 
@@ -24,10 +23,6 @@ fn failed(out: &Output, parts: &[&str]) {
     for part in parts {
         assert!(said.contains(part), "no {part:?} in: {said}");
     }
-}
-
-fn guest(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime-shim/wasm/tests/guests").join(name)
 }
 
 #[test]

@@ -8,6 +8,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+/// The project's directory.
+pub const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
 /// Longer than anything here takes on a busy machine; what passes it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -390,4 +393,9 @@ pub fn hello_web() -> &'static Path {
         assert!(built.is_ok_and(|s| s.success()), "the example's program builds");
         target.join("release/hello-web")
     })
+}
+
+/// A guest of the Wasm executor's own tests.
+pub fn guest(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime-shim/wasm/tests/guests").join(name)
 }

@@ -1,45 +1,35 @@
 //! Pods reach Services, whoever calls and whoever serves, and nothing stays of pods that are gone.
 
-use crate::harness::{Cluster, possible, text, until};
+use crate::harness::{Cluster, guest, possible, text, until};
 use std::path::{Path, PathBuf};
 
-/// For each kind of server a Service `db`, and a Wasm guest that calls it; the last one is behind its own Service.
-const PODS: &str = r#"
-apiVersion: v1
-kind: Pod
-metadata: {name: db, namespace: to-wasm, labels: {app: db}}
-spec:
-  containers: [{name: db, image: "hello-wasm:1"}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: db, namespace: to-container, labels: {app: db}}
-spec:
-  containers: [{name: db, image: "hello-web:1"}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: caller, namespace: to-wasm}
-spec:
-  restartPolicy: OnFailure
-  containers: [{name: caller, image: "connect:1"}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: caller, namespace: to-container}
-spec:
-  restartPolicy: OnFailure
-  containers: [{name: caller, image: "connect:1"}]
----
-apiVersion: v1
-kind: Pod
-metadata: {name: caller, namespace: to-itself, labels: {app: db}}
-spec:
-  restartPolicy: OnFailure
-  containers:
-    - {name: caller, image: "connect:1"}
-    - {name: db, image: "hello-wasm:1"}
-"#;
+/// A Wasm guest that calls the Service `db` of its namespace, and beside it what else the pod has.
+fn caller(namespace: &str, labels: &str, beside: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: caller, namespace: {namespace}, labels: {{{labels}}}}}\n\
+         spec: {{restartPolicy: OnFailure, containers: [{{name: caller, image: \"connect:1\"}}{beside}]}}\n"
+    )
+}
+
+/// What the Service `db` leads to.
+fn server(namespace: &str, image: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: db, namespace: {namespace}, labels: {{app: db}}}}\n\
+         spec: {{containers: [{{name: db, image: \"{image}\"}}]}}\n"
+    )
+}
+
+/// For each kind of server a caller; the last one is behind its own Service.
+fn pods() -> String {
+    [
+        server("to-wasm", "hello-wasm:1"),
+        caller("to-wasm", "", ""),
+        server("to-container", "hello-web:1"),
+        caller("to-container", "", ""),
+        caller("to-itself", "app: db", ", {name: db, image: \"hello-wasm:1\"}"),
+    ]
+    .concat()
+}
 
 /// A container to call from, and the server of its own Service beside it.
 const BOX: &str = r#"
@@ -60,10 +50,6 @@ fn service(namespace: &str) -> String {
     )
 }
 
-fn guest(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime-shim/wasm/tests/guests").join(name)
-}
-
 #[test]
 fn every_pairing_reaches_its_service() {
     if !possible() {
@@ -79,7 +65,7 @@ fn every_pairing_reaches_its_service() {
     }
     let services: String = namespaces.iter().chain([&"default"]).map(|n| service(n)).collect();
     cluster.apply(&services);
-    cluster.apply(PODS);
+    cluster.apply(&pods());
     for namespace in namespaces {
         let args = ["get", "pod", "caller", "-n", namespace, "-o"];
         let exit = "jsonpath={.status.containerStatuses[?(@.name=='caller')].state.terminated.exitCode}";

@@ -1,185 +1,32 @@
 //! Containers end to end: made, run, asked, ended and removed without a trace. Needs root and a static busybox.
 
-use container::{
-    Error, ExecSpec, Executor, Image, ImageContent, NamespaceMode, Resources, Sandbox, Security, Spec, State, Stdio,
-};
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+mod runner;
+mod world;
 
-/// Nothing here takes longer unless it hangs.
-const LIMIT: Duration = Duration::from_secs(60);
-const BUSYBOX: &str = "/bin/busybox";
+use container::{Error, ExecSpec, Executor, ImageContent, NamespaceMode, Resources, Spec, State, Stdio};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use world::{World, wait};
 
 fn main() {
     oci::reexec();
-    // SAFETY: geteuid only reads.
-    if unsafe { libc::geteuid() } != 0 || !Path::new(BUSYBOX).exists() {
-        eprintln!("SKIPPED: the tests of containers need root and a static {BUSYBOX} (Debian: busybox-static)");
+    if !runner::possible("containers") {
         return;
     }
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-    let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-'));
-    let run = |name: &str, test: std::pin::Pin<Box<dyn Future<Output = ()>>>| {
-        if filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
-            runtime
-                .block_on(async { tokio::time::timeout(LIMIT, test).await })
-                .unwrap_or_else(|_| panic!("{name}: too slow"));
-            println!("test {name} ... ok");
-        }
-    };
-    run("output_and_exit_code", Box::pin(output_and_exit_code()));
-    run("commands_in_a_running_container", Box::pin(commands_in_a_running_container()));
-    run("a_console_has_a_size", Box::pin(a_console_has_a_size()));
-    run("containers_outlive_the_executor", Box::pin(containers_outlive_the_executor()));
-    run("limits_take_effect", Box::pin(limits_take_effect()));
-    run("attached_input_reaches_the_container", Box::pin(attached_input_reaches_the_container()));
-    run("users_and_capabilities", Box::pin(users_and_capabilities()));
-    run("a_shared_process_namespace", Box::pin(a_shared_process_namespace()));
-    run("what_cannot_run_says_why", Box::pin(what_cannot_run_says_why()));
-    run("a_killed_pod_process_is_noticed", Box::pin(a_killed_pod_process_is_noticed()));
-}
-
-struct World {
-    directory: tempfile::TempDir,
-    executor: oci::Oci,
-    sandbox: Arc<Sandbox>,
-}
-
-impl World {
-    async fn new(name: &str, change: impl FnOnce(&mut Sandbox)) -> World {
-        let directory = tempfile::tempdir().expect("a directory");
-        let root = directory.path();
-        let layer = root.join("layers/base");
-        std::fs::create_dir_all(layer.join("bin")).expect("made");
-        std::fs::create_dir_all(layer.join("etc")).expect("made");
-        std::fs::copy(BUSYBOX, layer.join("bin/busybox")).expect("copied");
-        for applet in ["sh", "echo", "sleep", "cat", "id", "stty", "hostname", "ps", "dd", "tail"] {
-            std::os::unix::fs::symlink("busybox", layer.join("bin").join(applet)).expect("linked");
-        }
-        std::fs::write(layer.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nweb:x:33:44::/www:/bin/sh\n")
-            .expect("written");
-        std::fs::write(root.join("resolv.conf"), "nameserver 10.96.0.10\n").expect("written");
-        std::fs::write(root.join("hostname"), "pod-host\n").expect("written");
-        let id = format!("shim-{name}-{}", std::process::id());
-        let mut sandbox = Sandbox {
-            cgroup_parent: format!("/wherry-test/{id}"),
-            id,
-            hostname: "pod-host".into(),
-            resolv_conf: root.join("resolv.conf"),
-            hostname_file: root.join("hostname"),
-            shm: Some(root.join("shm")),
-            state_dir: root.join("sandbox"),
-            pid: NamespaceMode::Container,
-            ipc: NamespaceMode::Pod,
-            ..Sandbox::default()
-        };
-        change(&mut sandbox);
-        let sandbox = Arc::new(sandbox);
-        let executor = oci::Oci::new(root.join("oci")).expect("an executor");
-        executor.open_sandbox(&sandbox).await.expect("a sandbox");
-        World { directory, executor, sandbox }
-    }
-
-    fn spec(&self, name: &str, command: &[&str]) -> Spec {
-        let root = self.directory.path();
-        Spec {
-            id: format!("{}-{name}", self.sandbox.id),
-            sandbox: self.sandbox.clone(),
-            name: name.into(),
-            attempt: 0,
-            image: Image {
-                reference: "test".into(),
-                digest: String::new(),
-                content: ImageContent::Layers(vec![root.join("layers/base")]),
-                entrypoint: Vec::new(),
-                cmd: Vec::new(),
-                env: vec!["FROM_IMAGE=yes".into()],
-                working_dir: "/work/here".into(),
-                user: String::new(),
-                stop_signal: None,
-            },
-            command: command.iter().map(|c| c.to_string()).collect(),
-            args: Vec::new(),
-            working_dir: String::new(),
-            env: vec![container::Env { name: "GREETING".into(), value: "hello".into() }],
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            resources: Resources::default(),
-            security: Security::default(),
-            tty: false,
-            stdin: false,
-            stdin_once: false,
-            log_path: root.join(format!("{name}.log")),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
-            state_dir: root.join("containers").join(name),
-        }
-    }
-
-    async fn run(&self, spec: &Spec) {
-        self.executor.create(spec).await.unwrap_or_else(|e| panic!("create {}: {e:?}", spec.name));
-        self.executor.start(&spec.id).await.unwrap_or_else(|e| panic!("start {}: {e:?}", spec.name));
-    }
-
-    /// Runs to the end and returns code, reason and log.
-    async fn finish(&self, spec: &Spec) -> (i32, String, String) {
-        let mut exits = self.executor.exits();
-        self.run(spec).await;
-        let (code, reason) = wait(&mut exits, &spec.id).await;
-        (code, reason, self.log(&spec.name))
-    }
-
-    fn log(&self, name: &str) -> String {
-        let text = std::fs::read_to_string(self.directory.path().join(format!("{name}.log"))).unwrap_or_default();
-        text.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest.to_owned() + "\n").collect()
-    }
-
-    async fn exec(&self, spec: &Spec, command: &[&str]) -> (i32, String) {
-        let (mut reader, writer) = tokio::io::duplex(1 << 16);
-        let stdio = Stdio { stdin: None, stdout: Some(Box::new(writer)), stderr: None, resize: None };
-        let exec = ExecSpec { command: command.iter().map(|c| c.to_string()).collect(), tty: false };
-        let code =
-            self.executor.exec(&spec.id, &exec, stdio).await.unwrap_or_else(|e| panic!("exec {command:?}: {e:?}"));
-        let mut output = String::new();
-        reader.read_to_string(&mut output).await.expect("text");
-        (code, output)
-    }
-
-    /// Closes everything and looks for leftovers.
-    async fn close(self) {
-        self.executor.close_sandbox(&self.sandbox.id).await.expect("closed");
-        self.executor.close_sandbox(&self.sandbox.id).await.expect("closed twice");
-        let root = self.directory.path().to_owned();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts");
-        let left: Vec<&str> = mounts.lines().filter(|line| line.contains(&*root.to_string_lossy())).collect();
-        assert!(left.is_empty(), "mounts left: {left:?}");
-        assert!(!self.sandbox.state_dir.join("oci").exists(), "the pod's files are left");
-        for controller in std::fs::read_dir("/sys/fs/cgroup").expect("cgroups").flatten() {
-            let group = controller.path().join(self.sandbox.cgroup_parent.trim_start_matches('/'));
-            assert!(!group.exists(), "{} is left", group.display());
-        }
-    }
-}
-
-/// A test that fails leaves nothing on the machine either.
-impl Drop for World {
-    fn drop(&mut self) {
-        let _ = oci::reset(&self.directory.path().join("oci"));
-    }
-}
-
-async fn wait(exits: &mut tokio::sync::broadcast::Receiver<(String, container::Exit)>, id: &str) -> (i32, String) {
-    loop {
-        let (ended, exit) = exits.recv().await.expect("an exit");
-        if ended == id {
-            return (exit.code, exit.reason);
-        }
-    }
+    let tests: [runner::Test; 10] = [
+        ("output_and_exit_code", Box::pin(output_and_exit_code())),
+        ("commands_in_a_running_container", Box::pin(commands_in_a_running_container())),
+        ("a_console_has_a_size", Box::pin(a_console_has_a_size())),
+        ("containers_outlive_the_executor", Box::pin(containers_outlive_the_executor())),
+        ("limits_take_effect", Box::pin(limits_take_effect())),
+        ("attached_input_reaches_the_container", Box::pin(attached_input_reaches_the_container())),
+        ("users_and_capabilities", Box::pin(users_and_capabilities())),
+        ("a_shared_process_namespace", Box::pin(a_shared_process_namespace())),
+        ("what_cannot_run_says_why", Box::pin(what_cannot_run_says_why())),
+        ("a_killed_pod_process_is_noticed", Box::pin(a_killed_pod_process_is_noticed())),
+    ];
+    runner::run(tests);
 }
 
 async fn output_and_exit_code() {
