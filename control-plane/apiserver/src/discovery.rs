@@ -2,7 +2,7 @@
 //! of the API; where tokens are checked.
 
 use crate::ctx::Ctx;
-use crate::negotiate::{self, Accept};
+use crate::negotiate::{self, Accept, Offer};
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
@@ -38,8 +38,10 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         [""] => Some(paths(&kinds)),
         _ => None,
     };
+    // The version and the list of paths are no types of the API.
+    let offer = if matches!(path, "version" | "") { Offer::Documents } else { Offer::Types };
     match found {
-        Some(value) => Ok(respond::value(200, &negotiate::accept(&parts.headers, &info.query)?, &value)),
+        Some(value) => Ok(respond::value(200, &negotiate::accept(&parts.headers, &info.query, offer)?, &value)),
         None => Ok(respond::text(404, "404 page not found\n")),
     }
 }

@@ -13,6 +13,7 @@ mod authn;
 mod authz;
 mod bootstrap;
 mod cache;
+mod chunks;
 mod config;
 mod ctx;
 mod definitions;

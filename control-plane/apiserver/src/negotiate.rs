@@ -5,11 +5,28 @@ use http::{HeaderMap, header};
 
 /// The media types of objects, in the words of errors.
 const OFFERED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
+/// The same for watches.
+const OFFERED_STREAMS: &str = "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+const DOCUMENTS: &str = "application/json, application/yaml";
+
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Json,
     Yaml,
+    Protobuf,
+}
+
+/// What an endpoint can answer besides JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// Built-in types, errors among them.
+    Types,
+    /// Objects of a kind that protobuf has no type for: it can show their metadata alone.
+    Custom,
+    /// Documents.
+    Documents,
 }
 
 /// The form that objects are shown in.
@@ -85,12 +102,13 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     if clauses.is_empty() && !headers.contains_key(header::ACCEPT) {
         clauses.push(Clause { media: "*/*", params: Vec::new(), q: 1.0 });
     }
-    clauses.sort_by(|a, b| b.q.total_cmp(&a.q));
+    // Of equal weight what is named comes before what stands for anything.
+    clauses.sort_by(|a, b| b.q.total_cmp(&a.q).then_with(|| a.media.contains('*').cmp(&b.media.contains('*'))));
     clauses
 }
 
 /// Chooses among what the client accepts. `include` is the query's `includeObject`.
-pub(crate) fn accept(headers: &HeaderMap, query: &crate::request::Query) -> Result<Accept, Status> {
+pub(crate) fn accept(headers: &HeaderMap, query: &crate::request::Query, offer: Offer) -> Result<Accept, Status> {
     let include = match query.get("includeObject") {
         "" | "Metadata" => Include::Metadata,
         "None" => Include::None,
@@ -103,18 +121,50 @@ pub(crate) fn accept(headers: &HeaderMap, query: &crate::request::Query) -> Resu
         }
     };
     for clause in clauses(headers) {
-        if let (Some(encoding), Some(shape)) = (encoding(&clause), shape(&clause, include)) {
-            let pretty = query.is("pretty");
+        if let (Some(encoding), Some(shape)) = (encoding(&clause), shape(&clause, include))
+            && can(offer, encoding, &shape)
+        {
+            let pretty = pretty(headers, query, clause.param("pretty"));
             return Ok(Accept { encoding, shape, gzip: takes_gzip(headers), pretty });
         }
     }
-    Err(Status::not_acceptable(OFFERED))
+    Err(Status::not_acceptable(if offer == Offer::Documents { DOCUMENTS } else { OFFERED }))
+}
+
+/// The same for a watch, which has no YAML.
+pub(crate) fn stream(accept: Accept) -> Result<Accept, Status> {
+    match accept.encoding {
+        Encoding::Json | Encoding::Protobuf => Ok(accept),
+        Encoding::Yaml => Err(Status::not_acceptable(OFFERED_STREAMS)),
+    }
+}
+
+fn can(offer: Offer, encoding: Encoding, shape: &Shape) -> bool {
+    match (encoding, shape) {
+        (Encoding::Json | Encoding::Yaml, _) => true,
+        (Encoding::Protobuf, Shape::Table { .. }) => false,
+        (Encoding::Protobuf, Shape::Partial { .. }) => offer != Offer::Documents,
+        (Encoding::Protobuf, Shape::Whole) => offer == Offer::Types,
+    }
+}
+
+/// Whether JSON is shown on many lines: as asked, else for browsers and the tools of a shell.
+fn pretty(headers: &HeaderMap, query: &crate::request::Query, param: &str) -> bool {
+    if param == "1" {
+        return true;
+    }
+    if !query.get("pretty").is_empty() {
+        return query.is("pretty");
+    }
+    let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))
 }
 
 fn encoding(clause: &Clause<'_>) -> Option<Encoding> {
     match clause.media {
         "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
         "application/yaml" => Some(Encoding::Yaml),
+        PROTOBUF => Some(Encoding::Protobuf),
         _ => None,
     }
 }
@@ -171,8 +221,15 @@ mod tests {
         */* => Json Whole
         application/yaml => Yaml Whole
         application/yaml;q=0.5,application/json => Json Whole
-        application/vnd.kubernetes.protobuf,application/json => Json Whole
-        application/vnd.kubernetes.protobuf => 406
+        application/vnd.kubernetes.protobuf,application/json => Protobuf Whole
+        application/vnd.kubernetes.protobuf;q=0.2,application/json;q=0.3 => Json Whole
+        application/vnd.kubernetes.protobuf => Protobuf Whole
+        application/vnd.kubernetes.protobuf;stream=watch => Protobuf Whole
+        application/vnd.kubernetes.protobuf;as=PartialObjectMetadata;v=v1;g=meta.k8s.io => Protobuf Partial v1
+        application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io => 406
+        application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1;g=meta.k8s.io => Json Table v1
+        */*,application/yaml => Yaml Whole
+        application/json;q=0,application/yaml => Yaml Whole
         application/xml => 406
         application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json => Json Table v1
         application/json;as=Table;v=v2;g=meta.k8s.io,application/json => Json Whole
@@ -186,7 +243,7 @@ mod tests {
         for case in CASES.lines().map(str::trim).filter(|l| !l.is_empty()) {
             let (header, expected) = case.split_once(" => ").expect("a case has two sides");
             let headers = HeaderMap::from_iter([(header::ACCEPT, header.parse().expect("a header"))]);
-            let got = match accept(&headers, &Query::default()) {
+            let got = match accept(&headers, &Query::default(), Offer::Types) {
                 Err(status) => status.code.to_string(),
                 Ok(Accept { encoding, shape, .. }) => match shape {
                     Shape::Whole => format!("{encoding:?} Whole"),
@@ -201,6 +258,29 @@ mod tests {
 
     #[test]
     fn no_header_takes_json() {
-        assert_eq!(accept(&HeaderMap::new(), &Query::default()), Ok(Accept::plain()));
+        assert_eq!(accept(&HeaderMap::new(), &Query::default(), Offer::Types), Ok(Accept::plain()));
+    }
+
+    #[test]
+    fn custom_kinds_have_protobuf_for_their_metadata_alone() {
+        let with = |value: &str| HeaderMap::from_iter([(header::ACCEPT, value.parse().expect("a header"))]);
+        let both = with("application/vnd.kubernetes.protobuf,application/json");
+        assert_eq!(accept(&both, &Query::default(), Offer::Custom).map(|a| a.encoding), Ok(Encoding::Json));
+        let partial = with("application/vnd.kubernetes.protobuf;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io");
+        assert_eq!(accept(&partial, &Query::default(), Offer::Custom).map(|a| a.encoding), Ok(Encoding::Protobuf));
+        assert!(accept(&partial, &Query::default(), Offer::Documents).is_err());
+    }
+
+    #[test]
+    fn people_get_lines() {
+        let agent = |name: &str| HeaderMap::from_iter([(header::USER_AGENT, name.parse().expect("a header"))]);
+        for (headers, param, expected) in [
+            (agent("curl/8.0"), "", true),
+            (agent("kubectl/v1.33"), "", false),
+            (agent("kubectl/v1.33"), "1", true),
+            (HeaderMap::new(), "", false),
+        ] {
+            assert_eq!(pretty(&headers, &Query::default(), param), expected);
+        }
     }
 }

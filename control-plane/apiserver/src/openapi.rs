@@ -3,7 +3,7 @@
 
 use crate::ctx::Ctx;
 use crate::discovery::digest;
-use crate::negotiate;
+use crate::negotiate::{self, Offer};
 use crate::openapi_custom;
 use crate::openapi_texts::{self, Texts};
 use crate::request::RequestInfo;
@@ -31,7 +31,7 @@ pub(crate) struct Documents {
 pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
     let path = info.path.trim_matches('/');
     if path == "openapi/v3" {
-        let accept = negotiate::accept(&parts.headers, &info.query)?;
+        let accept = negotiate::accept(&parts.headers, &info.query, Offer::Documents)?;
         return Ok(respond::value(200, &accept, &index(ctx)));
     }
     if path == "openapi/v2" {
@@ -47,7 +47,7 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     };
     let tag = format!("\"{tag}\"");
     let same = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes());
-    let accept = negotiate::accept(&parts.headers, &info.query)?;
+    let accept = negotiate::accept(&parts.headers, &info.query, Offer::Documents)?;
     let mut response = match same {
         true => respond::with(304, HeaderValue::from_static("application/json"), Body::empty()),
         false => respond::encoded(200, &accept, document(ctx, at).to_vec()),

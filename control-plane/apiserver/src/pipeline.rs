@@ -5,7 +5,7 @@
 use crate::authn::{self, Identity};
 use crate::authz::{self, Decision};
 use crate::ctx::Ctx;
-use crate::negotiate::{self, Accept};
+use crate::negotiate::{self, Accept, Offer};
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{discovery, health, metrics, openapi, resource, respond, subresources};
@@ -31,7 +31,7 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
     let (parts, body) = request.into_parts();
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or(""));
     let started = Instant::now();
-    let accept = negotiate::accept(&parts.headers, &info.query).unwrap_or_else(|_| Accept::plain());
+    let accept = negotiate::accept(&parts.headers, &info.query, Offer::Types).unwrap_or_else(|_| Accept::plain());
     let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body)).catch_unwind().await;
     let mut response = match handled {
         Ok(Ok(response)) => response,

@@ -1,5 +1,6 @@
 //! The objects of one kind as they are now, and a window of what happened to them lately.
 
+use super::forms::Made;
 use crate::registry::Storage;
 use api::{Kind, Object, Status};
 use bytes::Bytes;
@@ -25,6 +26,7 @@ pub(crate) struct Entry {
     /// As it is stored; see `registry::encoding`.
     pub value: Bytes,
     pub revision: u64,
+    pub made: Made,
     index: OnceLock<Index>,
 }
 
@@ -39,7 +41,7 @@ pub(crate) struct Index {
 
 impl Entry {
     pub(crate) fn new(name: Bytes, value: Bytes, revision: u64) -> Entry {
-        Entry { name, value, revision, index: OnceLock::new() }
+        Entry { name, value, revision, made: Made::default(), index: OnceLock::new() }
     }
 
     pub(crate) fn decode(&self, kind: &Kind) -> Result<Object, Status> {
@@ -71,13 +73,14 @@ pub(crate) struct Change {
     pub revision: u64,
     pub current: Option<Arc<Entry>>,
     pub previous: Option<Arc<Entry>>,
-    /// The event as plain JSON, for every watcher without a selector: encoded once.
-    pub frame: OnceLock<Bytes>,
+    /// Its events, which watchers share.
+    pub frames: Made,
 }
 
 impl Change {
+    /// What the window alone keeps alive: the present is in the cache, or the past of a later change.
     fn size(&self) -> usize {
-        [&self.current, &self.previous].into_iter().flatten().map(|e| e.value.len()).sum()
+        self.previous.as_ref().map_or(0, |e| e.value.len())
     }
 }
 
@@ -167,6 +170,19 @@ impl KindCache {
         self.state.read().modified
     }
 
+    pub(super) fn forget_forms(&self) {
+        let state = self.state.read();
+        state.items.values().for_each(|entry| entry.made.forget());
+        for change in &state.events {
+            change.frames.forget();
+            change.previous.iter().for_each(|entry| entry.made.forget());
+        }
+    }
+
+    pub(super) fn entry(&self, name: &[u8], revision: u64) -> Option<Arc<Entry>> {
+        self.state.read().items.get(name).filter(|e| e.revision == revision).cloned()
+    }
+
     /// The objects whose key begins with `below` (`NAMESPACE/`), in the order of their keys.
     pub(crate) fn entries(&self, below: &str) -> Vec<Arc<Entry>> {
         let state = self.state.read();
@@ -221,7 +237,7 @@ impl State {
         if current.is_none() && previous.is_none() {
             return;
         }
-        let change = Change { revision, current, previous, frame: OnceLock::new() };
+        let change = Change { revision, current, previous, frames: Made::default() };
         self.event_bytes += change.size();
         self.events.push_back(Arc::new(change));
         while self.events.len() > WINDOW_EVENTS || self.event_bytes > WINDOW_BYTES {

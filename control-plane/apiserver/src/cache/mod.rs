@@ -2,12 +2,16 @@
 //!
 //! It shares the store's bytes, encodes an event once for all watchers, and is as fresh as the store was when asked.
 
+mod forms;
 mod kind;
 
+pub(crate) use forms::{Form, Made, What};
 pub(crate) use kind::{Change, Cursor, Entry, Index, KindCache, Lapsed};
 
 use crate::registry::{ROOT, Storage};
 use api::Status;
+use bytes::Bytes;
+use forms::Kept;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,12 +29,18 @@ pub(crate) struct Caches {
     kinds: RwLock<HashMap<String, Arc<KindCache>>>,
     /// Every change up to this revision is in the caches.
     applied: watch::Sender<u64>,
+    kept: Kept,
 }
 
 impl Caches {
     /// Starts the feed; it ends when the returned value is dropped everywhere.
     pub(crate) fn start(storage: Storage) -> Arc<Caches> {
-        let caches = Arc::new(Caches { storage, kinds: RwLock::default(), applied: watch::Sender::new(0) });
+        let caches = Arc::new(Caches {
+            storage,
+            kinds: RwLock::default(),
+            applied: watch::Sender::new(0),
+            kept: Kept::default(),
+        });
         tokio::spawn(feed(Arc::downgrade(&caches), caches.storage.clone()));
         caches
     }
@@ -44,6 +54,25 @@ impl Caches {
         let cache = self.registered(prefix);
         cache.fill(&self.storage).await?;
         Ok(cache)
+    }
+
+    /// A form of an object or of a change; made if it is not there.
+    pub(crate) fn form(
+        &self,
+        at: &Made,
+        form: Form,
+        make: impl FnOnce() -> Result<Vec<u8>, Status>,
+    ) -> Result<Bytes, Status> {
+        let (bytes, full) = self.kept.get(at, form, make)?;
+        if full {
+            self.kinds.read().values().for_each(|cache| cache.forget_forms());
+        }
+        Ok(bytes)
+    }
+
+    /// The cached entry of an object at a revision, if its kind is cached and it is there: with the forms made of it.
+    pub(crate) fn entry(&self, prefix: &str, name: &[u8], revision: u64) -> Option<Arc<Entry>> {
+        self.kinds.read().get(prefix)?.entry(name, revision)
     }
 
     fn registered(&self, prefix: &str) -> Arc<KindCache> {

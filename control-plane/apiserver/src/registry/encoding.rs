@@ -25,7 +25,7 @@ pub(crate) fn encode(kind: &Kind, object: &Object) -> Bytes {
 }
 
 /// A stored value in the version of its kind: the value itself but for kinds that are stored in another one.
-fn viewed<'a>(kind: &Kind, value: &'a [u8]) -> Cow<'a, [u8]> {
+pub(crate) fn viewed<'a>(kind: &Kind, value: &'a [u8]) -> Cow<'a, [u8]> {
     if !versions::is_view(kind) {
         return Cow::Borrowed(value);
     }
@@ -73,10 +73,23 @@ pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object,
     Ok(object)
 }
 
-/// A whole object: `{"kind":…,"apiVersion":…,"metadata":{"resourceVersion":…,…}…}`.
+/// The metadata of a stored value, with its resourceVersion.
+pub(crate) fn decode_metadata(kind: &Kind, value: &[u8], revision: u64) -> Result<Map, Status> {
+    let mut part = metadata(value).to_vec();
+    part.push(b'}');
+    let decoded = json::decode(&part)
+        .map_err(|e| Status::internal(format!("a stored {} cannot be read: {e}", kind.names.kind)))?;
+    let mut meta = decoded.value.get("metadata").and_then(Value::as_map).cloned().unwrap_or_default();
+    if revision > 0 {
+        meta.insert("resourceVersion", revision.to_string());
+    }
+    Ok(meta)
+}
+
+/// A whole object of a value in its kind's version: `{"kind":…,"apiVersion":…,"metadata":{"resourceVersion":…,…}…}`.
 pub(crate) fn write_object(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec<u8>) {
     write_type(&kind.names.kind, &api_version(&kind.names.group, &kind.names.version), out);
-    write_tail(&viewed(kind, value), revision, out);
+    write_tail(value, revision, out);
 }
 
 /// An item of a typed list, which has no type of its own.
@@ -86,7 +99,7 @@ pub(crate) fn write_item(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec
         return write_object(kind, value, revision, out);
     }
     out.push(b'{');
-    write_tail(&viewed(kind, value), revision, out);
+    write_tail(value, revision, out);
 }
 
 /// `PartialObjectMetadata` of an object.

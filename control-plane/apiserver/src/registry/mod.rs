@@ -9,7 +9,9 @@ pub(crate) mod rules;
 mod storage;
 mod versions;
 
-pub(crate) use encoding::{decode, encode, partial_value, write_item, write_object, write_partial};
+pub(crate) use encoding::{
+    decode, decode_metadata, encode, partial_value, viewed, write_item, write_object, write_partial,
+};
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Storage, Written, status as store_status};

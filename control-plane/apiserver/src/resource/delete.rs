@@ -7,11 +7,12 @@ use crate::allocators;
 use crate::cache::Entry;
 use crate::registry::deletion::{self, DeleteOptions};
 use crate::registry::{Deleted, encode, not_found};
+use crate::respond;
 use crate::server::Body;
-use crate::{respond, shape};
 use api::{Object, Status, Value};
 use bytes::Bytes;
 use http::Response;
+use std::sync::Arc;
 
 pub(super) async fn delete(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let (asked, options) = options(call, body).await?;
@@ -106,12 +107,12 @@ pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response<B
             Err(status) => return Err(status),
         }
     }
-    let shown: Vec<Entry> = deleted
+    let shown = deleted
         .iter()
         .map(|o| Entry::new(Bytes::new(), encode(&call.kind, o), o.resource_version().parse().unwrap_or(0)))
+        .map(Arc::new)
         .collect();
-    let mut response =
-        respond::encoded(200, &call.accept, shape::list(&call.kind, &call.accept.shape, shown.iter(), &meta)?);
+    let mut response = respond::chunks(200, &call.accept, call.shown().list(shown, &meta)?);
     respond::warn(&mut response, &warnings);
     Ok(response)
 }

@@ -12,11 +12,11 @@ mod write;
 
 use crate::authn::Identity;
 use crate::ctx::Ctx;
-use crate::negotiate::Accept;
-use crate::registry::encode;
+use crate::negotiate::{Accept, Offer};
 use crate::request::RequestInfo;
 use crate::server::Body;
-use crate::{negotiate, respond, shape};
+use crate::shape::Shown;
+use crate::{negotiate, respond};
 use api::kind::Scope;
 use api::status::Details;
 use api::{Kind, Object, Status};
@@ -56,7 +56,11 @@ pub(crate) async fn handle(
         // Reviews and bindings are answered, never stored.
         return Err(no_route());
     }
-    let accept = negotiate::accept(&parts.headers, &info.query)?;
+    let offer = match api::schema::find(&kind.type_name) {
+        Some(_) => Offer::Types,
+        None => Offer::Custom,
+    };
+    let accept = negotiate::accept(&parts.headers, &info.query, offer)?;
     if info.subresource == "scale" {
         return crate::subresources::custom_scale(ctx, identity, info, parts, body).await;
     }
@@ -131,13 +135,14 @@ impl Call<'_> {
         }
     }
 
+    /// The kind's objects as this client wants them.
+    fn shown(&self) -> Shown {
+        Shown { kind: self.kind.clone(), accept: self.accept.clone(), caches: self.ctx.registry.caches().clone() }
+    }
+
     /// The answer to a write: the object in the shape that was asked for.
     fn show(&self, code: u16, object: &Object, warnings: &[String]) -> Result<Response<Body>, Status> {
-        let mut out = Vec::with_capacity(1024);
-        let revision = object.resource_version().parse().unwrap_or(0);
-        shape::object(&self.kind, &self.accept.shape, &encode(&self.kind, object), revision, true, &mut out)?;
-        out.push(b'\n');
-        let mut response = respond::encoded(code, &self.accept, out);
+        let mut response = respond::encoded(code, &self.accept, self.shown().written(object)?);
         respond::warn(&mut response, warnings);
         Ok(response)
     }

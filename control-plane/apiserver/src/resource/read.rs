@@ -7,7 +7,7 @@ use crate::registry::options::{self, ListOptions, Match};
 use crate::registry::{not_found, prefix, store_status};
 use crate::respond;
 use crate::server::Body;
-use crate::shape::{self, ListMeta};
+use crate::shape::ListMeta;
 use api::kind::Scope;
 use api::{Map, Status, Value};
 use base64::Engine;
@@ -29,18 +29,17 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Response<Body>, Status> {
     }
     let found = registry.storage().get_object(&call.kind, call.namespace(), &call.info.name).await?;
     let found = found.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
-    let mut out = Vec::with_capacity(found.value.len() + 128);
-    shape::object(&call.kind, &call.accept.shape, &found.value, found.revision, true, &mut out)?;
-    out.push(b'\n');
-    Ok(respond::encoded(200, &call.accept, out))
+    let key = crate::registry::below(&call.kind, call.namespace(), &call.info.name);
+    let cached = registry.caches().entry(&prefix(&call.kind), key.as_bytes(), found.revision);
+    let entry = cached.unwrap_or_else(|| Arc::new(Entry::new(key.into(), found.value, found.revision)));
+    Ok(respond::encoded(200, &call.accept, call.shown().object(&entry)?))
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let options = options::list(&call.info.query, false)?;
     let selection = Selection::parse(&call.kind, call.info)?;
     let (entries, meta) = page(call, &options, &selection).await?;
-    let body = shape::list(&call.kind, &call.accept.shape, entries.iter().map(|e| &**e), &meta)?;
-    Ok(respond::encoded(200, &call.accept, body))
+    Ok(respond::chunks(200, &call.accept, call.shown().list(entries, &meta)?))
 }
 
 /// The part of the kind's keys that a request is about: `NAMESPACE/`, or all.

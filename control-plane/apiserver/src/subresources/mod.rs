@@ -16,7 +16,7 @@ use crate::admission::{self, Admission, Operation};
 use crate::authn::Identity;
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
-use crate::negotiate;
+use crate::negotiate::{self, Offer};
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{resource, respond};
@@ -171,7 +171,7 @@ impl Call<'_> {
     }
 
     fn reply(&self, code: u16, object: Object) -> Result<Response<Body>, Status> {
-        let accept = negotiate::accept(&self.parts.headers, &self.info.query)?;
+        let accept = negotiate::accept(&self.parts.headers, &self.info.query, Offer::Types)?;
         Ok(respond::value(code, &accept, &Value::Map(object.0)))
     }
 

@@ -4,8 +4,16 @@ use crate::{Object, Value};
 
 const MISSING: &str = "SKIPPED: the golden objects are not on this machine";
 
-/// Upstream's objects with every field set: the bytes as JSON and as protobuf, with their type.
-fn golden() -> Option<Vec<(String, String, Vec<u8>, Vec<u8>)>> {
+/// One of upstream's objects with every field set.
+struct Golden {
+    stem: String,
+    /// The name of its type.
+    name: String,
+    json: Vec<u8>,
+    protobuf: Vec<u8>,
+}
+
+fn golden() -> Option<Vec<Golden>> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/golden");
     let mut out = Vec::new();
     for file in std::fs::read_dir(&dir).ok()? {
@@ -23,8 +31,8 @@ fn golden() -> Option<Vec<(String, String, Vec<u8>, Vec<u8>)>> {
         let names = [format!("io.k8s.api.{package}.v1.{kind}"), format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}")];
         let name = names.iter().find(|n| crate::schema::find(n).is_some());
         let name = name.unwrap_or_else(|| panic!("{stem} has no table")).clone();
-        let text = std::fs::read(path.with_extension("json")).expect("its JSON");
-        out.push((stem, name, text, std::fs::read(&path).expect("its bytes")));
+        let json = std::fs::read(path.with_extension("json")).expect("its JSON");
+        out.push(Golden { stem, name, json, protobuf: std::fs::read(&path).expect("its bytes") });
     }
     Some(out)
 }
@@ -40,7 +48,7 @@ fn map(text: &[u8]) -> Map {
 fn golden_objects_are_written_byte_for_byte() {
     let Some(golden) = golden() else { return eprintln!("{MISSING}") };
     let mut wrong = Vec::new();
-    for (stem, name, text, bytes) in &golden {
+    for Golden { stem, name, json: text, protobuf: bytes } in &golden {
         let object = Object(map(text));
         let written = encode(name, &object.0).unwrap_or_else(|e| panic!("{stem}: {e}"));
         let written = wrap(object.api_version(), object.kind(), &written);
@@ -57,7 +65,7 @@ fn golden_objects_are_written_byte_for_byte() {
 #[test]
 fn golden_objects_are_read_back() {
     let Some(golden) = golden() else { return eprintln!("{MISSING}") };
-    for (stem, name, text, bytes) in &golden {
+    for Golden { stem, name, json: text, protobuf: bytes } in &golden {
         let normal = |map: Map| {
             let mut object = Object(map);
             crate::schema::check(name, &mut object);
