@@ -4,6 +4,7 @@
 
 use crate::Registry;
 use crate::cache::{Cursor, Entry};
+use crate::expressions;
 use crate::lookup;
 use api::kind::custom;
 use api::{Kind, Status};
@@ -49,7 +50,7 @@ fn build(kind: &Kind, entry: &Entry) -> Vec<Arc<Kind>> {
         Err(status) => Err(status.message),
     };
     match built {
-        Ok(kinds) => kinds.into_iter().map(Arc::new).collect(),
+        Ok(kinds) => kinds.into_iter().map(expressions::with_rules).map(Arc::new).collect(),
         Err(error) => {
             let name = String::from_utf8_lossy(&entry.name);
             tracing::error!(%name, error, "a CustomResourceDefinition cannot be served");

@@ -18,6 +18,7 @@ mod config;
 mod ctx;
 mod definitions;
 mod discovery;
+mod expressions;
 mod flow;
 mod health;
 mod lookup;

@@ -1,6 +1,7 @@
 //! The table of all kinds that are served: those that are built in, then those of CustomResourceDefinitions.
 
 use super::prefix;
+use crate::expressions;
 use api::Kind;
 use indexmap::IndexMap;
 use std::collections::BTreeSet;
@@ -18,7 +19,8 @@ fn place(kind: &Kind) -> Place {
 
 impl Kinds {
     pub(super) fn built_in() -> Kinds {
-        Kinds(api::kinds::all().iter().map(|kind| (place(kind), Arc::new((*kind).clone()))).collect())
+        let all = api::kinds::all().iter().map(|kind| expressions::with_checks((*kind).clone()));
+        Kinds(all.map(|kind| (place(&kind), Arc::new(kind))).collect())
     }
 
     /// The built-in kinds with these. What is built in stays what it is.

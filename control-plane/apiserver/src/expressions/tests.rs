@@ -1,0 +1,52 @@
+//! The tables of `tests/expressions/`: schemas and what is wrong with their rules, objects and what their rules say.
+
+use super::definition;
+use super::validate::SchemaRules;
+use api::Object;
+use api::kind::Rules;
+use api::status::FieldError;
+use api::structural::Structural;
+use api::value::Value;
+
+fn table(name: &str) -> Vec<Value> {
+    let path = format!("{}/tests/expressions/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read(&path).expect("the table");
+    let table = api::codec::yaml::decode(&text).expect("YAML");
+    table.value.get("cases").and_then(Value::as_list).expect("cases").to_vec()
+}
+
+fn lines(errors: &[FieldError]) -> Vec<String> {
+    errors.iter().map(|e| format!("{} {}: {}", e.reason.cause(), e.path, e.message)).collect()
+}
+
+fn wanted(case: &Value) -> Vec<String> {
+    let list = case.get("errors").and_then(Value::as_list).unwrap_or(&[]);
+    list.iter().map(|e| e.as_str().expect("a text").to_owned()).collect()
+}
+
+fn object(case: &Value, key: &str) -> Option<Object> {
+    case.get(key).map(|v| Object(v.as_map().expect("an object").clone()))
+}
+
+#[test]
+fn rules_of_definitions_are_judged() {
+    for case in table("definitions") {
+        let name = case.get("name").and_then(Value::as_str).expect("a name");
+        let schema = Structural::parse(case.get("schema").expect("a schema")).expect("a schema");
+        let mut errors = Vec::new();
+        definition::check(&schema, "schema", false, &mut errors);
+        assert_eq!(lines(&errors), wanted(&case), "{name}");
+    }
+}
+
+#[test]
+fn rules_judge_objects() {
+    for case in table("objects") {
+        let name = case.get("name").and_then(Value::as_str).expect("a name");
+        let schema = Structural::parse(case.get("schema").expect("a schema")).expect("a schema");
+        let mut errors = Vec::new();
+        let new = object(&case, "object").expect("an object");
+        SchemaRules::new(&schema).check(&new, object(&case, "old").as_ref(), &mut errors);
+        assert_eq!(lines(&errors), wanted(&case), "{name}");
+    }
+}
