@@ -1,6 +1,7 @@
 //! Prints the figures that the README quotes: `cargo bench --bench figures`. Needs root and kubectl.
 //!
-//! Everything is measured on a cluster of its own in a network namespace, with the binary of this build. Times are those
+//! Everything is measured on a cluster of its own in a network namespace, with the binary of this build, or the one that
+//! WHERRY names. Times are those
 //! of this machine and of this moment; what to compare is said beside each figure.
 
 #[path = "../tests/harness.rs"]
@@ -12,7 +13,8 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Pods of each kind whose start is timed, one after the other.
@@ -143,25 +145,147 @@ fn idle_memory(cluster: &Cluster) {
     println!("idle memory, all processes            {:>9.1} MiB", total as f64 / 1024.0);
 }
 
-/// CPU of the Wasm host per request and requests per second, asked by `wrk` where it is installed.
+/// Requests per second and CPU per request of the Wasm host, next to `wasmtime serve` of the same component in the same
+/// network namespace, asked by `wrk` in turns (one, other, other, one).
 fn requests(cluster: &Cluster) {
+    if cluster.host.command("wrk").arg("--version").output().is_ok_and(|o| o.status.code() == Some(127)) {
+        println!("SKIPPED: requests/s needs 'wrk'");
+        return;
+    }
     cluster.ok(&["run", "served", "--image=hello-wasm:1", "--image-pull-policy=IfNotPresent", "--port=8080"]);
     cluster.ok(&["wait", "--for=condition=Ready", "pod/served", "--timeout=60s"]);
     let ip = cluster.ok(&["get", "pod", "served", "-o", "jsonpath={.status.podIP}"]);
     let host = fs::read_to_string(cluster.dir.path().join("shim/wasm/host.lock")).unwrap_or_default();
-    let before = cpu_ticks(&host);
-    let load = cluster.host.command("wrk").args(["-t1", "-c32", "-d5s", &format!("http://{ip}:8080/")]).output();
-    match load {
-        Ok(out) if out.status.success() => {
-            let said = text(&out.stdout);
-            let done =
-                said.lines().find_map(|l| l.trim().split_once(" requests in")?.0.parse::<f64>().ok()).unwrap_or(0.0);
-            let ticks = cpu_ticks(&host).saturating_sub(before) as f64;
-            println!("Wasm HTTP, instance per request       {:>9.0} requests/s with 32 clients", done / 5.0);
-            println!("Wasm HTTP, CPU of the host            {:>9.1} us per request", ticks * 10_000.0 / done.max(1.0));
-        }
-        _ => println!("SKIPPED: requests/s needs 'wrk'"),
+    let ours = || load(cluster, &format!("http://{ip}:8080/"), host.trim());
+    let Some(peer) = Peer::start(cluster) else {
+        let one = ours();
+        println!(
+            "Wasm HTTP, instance per request       {:>9.0} requests/s, {:.1} us of CPU each",
+            one.per_s, one.cpu_us
+        );
+        return;
+    };
+    let theirs = || load(cluster, &format!("http://{ip}:{PEER_PORT}/"), &peer.0.id().to_string());
+    let (mut wherry, mut wasmtime) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        wherry.push(ours());
+        wasmtime.push(theirs());
+        wasmtime.push(theirs());
+        wherry.push(ours());
     }
+    for (what, of) in
+        [("requests/s", (|l: &Load| l.per_s) as fn(&Load) -> f64), ("us of CPU per request", |l| l.cpu_us)]
+    {
+        let (a, b) = (Spread::of(&wherry, of), Spread::of(&wasmtime, of));
+        println!("Wasm HTTP, {what}: Wherry {a}, wasmtime serve {b}, ratio {:.2}", a.median / b.median);
+    }
+}
+
+/// Rounds of four runs each.
+const ROUNDS: usize = 5;
+const SECONDS: u32 = 3;
+const PEER_PORT: u16 = 9099;
+
+struct Load {
+    per_s: f64,
+    cpu_us: f64,
+}
+
+fn load(cluster: &Cluster, url: &str, pid: &str) -> Load {
+    let before = cpu_ticks(pid);
+    let out = cluster.host.command("wrk").args(["-t1", "-c32", &format!("-d{SECONDS}s"), url]).output();
+    let said = text(&out.expect("wrk runs").stdout);
+    let done = said.lines().find_map(|l| l.trim().split_once(" requests in")?.0.parse::<f64>().ok());
+    let done = done.unwrap_or_else(|| panic!("wrk said: {said}"));
+    let ticks = cpu_ticks(pid).saturating_sub(before) as f64;
+    assert!(!said.contains("Non-2xx"), "{said}");
+    Load { per_s: done / f64::from(SECONDS), cpu_us: ticks * 10_000.0 / done.max(1.0) }
+}
+
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn of(runs: &[Load], figure: fn(&Load) -> f64) -> Spread {
+        let mut all: Vec<f64> = runs.iter().map(figure).collect();
+        all.sort_by(f64::total_cmp);
+        Spread { median: all[all.len() / 2], min: all[0], max: all[all.len() - 1] }
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0} ({:.0} to {:.0})", self.median, self.min, self.max)
+    }
+}
+
+/// `wasmtime serve` in the network namespace of the pod `served`, with the component of its image.
+struct Peer(Child);
+
+impl Peer {
+    fn start(cluster: &Cluster) -> Option<Peer> {
+        let wasmtime = wasmtime()?;
+        let blobs = cluster.dir.path().join("shim/images/blobs");
+        let component = files_below(&blobs).find(|f| fs::read(f).is_ok_and(|b| b.starts_with(b"\0asm")))?;
+        let namespace = fs::read_dir(cluster.dir.path().join("shim/netns")).ok()?.flatten().next()?.path();
+        let child = Command::new("nsenter")
+            .arg(format!("--net={}", namespace.display()))
+            .arg(wasmtime)
+            .args(["serve", "--addr", &format!("0.0.0.0:{PEER_PORT}")])
+            .arg(component)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("wasmtime starts");
+        let peer = Peer(child);
+        let ip = cluster.ok(&["get", "pod", "served", "-o", "jsonpath={.status.podIP}"]);
+        harness::until("wasmtime serve", || cluster.host.get(&format!("http://{ip}:{PEER_PORT}/")).is_some());
+        Some(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The `wasmtime` program of the version that Wherry links; built once, which takes minutes.
+fn wasmtime() -> Option<PathBuf> {
+    let lock = include_str!("../Cargo.lock");
+    let version = lock.split("name = \"wasmtime\"\nversion = \"").nth(1)?.split('"').next()?;
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("wasmtime-{version}"));
+    let program = root.join("bin/wasmtime");
+    if !program.exists() {
+        eprintln!("building wasmtime-cli {version} to compare with");
+        let features = "run,serve,cranelift,pooling-allocator,component-model,parallel-compilation";
+        let built = Command::new("cargo")
+            .args(["install", "wasmtime-cli", "--version", version, "--locked", "--quiet", "--root"])
+            .arg(&root)
+            .args(["--no-default-features", "--features", features])
+            .status();
+        if !built.is_ok_and(|s| s.success()) {
+            println!("SKIPPED: wasmtime-cli {version} could not be built to compare with");
+            return None;
+        }
+    }
+    Some(program)
+}
+
+fn files_below(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let mut open = vec![dir.to_owned()];
+    std::iter::from_fn(move || {
+        while let Some(next) = open.pop() {
+            if !next.is_dir() {
+                return Some(next);
+            }
+            open.extend(fs::read_dir(&next).into_iter().flatten().flatten().map(|e| e.path()));
+        }
+        None
+    })
 }
 
 /// User and system time of a process, in ticks of 10 ms.

@@ -17,8 +17,10 @@ pub const PATIENCE: Duration = Duration::from_secs(120);
 /// The machine's address inside the namespace.
 pub const NODE: &str = "192.168.77.2";
 
+/// The binary of this build, or the one that WHERRY names.
 pub fn wherry() -> &'static str {
-    env!("CARGO_BIN_EXE_wherry")
+    static PROGRAM: OnceLock<String> = OnceLock::new();
+    PROGRAM.get_or_init(|| std::env::var("WHERRY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_wherry").into()))
 }
 
 /// Says loudly why cluster tests cannot run here; `true` if they can.
