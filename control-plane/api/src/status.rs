@@ -13,6 +13,8 @@ pub struct Status {
     pub reason: &'static str,
     pub message: String,
     pub details: Option<Details>,
+    /// Where a list that cannot go on as it began may go on instead.
+    pub continues: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -102,7 +104,7 @@ fn qualified(group: &str, resource: &str) -> String {
 impl Status {
     /// A status without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: None }
+        Status { code, reason, message: message.into(), details: None, continues: String::new() }
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Status {
@@ -228,7 +230,9 @@ impl Status {
         let mut map = Map::new();
         map.insert("kind", "Status");
         map.insert("apiVersion", "v1");
-        map.insert("metadata", Map::new());
+        let mut meta = Map::new();
+        put_text(&mut meta, "continue", &self.continues);
+        map.insert("metadata", meta);
         map.insert("status", "Failure");
         put_text(&mut map, "message", &self.message);
         put_text(&mut map, "reason", self.reason);

@@ -1,6 +1,6 @@
 //! What every stage of a request can reach.
 
-use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, outbound, pki, tokens};
+use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, tokens};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,7 @@ pub(crate) struct Ctx {
     pub flow: flow::Flow,
     pub metrics: metrics::Metrics,
     pub openapi: openapi::Documents,
+    pub openapi_v2: openapi_v2::Document,
     /// The port the listener was given, also when the configuration asked for any.
     pub port: u16,
     /// Whether what a new cluster has is there.
@@ -36,6 +37,7 @@ impl Ctx {
             flow: flow::Flow::new(),
             metrics: metrics::Metrics::default(),
             openapi: openapi::Documents::default(),
+            openapi_v2: openapi_v2::Document::default(),
             ready: watch::Sender::new(false),
             stop: CancellationToken::new(),
             config,

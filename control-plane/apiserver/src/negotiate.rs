@@ -180,7 +180,7 @@ fn shape(clause: &Clause<'_>, include: Include) -> Option<Shape> {
     }
 }
 
-fn takes_gzip(headers: &HeaderMap) -> bool {
+pub(crate) fn takes_gzip(headers: &HeaderMap) -> bool {
     let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
     values.flat_map(|v| v.split(',')).filter_map(Clause::parse).any(|c| c.media == "gzip" && c.q > 0.0)
 }

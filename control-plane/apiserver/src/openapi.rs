@@ -1,11 +1,12 @@
 //! `/openapi/v3`: an index with content hashes, and one document per group and version, made from the schema tables
-//! when it is first asked for. `/openapi/v2` is there for clients that insist on it, and describes no type.
+//! when it is first asked for.
 
 use crate::ctx::Ctx;
 use crate::discovery::digest;
 use crate::negotiate::{self, Offer};
 use crate::openapi_custom;
 use crate::openapi_texts::{self, Texts};
+use crate::openapi_v2;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
@@ -35,7 +36,7 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         return Ok(respond::value(200, &accept, &index(ctx)));
     }
     if path == "openapi/v2" {
-        return Ok(v2(parts));
+        return openapi_v2::handle(ctx, parts);
     }
     let Some((at, tag)) = path.strip_prefix("openapi/v3/").and_then(|at| Some((at, tag(ctx, at)?))) else {
         if path == "openapi" {
@@ -56,25 +57,6 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         response.headers_mut().insert(header::ETAG, tag);
     }
     Ok(response)
-}
-
-/// How clients ask for version 2: kubectl by the first name, which is no valid media type, so that the answer has the
-/// second.
-const V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
-const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
-
-/// Version 2 describes no type: version 3 does. kubectl reads it before it says that a kind is unknown, and before it
-/// leaves the checking of fields to the server (1.27 always, later ones for what version 3 does not have).
-fn v2(parts: &Parts) -> Response<Body> {
-    let asked = parts.headers.get_all(header::ACCEPT).iter().filter_map(|a| a.to_str().ok());
-    if asked.flat_map(|a| a.split(',')).any(|a| [V2_ASKED, V2_PROTOBUF].iter().any(|n| a.trim().starts_with(n))) {
-        // swagger = 1, info = 2 { title = 1, version = 2 }: each a tag, a length and the text.
-        const DOCUMENT: &[u8] = b"\x0a\x032.0\x12\x15\x0a\x0aKubernetes\x12\x07v1.36.0";
-        return respond::with(200, HeaderValue::from_static(V2_PROTOBUF), DOCUMENT);
-    }
-    const DOCUMENT: &[u8] =
-        br#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.36.0"},"paths":{},"definitions":{}}"#;
-    respond::with(200, HeaderValue::from_static("application/json"), DOCUMENT)
 }
 
 fn group_paths(ctx: &Ctx) -> BTreeSet<String> {
@@ -106,7 +88,7 @@ fn kinds_of(ctx: &Ctx, path: &str) -> Vec<Arc<Kind>> {
 }
 
 /// What tells the custom kinds of a document apart from what they were and will be.
-fn stamp(kinds: &[Arc<Kind>]) -> Vec<u64> {
+pub(crate) fn stamp(kinds: &[Arc<Kind>]) -> Vec<u64> {
     kinds.iter().filter_map(|k| Some(k.custom.as_ref()?.fingerprint)).collect()
 }
 
@@ -150,6 +132,19 @@ fn type_names(kinds: &[Arc<Kind>]) -> BTreeSet<String> {
         reach(schema, &mut names);
     }
     names
+}
+
+/// A document of version 3 about kinds, with their texts; `lists` adds the types of their lists.
+pub(crate) fn described(kinds: &[Arc<Kind>], lists: bool) -> Map {
+    let mut names = type_names(kinds);
+    if lists {
+        let of_lists = kinds.iter().filter_map(|k| schema::find(&format!("{}List", k.type_name)));
+        of_lists.for_each(|schema| reach(schema, &mut names));
+    }
+    match describe(kinds, &names, &Texts::of(&names)) {
+        Value::Map(document) => document,
+        _ => Map::new(),
+    }
 }
 
 fn describe(kinds: &[Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Value {

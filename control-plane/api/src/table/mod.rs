@@ -26,6 +26,14 @@ pub fn plain_cells(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
     row(kind, object, now, |_| None)
 }
 
+/// What a row says of its object besides the cells: whether it has run to its end.
+pub fn conditions(kind: &Kind, object: &Object) -> Vec<Value> {
+    match (&*kind.names.group, &*kind.names.plural) {
+        ("", "pods") => pods::conditions(object),
+        _ => Vec::new(),
+    }
+}
+
 /// A row; `cell` gives those that are no name, age or creation time.
 fn row(kind: &Kind, object: &Object, now: i64, cell: impl Fn(&str) -> Option<Value>) -> Vec<Value> {
     let plain = |name: &str| match name {

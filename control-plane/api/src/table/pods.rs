@@ -5,7 +5,7 @@ use super::row;
 use super::text::{NONE, condition, containers, items, labels, or, part};
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 pub(crate) fn pods(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
     let seen = Seen::of(object);
@@ -24,6 +24,21 @@ pub(crate) fn pods(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
             _ => return None,
         })
     })
+}
+
+/// A pod that has ended is completed, however it did.
+pub(super) fn conditions(object: &Object) -> Vec<Value> {
+    let message = match object.str_at(&["status", "phase"]) {
+        "Succeeded" => "The pod has completed successfully.",
+        "Failed" => "The pod failed.",
+        _ => return Vec::new(),
+    };
+    let mut condition = Map::new();
+    condition.insert("type", "Completed");
+    condition.insert("status", "True");
+    condition.insert("reason", object.str_at(&["status", "phase"]));
+    condition.insert("message", message);
+    vec![Value::Map(condition)]
 }
 
 pub(crate) fn pod_templates(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {

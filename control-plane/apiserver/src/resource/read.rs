@@ -68,7 +68,8 @@ async fn page(
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
         let token = Token::parse(&options.continues)?;
-        return stored_page(call, options, selection, &token.start, token.revision, true).await;
+        let revision = token.revision.unwrap_or_else(|| call.ctx.registry.storage().revision());
+        return stored_page(call, options, selection, &token.start, revision, true).await;
     }
     match (options.resource_version, options.version_match) {
         (Some(version), Match::Exact) => stored_page(call, options, selection, "", version, false).await,
@@ -132,13 +133,16 @@ async fn stored_page(
     };
     loop {
         let page = storage.page_from(&prefix, &range, &from, Some(revision), at_once).await;
-        let page = page.map_err(|e| too_old(&e, continued))?;
+        let page = page.map_err(|e| too_old(&e, &from[prefix.len()..], continued))?;
         let (mut seen, read) = (0, page.entries.len() as u64);
         for entry in page.entries {
             seen += 1;
             from = format!("{prefix}{}\0", String::from_utf8_lossy(&entry.name));
+            // What is still as it was is in the cache with all that was made of it.
+            let cached = call.ctx.registry.caches().entry(&prefix, &entry.name, entry.revision);
+            let entry = cached.unwrap_or_else(|| Arc::new(entry));
             if selection.takes(&call.kind, &entry) {
-                taken.push(Arc::new(entry));
+                taken.push(entry);
             }
             if options.limit > 0 && taken.len() == options.limit {
                 break;
@@ -147,7 +151,7 @@ async fn stored_page(
         let left = page.more || seen < read;
         if options.limit > 0 && taken.len() == options.limit && left {
             meta.remaining = selection.is_empty().then_some(page.count.saturating_sub(seen));
-            meta.continues = Token { revision, start: from[prefix.len()..].to_owned() }.text();
+            meta.continues = Token { revision: Some(revision), start: from[prefix.len()..].to_owned() }.text();
         }
         if !page.more || (options.limit > 0 && taken.len() >= options.limit) {
             return Ok((taken, meta));
@@ -155,12 +159,18 @@ async fn stored_page(
     }
 }
 
-fn too_old(error: &store::Error, continued: bool) -> Status {
+fn too_old(error: &store::Error, start: &str, continued: bool) -> Status {
     match error {
-        store::Error::Compacted { .. } if continued => Status::expired(
-            "The provided continue parameter is too old to display a consistent list result. You can start a new list \
-             without the continue parameter.",
-        ),
+        store::Error::Compacted { .. } if continued => Status {
+            continues: Token { revision: None, start: start.to_owned() }.text(),
+            ..Status::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new \
+                 list without the continue parameter, or use the continue token in this response to retrieve the \
+                 remainder of the results. Continuing with the provided token results in an inconsistent list - objects \
+                 that were created, modified, or deleted between the time the first chunk was returned and now may show \
+                 up in the list.",
+            )
+        },
         store::Error::Future { asked, newest } => {
             Status::timeout(format!("Too large resource version: {}, current: {}", asked.0, newest.0))
         }
@@ -168,9 +178,14 @@ fn too_old(error: &store::Error, continued: bool) -> Status {
     }
 }
 
+/// The revision in the token of a list that goes on with what is there now.
+const NEWEST: i64 = -1;
+
 /// Where a list goes on.
+#[derive(Debug, PartialEq)]
 struct Token {
-    revision: u64,
+    /// `None` to go on with what is there now.
+    revision: Option<u64>,
     /// The first key of the next page, below the kind's prefix.
     start: String,
 }
@@ -178,13 +193,14 @@ struct Token {
 impl Token {
     /// The token of the page behind a key.
     fn after(revision: u64, last: &str) -> Token {
-        Token { revision, start: format!("{last}\0") }
+        Token { revision: Some(revision), start: format!("{last}\0") }
     }
 
     fn text(&self) -> String {
         let mut map = Map::new();
         map.insert("v", "meta.k8s.io/v1");
-        map.insert("rv", i64::try_from(self.revision).unwrap_or(i64::MAX));
+        let revision = self.revision.map_or(NEWEST, |r| i64::try_from(r).unwrap_or(i64::MAX));
+        map.insert("rv", revision);
         map.insert("start", self.start.as_str());
         URL_SAFE_NO_PAD.encode(api::codec::json::encode(&Value::Map(map)))
     }
@@ -196,12 +212,48 @@ impl Token {
         if value.get("v").and_then(Value::as_str) != Some("meta.k8s.io/v1") {
             return Err(invalid("server does not recognize this encoded version"));
         }
-        let revision = value.get("rv").and_then(Value::as_i64).and_then(|r| u64::try_from(r).ok()).filter(|r| *r > 0);
+        let revision = match value.get("rv").and_then(Value::as_i64) {
+            Some(NEWEST) => Some(None),
+            Some(revision) => u64::try_from(revision).ok().filter(|r| *r > 0).map(Some),
+            None => None,
+        };
         let start = value.get("start").and_then(Value::as_str).filter(|s| !s.is_empty());
         match (revision, start) {
             (Some(revision), Some(start)) => Ok(Token { revision, start: start.to_owned() }),
             (None, _) => Err(invalid("incorrect encoded start resourceVersion")),
             (_, None) => Err(invalid("encoded start key empty")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_read_back_and_others_refused() {
+        for token in [Token::after(7, "a/b"), Token { revision: None, start: "a".into() }] {
+            assert_eq!(Token::parse(&token.text()), Ok(token));
+        }
+        for (json, why) in [
+            (r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#, "incorrect encoded start resourceVersion"),
+            (r#"{"v":"meta.k8s.io/v1","rv":-2,"start":"a"}"#, "incorrect encoded start resourceVersion"),
+            (r#"{"v":"meta.k8s.io/v1","rv":1}"#, "encoded start key empty"),
+            (r#"{"v":"v2","rv":1,"start":"a"}"#, "server does not recognize this encoded version"),
+        ] {
+            let refused = Token::parse(&URL_SAFE_NO_PAD.encode(json)).expect_err(json);
+            assert_eq!(refused.message, format!("continue key is not valid: {why}"));
+        }
+        assert!(Token::parse("%%%").is_err());
+    }
+
+    #[test]
+    fn an_expired_list_can_go_on_with_what_is_there() {
+        let error = store::Error::Compacted { asked: store::Revision(1), oldest: store::Revision(5) };
+        let status = too_old(&error, "a/b\0", true);
+        assert_eq!((status.code, status.reason), (410, "Expired"));
+        assert_eq!(Token::parse(&status.continues), Ok(Token { revision: None, start: "a/b\0".into() }));
+        assert_eq!(status.to_value().at(&["metadata", "continue"]).and_then(Value::as_str), Some(&*status.continues));
+        assert!(too_old(&error, "", false).continues.is_empty());
     }
 }

@@ -33,6 +33,10 @@ fn column(column: &api::kind::Column) -> Value {
 pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object, out: &mut Vec<u8>) {
     let mut map = Map::new();
     map.insert("cells", kind.cells(object, jiff::Timestamp::now().as_second()));
+    let conditions = api::table::conditions(kind, object);
+    if !conditions.is_empty() {
+        map.insert("conditions", conditions);
+    }
     map.insert(
         "object",
         match include {

@@ -1,7 +1,7 @@
 //! Objects written as protobuf.
 
 use super::layout::{Inline, Layout, Of};
-use super::wire::{Backward, FIXED64};
+use super::wire::Backward;
 use crate::codec::json;
 use crate::schema::{self, Field, Presence, Schema, Type};
 use crate::value::{Map, Value};
@@ -106,8 +106,8 @@ fn one(ty: &Type, proto: &str, number: u32, value: &Value, out: &mut Backward) -
         (Type::String, Value::Str(text)) => out.bytes(number, text.as_bytes()),
         (Type::Bool, Value::Bool(b)) => out.number(number, u64::from(*b)),
         (Type::Int32 | Type::Int64, Value::Int(i)) => out.number(number, i.cast_unsigned()),
-        (Type::Double, Value::Float(f)) => double(number, *f, out),
-        (Type::Double, Value::Int(i)) => double(number, *i as f64, out),
+        (Type::Double, Value::Float(f)) => out.double(number, *f),
+        (Type::Double, Value::Int(i)) => out.double(number, *i as f64),
         (Type::Bytes, Value::Str(text)) => out.bytes(number, &base64(text)?),
         (Type::Time, Value::Str(text)) => time(number, text, false, out)?,
         (Type::MicroTime, Value::Str(text)) => time(number, text, true, out)?,
@@ -128,7 +128,7 @@ fn zero(ty: &Type, number: u32, out: &mut Backward) -> Written {
     match ty {
         Type::String => out.bytes(number, b""),
         Type::Bool | Type::Int32 | Type::Int64 => out.number(number, 0),
-        Type::Double => double(number, 0.0, out),
+        Type::Double => out.double(number, 0.0),
         Type::Time | Type::MicroTime | Type::Raw | Type::Object => out.bytes(number, b""),
         Type::Quantity => out.message(number, |out| out.bytes(1, b"0")),
         Type::IntOrString => int_or_string(number, Some(0), "", out),
@@ -138,11 +138,6 @@ fn zero(ty: &Type, number: u32, out: &mut Backward) -> Written {
         Type::Bytes | Type::Any | Type::List(_) | Type::Map(_) => {}
     }
     Ok(())
-}
-
-fn double(number: u32, value: f64, out: &mut Backward) {
-    out.prepend(&value.to_bits().to_le_bytes());
-    out.tag(number, FIXED64);
 }
 
 fn base64(text: &str) -> Result<Vec<u8>, String> {

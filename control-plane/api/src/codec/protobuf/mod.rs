@@ -14,7 +14,7 @@ pub use encode::{EncodeError, encode};
 pub(crate) use layout::Layout;
 
 use crate::value::Map;
-use wire::Backward;
+pub use wire::Backward;
 
 /// What every message of a client begins with.
 const MAGIC: &[u8] = b"k8s\0";

@@ -87,22 +87,29 @@ pub(super) fn varint(input: &mut &[u8]) -> Result<u64, DecodeError> {
 }
 
 /// Bytes written from the last to the first.
-pub(super) struct Backward {
+pub struct Backward {
     bytes: Vec<u8>,
     /// Where what was written begins.
     at: usize,
 }
 
 impl Backward {
-    pub(super) fn with_capacity(capacity: usize) -> Backward {
+    /// `capacity` is a guess: more room is made as it is needed.
+    pub fn with_capacity(capacity: usize) -> Backward {
         Backward { bytes: vec![0; capacity], at: capacity }
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// The bytes that are written.
+    pub fn len(&self) -> usize {
         self.bytes.len() - self.at
     }
 
-    pub(super) fn prepend(&mut self, bytes: &[u8]) {
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Puts bytes before what is written.
+    pub fn prepend(&mut self, bytes: &[u8]) {
         if self.at < bytes.len() {
             self.grow(bytes.len());
         }
@@ -119,7 +126,8 @@ impl Backward {
         self.at += more;
     }
 
-    pub(super) fn varint(&mut self, mut number: u64) {
+    /// A number of as many bytes as it needs.
+    pub fn varint(&mut self, mut number: u64) {
         let (mut text, mut length) = ([0u8; 10], 0);
         while number >= 0x80 {
             text[length] = (number & 0x7f) as u8 | 0x80;
@@ -130,23 +138,32 @@ impl Backward {
         self.prepend(&text[..=length]);
     }
 
-    pub(super) fn tag(&mut self, number: u32, wire: u8) {
+    /// What stands before a field's value.
+    pub fn tag(&mut self, number: u32, wire: u8) {
         self.varint(u64::from(number) << 3 | u64::from(wire));
     }
 
-    pub(super) fn number(&mut self, field: u32, number: u64) {
+    /// A field that is a number.
+    pub fn number(&mut self, field: u32, number: u64) {
         self.varint(number);
         self.tag(field, NUMBER);
     }
 
-    pub(super) fn bytes(&mut self, field: u32, bytes: &[u8]) {
+    /// A field that is a double.
+    pub fn double(&mut self, field: u32, value: f64) {
+        self.prepend(&value.to_bits().to_le_bytes());
+        self.tag(field, FIXED64);
+    }
+
+    /// A field that is text or bytes.
+    pub fn bytes(&mut self, field: u32, bytes: &[u8]) {
         self.prepend(bytes);
         self.varint(bytes.len() as u64);
         self.tag(field, LENGTH);
     }
 
-    /// A field whose bytes `write` prepends.
-    pub(super) fn message<T>(&mut self, field: u32, write: impl FnOnce(&mut Backward) -> T) -> T {
+    /// A field with what `write` prepends.
+    pub fn message<T>(&mut self, field: u32, write: impl FnOnce(&mut Backward) -> T) -> T {
         let before = self.len();
         let done = write(self);
         let length = self.len() - before;
@@ -155,7 +172,8 @@ impl Backward {
         done
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    /// What was written.
+    pub fn finish(mut self) -> Vec<u8> {
         self.bytes.drain(..self.at);
         self.bytes
     }

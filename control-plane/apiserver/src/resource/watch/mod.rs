@@ -1,5 +1,7 @@
 //! Watch: what is there, if asked for, then every change.
 
+mod socket;
+
 use super::selection::Selection;
 use super::{Call, read};
 use crate::cache::{Change, Cursor, Entry, Lapsed};
@@ -33,10 +35,11 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let seconds = options.timeout_seconds.unwrap_or_else(|| MIN_SECONDS + rand::random::<u64>() % MIN_SECONDS);
     let below = read::below(call);
     let initial = options.initial_events.unwrap_or(matches!(options.resource_version, None | Some(0)));
-    let mut begin = Vec::new();
+    let (mut begin, mut complete) = (Vec::new(), 0);
     let cursor = match (initial, options.resource_version) {
         (true, version) => {
-            match version {
+            // What the cache reached before its snapshot is all in it.
+            complete = match version {
                 None => registry.caches().fresh().await?,
                 Some(version) => registry.caches().at_least(version).await?,
             };
@@ -64,7 +67,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         below,
         cursor,
         begin: begin.into(),
-        end_of_begin: (options.initial_events == Some(true) && options.bookmarks).then(|| registry.caches().applied()),
+        end_of_begin: (options.initial_events == Some(true) && options.bookmarks).then_some(complete),
         bookmarks: options.bookmarks,
         next_bookmark: Instant::now() + BOOKMARK,
         deadline: Instant::now() + Duration::from_secs(seconds),
@@ -73,6 +76,9 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         stop: call.ctx.stop.clone(),
         shown,
     };
+    if socket::wanted(&call.parts.headers) {
+        return socket::answer(call.parts, watching);
+    }
     let accept = watching.shown.accept.clone();
     Ok(respond::stream(
         &accept,
