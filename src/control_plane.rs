@@ -20,6 +20,9 @@ pub struct Api {
     /// The address that nodes and pods reach it at.
     pub advertise: IpAddr,
     store: Store,
+    /// The controllers that belong to the apiserver.
+    own: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Api {
@@ -47,7 +50,10 @@ impl Api {
         let text = apiserver::pki::kubeconfig::text(&url, &pki.authority, "kubernetes-super-admin", &pki.admin);
         apiserver::pki::kubeconfig::write(&dir.kubeconfig(), &text)
             .context("writing the administrator's kubeconfig")?;
-        Ok(Api { server, advertise, store })
+        let stop = CancellationToken::new();
+        let client = kube::Client::new(server.in_process(InternalUser::Apiserver), "default");
+        let own = tokio::spawn(controllers::run_of_apiserver(client, stop.clone()));
+        Ok(Api { server, advertise, store, own, stop })
     }
 
     /// A client in this process, without sockets or TLS, under the user's own rights.
@@ -57,6 +63,8 @@ impl Api {
 
     /// Ends the server, then the store.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.own.await.context("ending the apiserver's controllers")?;
         self.server.shutdown().await;
         self.store.close().await.context("closing the store")
     }

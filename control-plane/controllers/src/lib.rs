@@ -2,8 +2,10 @@
 //!
 //! Nothing here does IO: [`run`] hands each controller to the driver of `client`, with a client of its own identity.
 
+mod api_services;
 mod conditions;
 mod daemonset;
+mod definitions;
 mod deployment;
 mod deployment_status;
 mod discovery;
@@ -66,6 +68,32 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
     ]
 }
 
+/// What upstream's apiserver runs by itself: it belongs wherever the apiserver runs.
+pub fn of_apiserver() -> Vec<Arc<dyn Controller>> {
+    vec![Arc::new(definitions::Definitions), Arc::new(api_services::ApiServices)]
+}
+
+/// Runs the apiserver's own controllers until stopped, with its own rights.
+pub async fn run_of_apiserver(client: kube::Client, stop: CancellationToken) {
+    let informers = Informers::new(client.clone(), stop.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for controller in of_apiserver() {
+        let driver = Driver::new(controller, client.clone(), &stop);
+        let (informers, stop) = (informers.clone(), stop.clone());
+        tasks.spawn(async move { driver.run(&informers, stop).await });
+    }
+    ended(tasks).await;
+}
+
+/// Waits for controllers to end, and says which did not end well.
+async fn ended(mut tasks: tokio::task::JoinSet<()>) {
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("a controller ended: {error}");
+        }
+    }
+}
+
 /// Runs every controller until stopped. `client_for` gives each a client by its identity.
 pub async fn run(
     client_for: impl Fn(&str) -> kube::Client,
@@ -82,11 +110,7 @@ pub async fn run(
     }
     let collecting = garbage::run(client_for(garbage::NAME), informers.clone(), stop.clone());
     tasks.spawn(collecting);
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!("a controller ended: {error}");
-        }
-    }
+    ended(tasks).await;
 }
 
 /// Whether a namespace exists and takes new objects.

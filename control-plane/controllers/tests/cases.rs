@@ -48,6 +48,7 @@ fn cases() {
     ]);
     let mut all = controllers::all(&config());
     all.push(std::sync::Arc::new(garbage));
+    all.extend(controllers::of_apiserver());
     for controller in all {
         let files = yaml_files(&root.join(controller.name()));
         assert!(!files.is_empty(), "{} has no cases", controller.name());

@@ -30,9 +30,10 @@ pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
     unconditional_update: false,
     default: definition,
     prepare_create: new_definition,
-    prepare_update: keep_other_half,
+    prepare_update: changed_definition,
     validate: rules::definition,
     validate_update: rules::definition_update,
+    warnings: rules::definition_warnings,
     ..Kind::PLAIN
 };
 
@@ -75,10 +76,26 @@ fn definition(object: &mut Object) {
 
 fn new_definition(object: &mut Object, context: Context<'_>) {
     reset_status(object, context);
+    store_version(object);
+}
+
+fn changed_definition(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    if context.subresource.is_empty() {
+        store_version(new);
+    }
+}
+
+/// Adds the version that objects are stored in from now on to those that they ever were.
+fn store_version(object: &mut Object) {
     let versions = object.at(&["spec", "versions"]).and_then(Value::as_list).unwrap_or(&[]);
-    let stored = versions.iter().filter(|v| v.get("storage") == Some(&Value::Bool(true)));
-    let stored: Vec<Value> = stored.filter_map(|v| v.get("name").cloned()).collect();
-    object.set(&["status", "storedVersions"], Value::List(stored));
+    let storage = versions.iter().find(|v| v.get("storage") == Some(&Value::Bool(true)));
+    let Some(name) = storage.and_then(|v| v.get("name").cloned()) else { return };
+    let known = object.at(&["status", "storedVersions"]).and_then(Value::as_list).unwrap_or(&[]);
+    if !known.contains(&name) {
+        let all: Vec<Value> = known.iter().cloned().chain([name]).collect();
+        object.set(&["status", "storedVersions"], Value::List(all));
+    }
 }
 
 fn api_service(object: &mut Object) {

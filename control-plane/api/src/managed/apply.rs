@@ -3,10 +3,9 @@
 use super::entries::{self, Entry};
 use super::set::{Element, Set};
 use super::walk::{Changes, Shape, by_element, compare, fields, text};
-use super::{Writer, last_applied, never_owned, not_written};
+use super::{Writer, blank, last_applied, never_owned, not_written};
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::schema;
 use crate::status::{Cause, Details, Status};
 use crate::value::{Map, Value};
 use std::collections::{HashMap, HashSet};
@@ -30,7 +29,7 @@ pub fn apply(
     writer: Writer<'_>,
     force: bool,
 ) -> Result<Object, Status> {
-    let blank = Object(schema::empty(&kind.type_name));
+    let blank = blank(kind);
     let mut owners = live.map(|l| known(kind, l, &blank)).unwrap_or_default();
     let live = live.unwrap_or(&blank);
     let shape = Shape::root(kind);

@@ -16,6 +16,7 @@ pub use typed::fits;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::schema;
+use crate::value::Map;
 use entries::Entry;
 use walk::{Shape, compare};
 
@@ -45,7 +46,7 @@ impl Writer<'_> {
 /// Sets the owners of a new or changed object's fields. It comes after defaults and before admission and `prepare_*`,
 /// so that what those set is nobody's. `live` is the object as it is stored, none on creation.
 pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writer<'_>) {
-    let blank = Object(schema::empty(&kind.type_name));
+    let blank = blank(kind);
     let live = live.unwrap_or(&blank);
     let of_live = || entries::read(live).unwrap_or_default();
     let mut owners = match entries::read(new) {
@@ -79,6 +80,14 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
     }
     owners.retain(|e| !e.fields.is_empty());
     entries::write(new, owners);
+}
+
+/// An object of a kind before anybody has said anything.
+fn blank(kind: &Kind) -> Object {
+    match &kind.custom {
+        None => Object(schema::empty(&kind.type_name)),
+        Some(_) => Object([("metadata", Map::new())].into_iter().collect()),
+    }
 }
 
 fn paths(list: &[&[&str]]) -> Set {

@@ -7,14 +7,13 @@ use regex::Regex;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::LazyLock;
 
-/// The formats of strings that are checked; `date-time` is written with and without the dash.
+/// The formats of strings that are checked, without the dashes that they may be written with.
 const KNOWN: &[&str] = &[
     "bsonobjectid",
     "byte",
     "cidr",
     "creditcard",
     "date",
-    "date-time",
     "datetime",
     "duration",
     "email",
@@ -25,8 +24,8 @@ const KNOWN: &[&str] = &[
     "isbn",
     "isbn10",
     "isbn13",
-    "k8s-long-name",
-    "k8s-short-name",
+    "k8slongname",
+    "k8sshortname",
     "mac",
     "password",
     "rgbcolor",
@@ -42,7 +41,7 @@ const NUMERIC: &[&str] = &["int32", "int64", "float", "double"];
 
 /// Whether text is checked for a format.
 pub fn is_known(format: &str) -> bool {
-    KNOWN.contains(&format)
+    KNOWN.contains(&format.replace('-', "").as_str())
 }
 
 /// Whether a format means anything to the server, be it for text or numbers.
@@ -75,7 +74,7 @@ patterns! {
 
 /// Whether text has a format.
 pub(super) fn fits(format: &str, text: &str) -> bool {
-    match format {
+    match format.replace('-', "").as_str() {
         "bsonobjectid" => BSON.is_match(text),
         "byte" => base64(text),
         "cidr" => cidr(text),
@@ -84,7 +83,7 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
             CARD.is_match(&digits) && luhn(&digits)
         }
         "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-        "date-time" | "datetime" => TIME.is_match(text) && text.replace(' ', "T").parse::<jiff::Timestamp>().is_ok(),
+        "datetime" => TIME.is_match(text) && text.replace(' ', "T").parse::<jiff::Timestamp>().is_ok(),
         "duration" => text == "0" || SPAN.is_match(text),
         "email" => EMAIL.is_match(text),
         "hexcolor" => HEX_COLOR.is_match(text),
@@ -94,8 +93,8 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
         "isbn" => isbn10(text) || isbn13(text),
         "isbn10" => isbn10(text),
         "isbn13" => isbn13(text),
-        "k8s-long-name" => names::dns1123_subdomain(text).is_empty(),
-        "k8s-short-name" => names::dns1123_label(text).is_empty(),
+        "k8slongname" => names::dns1123_subdomain(text).is_empty(),
+        "k8sshortname" => names::dns1123_label(text).is_empty(),
         "mac" => MAC.is_match(text),
         "rgbcolor" => RGB_COLOR.is_match(text),
         "ssn" => SSN.is_match(text),

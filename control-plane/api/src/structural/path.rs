@@ -55,11 +55,6 @@ impl JsonPath {
         })
     }
 
-    /// The fields of a path that has only fields.
-    pub fn fields(&self) -> Option<Vec<&str>> {
-        self.0.iter().map(|s| if let Step::Field(key) = s { Some(key.as_str()) } else { None }).collect()
-    }
-
     /// The first value.
     pub fn first<'v>(&self, root: &'v Map) -> Option<&'v Value> {
         let (first, rest) = self.0.split_first()?;
@@ -271,9 +266,15 @@ fn literal(text: &str) -> Option<Value> {
     }
 }
 
-/// The schema that a simple path of fields (`.spec.a`) leads to; none where the schema names no such field.
-pub fn resolve<'s>(schema: &'s Structural, path: &str) -> Option<&'s Structural> {
-    let parsed = path.starts_with('.').then(|| JsonPath::parse(path)).flatten()?;
-    let fields = parsed.fields().filter(|f| !f.is_empty())?;
-    fields.iter().try_fold(schema, |node, field| node.properties.get(*field))
+/// The schema that a simple path (`.spec.a`) leads to; none where the schema names no such field. Keys of maps and
+/// indexes of lists are taken where `within` says so.
+pub fn resolve<'s>(schema: &'s Structural, path: &str, within: bool) -> Option<&'s Structural> {
+    let parsed = path.starts_with(['.', '[']).then(|| JsonPath::parse(path)).flatten()?;
+    (!parsed.0.is_empty()).then_some(())?;
+    parsed.0.iter().try_fold(schema, |node, step| match step {
+        Step::Field(field) if within => node.below(field),
+        Step::Field(field) => node.properties.get(field),
+        Step::Index(_) if within => node.items.as_deref(),
+        _ => None,
+    })
 }

@@ -88,6 +88,9 @@ pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: j
     let mut next = object.clone();
     let terminating = object.deletion_timestamp().is_some();
     set_finalizers(kind, &mut next, options.propagation);
+    if is_definition(kind) && !terminating {
+        begin_cleanup(&mut next, now);
+    }
     let grace = grace(kind, object, options.grace_period_seconds);
     let keeps = next.finalizers().next().is_some() || held_by_namespace(kind, object);
     match grace {
@@ -103,6 +106,32 @@ pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: j
         true if next == *object => Deletion::Stays,
         true => Deletion::Mark(next),
     }
+}
+
+fn is_definition(kind: &Kind) -> bool {
+    crate::lookup::DEFINITIONS.is(kind)
+}
+
+/// The objects of a CustomResourceDefinition go first: its finalizer waits for that, and a condition says so.
+fn begin_cleanup(definition: &mut Object, now: jiff::Timestamp) {
+    const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
+    let mut finalizers: Vec<String> = definition.finalizers().map(str::to_owned).collect();
+    if !finalizers.iter().any(|f| f == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    definition.meta_mut().insert("finalizers", finalizers);
+    let mut condition = Map::new();
+    condition.insert("type", "Terminating");
+    condition.insert("status", "True");
+    condition.insert("lastTransitionTime", text(now, 0));
+    condition.insert("reason", "InstanceDeletionPending");
+    condition
+        .insert("message", "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon");
+    let known = definition.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
+    let other = |c: &&Value| c.get("type").and_then(Value::as_str) != Some("Terminating");
+    let mut conditions: Vec<Value> = known.iter().filter(other).cloned().collect();
+    conditions.push(Value::Map(condition));
+    definition.set(&["status", "conditions"], Value::List(conditions));
 }
 
 fn mark(kind: &Kind, object: &mut Object, grace: i64, now: jiff::Timestamp) {

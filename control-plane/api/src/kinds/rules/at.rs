@@ -60,6 +60,28 @@ impl<'a> At<'a> {
         At { path: path.into(), ..self.clone() }
     }
 
+    /// The same place, whose complaints go to another list.
+    pub(super) fn telling<'b>(&self, errors: &'b Errors) -> At<'b>
+    where
+        'a: 'b,
+    {
+        At { value: self.value, map: self.map, path: self.path.clone(), errors }
+    }
+
+    /// How many complaints there are in all.
+    pub(super) fn errors_count(&self) -> usize {
+        self.errors.count()
+    }
+
+    /// Adds complaints that were found elsewhere.
+    pub(super) fn report(&self, found: Vec<FieldError>) {
+        self.errors.0.borrow_mut().extend(found);
+    }
+
+    pub(super) fn is_map(&self) -> bool {
+        self.map.is_some()
+    }
+
     /// The same value with `[key]` behind the path.
     pub(super) fn key(&self, key: impl Display) -> At<'a> {
         self.named(format!("{}[{key}]", self.path))

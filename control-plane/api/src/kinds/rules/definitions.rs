@@ -1,12 +1,14 @@
-//! CustomResourceDefinitions: names, versions and what else needs no look into their schemas.
+//! CustomResourceDefinitions: names, versions, and what their versions are made of.
 
 use super::admission::client;
 use super::at::At;
 use super::workloads::{checked, immutable, updated};
-use crate::kind::Context;
+use super::{openapi, structure};
+use crate::kind::{Context, custom};
 use crate::names;
 use crate::object::Object;
-use crate::status::FieldError;
+use crate::status::{FieldError, FieldReason};
+use crate::structural::{Ty, path};
 use crate::value::Value;
 
 /// Groups whose kinds the Kubernetes project approves of.
@@ -25,7 +27,9 @@ pub(in crate::kinds) fn definition(object: &Object, out: &mut Vec<FieldError>) {
         spec.field("scope").one_of(&["Cluster", "Namespaced"]);
         versions(&spec);
         spec_names(&spec.field("names"));
+        shared_parts(&spec);
         conversion(&spec.field("conversion"));
+        stored(root);
         if spec.field("preserveUnknownFields").truth() {
             let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
             spec.field("preserveUnknownFields").invalid(why);
@@ -48,25 +52,187 @@ fn group(at: &At<'_>) {
 
 fn versions(spec: &At<'_>) {
     let list = spec.field("versions");
-    let mut seen: Vec<&str> = Vec::new();
+    let mut unique: Vec<&str> = Vec::new();
+    let mut twice = false;
     for version in list.items() {
         let name = version.field("name");
         name.matches(names::dns1035_label);
-        if seen.contains(&name.text()) {
-            name.invalid("must contain unique version names");
-        }
-        seen.push(name.text());
-        subresources(&version, list.len() == 1);
-        columns(&version, list.len() == 1);
+        twice |= unique.contains(&name.text());
+        unique.push(name.text());
+        deprecation(&version);
+        parts(&version, &version, |key| !is_shared(&list, key));
     }
-    let stored = list.items().filter(|v| v.field("storage").truth()).count();
-    if stored != 1 {
+    let shown = || {
         let shown: Vec<String> = list.items().map(|v| version_shown(&v)).collect();
-        let why = "must have exactly one version marked as storage version";
-        list.invalid_as(&format!("[{}]", shown.join(",")), why);
-        if stored == 0 {
-            spec.named("status.storedVersions").invalid_as("null", "must have at least one stored version");
+        format!("[{}]", shown.join(","))
+    };
+    if twice {
+        list.invalid_as(&shown(), "must contain unique version names");
+    }
+    if list.items().filter(|v| v.field("storage").truth()).count() != 1 {
+        list.invalid_as(&shown(), "must have exactly one version marked as storage version");
+    }
+}
+
+/// Whether all versions say the same, so that upstream has it in the spec itself.
+fn is_shared(versions: &At<'_>, key: &str) -> bool {
+    let mut all = versions.list().iter().map(|v| v.get(key).filter(|v| !v.is_null()));
+    let first = all.next().flatten();
+    all.all(|v| v == first)
+}
+
+/// The parts that all versions share.
+fn shared_parts(spec: &At<'_>) {
+    let list = spec.field("versions");
+    if let Some(first) = list.items().next() {
+        parts(&first, spec, |key| is_shared(&list, key));
+    }
+}
+
+/// The parts of a version that are asked for, under the paths of `place`.
+fn parts(version: &At<'_>, place: &At<'_>, asked: impl Fn(&str) -> bool) {
+    let at = |key: &str| version.field(key).named(format!("{}.{key}", place.path));
+    let shared = place.path == "spec";
+    if asked("schema") {
+        let holder = if shared { at("schema").named("spec.validation") } else { at("schema") };
+        let schema = holder.field("openAPIV3Schema");
+        match schema.is() {
+            true => schema_rules(&schema, version),
+            false => version.field("schema").field("openAPIV3Schema").required(""),
         }
+    }
+    if asked("subresources") {
+        subresources(&at("subresources"));
+    }
+    if asked("additionalPrinterColumns") {
+        columns(&at("additionalPrinterColumns"));
+    }
+    if asked("selectableFields") {
+        selectable(&at("selectableFields"), &version.fields(&["schema", "openAPIV3Schema"]));
+    }
+}
+
+/// What a schema may say at its root where the status has a subresource, in upstream's names.
+const AT_ROOT: &str = "[Description Type Format Title Maximum ExclusiveMaximum Minimum ExclusiveMinimum MaxLength MinLength Pattern MaxItems MinItems UniqueItems MultipleOf Required Items Properties ExternalDocs Example XPreserveUnknownFields XValidations]";
+const NOT_AT_ROOT: &[&str] = &[
+    "additionalProperties",
+    "allOf",
+    "anyOf",
+    "default",
+    "enum",
+    "maxProperties",
+    "minProperties",
+    "not",
+    "nullable",
+    "oneOf",
+    "x-kubernetes-embedded-resource",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
+];
+
+fn schema_rules(schema: &At<'_>, version: &At<'_>) {
+    let before = schema.errors_count();
+    if version.fields(&["subresources", "status"]).is() {
+        if schema.get("type") != "object" {
+            let why =
+                "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+            schema.field("type").invalid(why);
+        } else if NOT_AT_ROOT.iter().any(|key| schema.has(key)) {
+            let why = format!(
+                "only {AT_ROOT} fields are allowed at the root of the schema if the status subresource is enabled"
+            );
+            schema.invalid(&why);
+        }
+    }
+    if schema.field("nullable").truth() {
+        schema.field("nullable").forbidden("nullable cannot be true at the root");
+    }
+    if structure::structural(schema) {
+        structure::defaults(schema);
+    }
+    openapi::schema(schema);
+    if schema.errors_count() == before
+        && let Some(Err(error)) = schema.value.map(custom::schema)
+    {
+        schema.invalid_text("", &error.to_string());
+    }
+}
+
+fn deprecation(version: &At<'_>) {
+    let warning = version.field("deprecationWarning");
+    if !warning.is() {
+        return;
+    }
+    if !version.field("deprecated").truth() {
+        return warning.invalid("can only be set for deprecated versions");
+    }
+    let text = warning.text();
+    if text.len() > 256 {
+        warning.invalid("must be <= 256 characters long");
+    }
+    if text.is_empty() {
+        warning.invalid("must not be an empty string");
+    }
+    if let Some((i, _)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let why = format!("must only contain printable UTF-8 characters; non-printable character found at index {i}");
+        warning.invalid(&why);
+    }
+}
+
+/// As many fields as selectors may name.
+const MAX_SELECTABLE: usize = 8;
+
+fn selectable(fields: &At<'_>, schema: &At<'_>) {
+    if fields.is_empty() {
+        return;
+    }
+    let Some(Ok(schema)) = schema.value.map(custom::schema) else { return };
+    let mut seen: Vec<&str> = Vec::new();
+    for field in fields.items() {
+        let path = field.field("jsonPath");
+        match (path.text(), path::resolve(&schema, path.text(), false)) {
+            ("", _) => path.required(""),
+            (_, None) => path.invalid("is an invalid path: does not refer to a valid field"),
+            (text, Some(found)) => {
+                if text.starts_with(".metadata") {
+                    path.invalid("must not point to fields in metadata");
+                }
+                if !matches!(found.ty, Some(Ty::String | Ty::Boolean | Ty::Integer)) {
+                    let why = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+                    path.invalid(why);
+                }
+                match seen.contains(&text) {
+                    true => path.duplicate(),
+                    false => seen.push(text),
+                }
+            }
+        }
+    }
+    if seen.len() > MAX_SELECTABLE {
+        let why = format!("Too many: {}: must have at most {MAX_SELECTABLE} items", seen.len());
+        fields.say(FieldReason::TooMany, why);
+    }
+}
+
+/// What stands in the status of which versions objects are stored in: all of them must still be there.
+fn stored(root: &At<'_>) {
+    let list = root.fields(&["status", "storedVersions"]);
+    if list.is_empty() {
+        return list.invalid_as("null", "must have at least one stored version");
+    }
+    let versions = root.fields(&["spec", "versions"]);
+    let is_stored = |name: &str| list.list().iter().any(|v| v.as_str() == Some(name));
+    for version in versions.items().filter(|v| v.field("storage").truth() && !is_stored(v.get("name"))) {
+        list.invalid(&format!("must have the storage version {}", version.get("name")));
+    }
+    for one in list.items().filter(|one| !versions.items().any(|v| v.get("name") == one.text())) {
+        let name = one.text();
+        one.invalid(&format!(
+            "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until \
+             a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
+        ));
     }
 }
 
@@ -81,14 +247,8 @@ fn version_shown(at: &At<'_>) -> String {
     )
 }
 
-/// What a single version says is said to stand in the spec itself.
-fn place<'a>(version: &At<'a>, key: &str, single: bool) -> At<'a> {
-    let at = version.field(key);
-    if single { at.named(format!("spec.{key}")) } else { at }
-}
-
-fn subresources(version: &At<'_>, single: bool) {
-    let scale = place(version, "subresources", single).field("scale");
+fn subresources(at: &At<'_>) {
+    let scale = at.field("scale");
     if !scale.is() {
         return;
     }
@@ -96,18 +256,29 @@ fn subresources(version: &At<'_>, single: bool) {
         let path = scale.field(key);
         match path.text() {
             "" => path.required(""),
+            text if !text.starts_with('.') => path.invalid("must be a simple json path starting with ."),
             text if !text.starts_with(&format!("{under}.")) => {
                 path.invalid(&format!("should be a json path under {under}"));
             }
             _ => {}
         }
     }
+    let selector = scale.field("labelSelectorPath");
+    match selector.text() {
+        "" => {}
+        text if !text.starts_with('.') => selector.invalid("must be a simple json path starting with ."),
+        text if !text.starts_with(".spec.") && !text.starts_with(".status.") => {
+            selector.invalid("should be a json path under either .spec or .status");
+        }
+        _ => {}
+    }
 }
 
+const COLUMN_FORMATS: &[&str] = &["byte", "date", "date-time", "double", "float", "int32", "int64", "password"];
 const COLUMN_TYPES: &[&str] = &["boolean", "date", "integer", "number", "string"];
 
-fn columns(version: &At<'_>, single: bool) {
-    for column in place(version, "additionalPrinterColumns", single).items() {
+fn columns(list: &At<'_>) {
+    for column in list.items() {
         column.field("name").not_empty();
         let kind = column.field("type");
         match kind.text() {
@@ -116,6 +287,10 @@ fn columns(version: &At<'_>, single: bool) {
                 kind.invalid(&format!("must be one of {}", COLUMN_TYPES.join(",")));
             }
             _ => {}
+        }
+        let format = column.field("format");
+        if !format.is_empty() && !COLUMN_FORMATS.contains(&format.text()) {
+            format.invalid(&format!("must be one of {}", COLUMN_FORMATS.join(",")));
         }
         let path = column.field("jsonPath").named(format!("{}.JSONPath", column.path));
         match path.text() {
@@ -194,4 +369,30 @@ pub(in crate::kinds) fn definition_update(new: &Object, old: &Object, c: Context
         immutable(&spec.fields(&["names", "plural"]), old.at(&["spec", "names", "plural"]));
     };
     updated(new, old, c, out, rules, |_| {});
+}
+
+/// Formats that mean nothing to this server, as upstream warns of them.
+pub(in crate::kinds) fn definition_warnings(definition: &Object) -> Vec<String> {
+    let mut formats = std::collections::BTreeSet::new();
+    let versions = definition.at(&["spec", "versions"]).and_then(Value::as_list).unwrap_or(&[]);
+    for schema in versions.iter().filter_map(|v| v.at(&["schema", "openAPIV3Schema"])) {
+        collect_formats(schema, &mut formats);
+    }
+    formats.into_iter().map(|format| format!("unrecognized format {format:?}")).collect()
+}
+
+fn collect_formats(schema: &Value, out: &mut std::collections::BTreeSet<String>) {
+    if let Some(format) = schema.get("format").and_then(Value::as_str)
+        && !crate::structural::is_recognized(format)
+    {
+        out.insert(format.to_owned());
+    }
+    for key in ["items", "additionalProperties", "not"] {
+        schema.get(key).into_iter().for_each(|below| collect_formats(below, out));
+    }
+    for key in ["allOf", "anyOf", "oneOf"] {
+        schema.get(key).and_then(Value::as_list).unwrap_or(&[]).iter().for_each(|below| collect_formats(below, out));
+    }
+    let properties = schema.get("properties").and_then(Value::as_map);
+    properties.into_iter().flat_map(crate::value::Map::iter).for_each(|(_, below)| collect_formats(below, out));
 }

@@ -23,6 +23,11 @@ pub(super) fn path_segment(name: &str) -> Vec<String> {
 
 /// The metadata of an object. `at` is the place of the metadata.
 pub(super) fn metadata(at: &At<'_>, name: NameRule) {
+    parts(at, name, true);
+}
+
+/// The same; `standard` says whether finalizers without a domain must be among those that are known.
+fn parts(at: &At<'_>, name: NameRule, standard: bool) {
     let (generate, own) = (at.field("generateName"), at.field("name"));
     if !generate.text().is_empty() {
         let base = generate.text().trim_end_matches('-');
@@ -36,17 +41,18 @@ pub(super) fn metadata(at: &At<'_>, name: NameRule) {
     labels(&at.field("labels"));
     annotations(&at.field("annotations"));
     owners(&at.field("ownerReferences"));
-    finalizers(&at.field("finalizers"));
+    finalizers(&at.field("finalizers"), standard);
 }
 
 /// The metadata of an object whose kind was defined at run time, as a new one or as a change of `old`.
 pub(crate) fn custom_metadata(object: &Object, old: Option<&Object>, out: &mut Vec<FieldError>) {
     let errors = Errors::default();
-    metadata(&At::root(object, &errors).field("metadata"), names::dns1123_subdomain);
-    out.extend(errors.into_list());
+    let at = At::root(object, &errors).field("metadata");
     if let Some(old) = old {
-        update(object, old, out);
+        unchanged(&at, old);
     }
+    parts(&at, names::dns1123_subdomain, false);
+    out.extend(errors.into_list());
 }
 
 /// The metadata of an object within another; it may have no name.
@@ -57,7 +63,7 @@ pub(crate) fn embedded_metadata(meta: &Value, path: &str, out: &mut Vec<FieldErr
         meta.make_map().insert("name", "unnamed");
     }
     let (errors, nothing) = (Errors::default(), Object::default());
-    metadata(&At::root(&nothing, &errors).other(Some(&meta)).named(path), path_segment);
+    parts(&At::root(&nothing, &errors).other(Some(&meta)).named(path), path_segment, false);
     out.extend(errors.into_list());
 }
 
@@ -122,7 +128,7 @@ fn owner(list: &At<'_>, one: &At<'_>) {
     }
 }
 
-fn finalizers(at: &At<'_>) {
+fn finalizers(at: &At<'_>, standard: bool) {
     let (mut orphan, mut foreground) = (false, false);
     for one in at.items() {
         let text = one.text();
@@ -130,8 +136,10 @@ fn finalizers(at: &At<'_>) {
         orphan |= text == "orphan";
         foreground |= text == "foregroundDeletion";
     }
-    for one in at.items() {
-        if !one.text().contains('/') && !matches!(one.text(), "orphan" | "foregroundDeletion" | "kubernetes") {
+    for one in at.items().filter(|_| standard) {
+        // The last one is of upstream's extensions server, which takes any name.
+        let known = ["orphan", "foregroundDeletion", "kubernetes", "customresourcecleanup.apiextensions.k8s.io"];
+        if !one.text().contains('/') && !known.contains(&one.text()) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             one.invalid_text(one.text(), why);
         }

@@ -14,6 +14,7 @@ mod environment;
 mod jobs;
 mod metadata;
 mod networking;
+mod openapi;
 mod placement;
 mod pods;
 mod probes;
@@ -23,6 +24,7 @@ mod selectors;
 mod services;
 mod simple;
 mod storage;
+mod structure;
 mod volumes;
 mod warnings;
 mod words;
@@ -38,7 +40,7 @@ pub(super) use cluster::{
 pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
 };
-pub(super) use definitions::{definition, definition_update};
+pub(super) use definitions::{definition, definition_update, definition_warnings};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
