@@ -6,5 +6,6 @@ mod cluster;
 mod harness;
 mod kubectl;
 mod life;
+mod replay;
 mod roles;
 mod services;

@@ -152,6 +152,15 @@ impl Kind {
         }
     }
 
+    /// The schema pass over an object as a client sent it; empty lists and maps of built-in types stay, see
+    /// [`schema::read`].
+    pub fn read(&self, object: &mut Object) -> Checked {
+        match &self.custom {
+            None => schema::read(&self.type_name, object),
+            Some(custom) => custom.check(object),
+        }
+    }
+
     /// Fills in what the client left out.
     pub fn default(&self, object: &mut Object) {
         match &self.custom {

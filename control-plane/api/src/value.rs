@@ -31,19 +31,38 @@ impl Map {
     }
 
     /// Builds a map from pairs in any order. Of equal keys the last one stays; `duplicate` is told of each one dropped.
-    pub fn from_pairs(mut pairs: Vec<(Key, Value)>, mut duplicate: impl FnMut(&Key)) -> Map {
+    /// Maps of one key become one map, as where a decoder fills in a value that is there.
+    pub fn from_pairs(pairs: Vec<(Key, Value)>, mut duplicate: impl FnMut(&Key)) -> Map {
+        Map::sorted(pairs, &mut duplicate)
+    }
+
+    fn sorted(mut pairs: Vec<(Key, Value)>, duplicate: &mut dyn FnMut(&Key)) -> Map {
         if pairs.windows(2).all(|w| w[0].0 < w[1].0) {
             return Map(pairs);
         }
         pairs.sort_by(|a, b| a.0.cmp(&b.0));
         let mut out: Vec<(Key, Value)> = Vec::with_capacity(pairs.len());
-        for pair in pairs {
+        let mut joined: Vec<usize> = Vec::new();
+        for (key, value) in pairs {
             match out.last_mut() {
-                Some(last) if last.0 == pair.0 => {
-                    duplicate(&pair.0);
-                    *last = pair;
+                Some(last) if last.0 == key => {
+                    duplicate(&key);
+                    match (&mut last.1, value) {
+                        // In order again below, once: many small maps of one key must not cost their square.
+                        (Value::Map(map), Value::Map(later)) => {
+                            map.0.extend(later);
+                            joined.push(out.len() - 1);
+                        }
+                        (held, later) => *held = later,
+                    }
                 }
-                _ => out.push(pair),
+                _ => out.push((key, value)),
+            }
+        }
+        joined.dedup();
+        for i in joined {
+            if let Value::Map(map) = &mut out[i].1 {
+                *map = Map::sorted(std::mem::take(&mut map.0), &mut |_| {});
             }
         }
         Map(out)

@@ -2,7 +2,7 @@
 //! of the API; where tokens are checked.
 
 use crate::ctx::Ctx;
-use crate::negotiate::{self, Accept, Offer};
+use crate::negotiate::{self, Offer};
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
@@ -10,6 +10,7 @@ use api::kind::Scope;
 use api::{Kind, Map, Status, Value};
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use std::sync::Arc;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
@@ -33,8 +34,6 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         ["apis", group] => group_of(group, &kinds).map(|g| with_type(g, "APIGroup")),
         ["apis", group, version] => resources(group, version, &kinds),
         ["version"] => Some(version()),
-        [".well-known", "openid-configuration"] => return Ok(openid(ctx)),
-        ["openid", "v1", "jwks"] => return Ok(keys(ctx)),
         [""] => Some(paths(&kinds)),
         _ => None,
     };
@@ -86,7 +85,31 @@ fn versions(ctx: &Ctx) -> Value {
     ]))
 }
 
-/// The versions of each named group, in the order of the kinds: groups first seen first; a group's newest version first.
+/// The groups in the order in which clients meet them, which decides between resources of one name; all others follow.
+const GROUPS: &[&str] = &[
+    "apiregistration.k8s.io",
+    "apps",
+    "events.k8s.io",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "networking.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "scheduling.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "discovery.k8s.io",
+    "resource.k8s.io",
+    "flowcontrol.apiserver.k8s.io",
+];
+
+/// The versions of each named group; a group's newest version first.
 fn grouped<'a>(kinds: &[&'a Arc<Kind>]) -> Vec<(&'a str, Vec<&'a str>)> {
     let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
     for kind in kinds.iter().filter(|k| !k.names.group.is_empty()) {
@@ -97,6 +120,7 @@ fn grouped<'a>(kinds: &[&'a Arc<Kind>]) -> Vec<(&'a str, Vec<&'a str>)> {
             None => groups.push((group, vec![version])),
         }
     }
+    groups.sort_by_key(|(group, _)| GROUPS.iter().position(|g| g == group).unwrap_or(GROUPS.len()));
     for (_, versions) in &mut groups {
         versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
     }
@@ -172,7 +196,18 @@ fn resource(kind: &Kind) -> Value {
             out.insert(key, texts(list));
         }
     }
+    if kind.verbs.iter().any(|v| v == "get") && kind.names.plural != "componentstatuses" {
+        out.insert("storageVersionHash", storage_version_hash(kind));
+    }
     Value::Map(out)
+}
+
+/// A name for the version that objects are stored in: who migrates them looks for another.
+fn storage_version_hash(kind: &Kind) -> String {
+    let (group, version) = crate::registry::stored_as(kind);
+    let text = format!("{group}/{version}/{}", kind.names.kind);
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    BASE64_STANDARD.encode(&digest.as_ref()[..8])
 }
 
 fn subresource(kind: &Kind, sub: &api::kind::Subresource) -> Value {
@@ -315,15 +350,4 @@ fn paths(kinds: &[&Arc<Kind>]) -> Value {
     }
     paths.sort();
     Value::Map(map([("paths", paths.into())]))
-}
-
-fn openid(ctx: &Ctx) -> Response<Body> {
-    let host = std::net::SocketAddr::new(ctx.config.advertise, ctx.port);
-    let document = ctx.tokens.discovery(&format!("https://{host}/openid/v1/jwks"));
-    respond::encoded(200, &Accept::plain(), document.to_string().into_bytes())
-}
-
-fn keys(ctx: &Ctx) -> Response<Body> {
-    let body = ctx.tokens.key_set().to_string();
-    respond::with(200, HeaderValue::from_static("application/jwk-set+json"), body)
 }

@@ -27,6 +27,8 @@ pub(crate) const NAMESPACES: Resource = core("namespaces");
 pub(crate) const NODES: Resource = core("nodes");
 pub(crate) const PERSISTENT_VOLUMES: Resource = core("persistentvolumes");
 pub(crate) const PERSISTENT_VOLUME_CLAIMS: Resource = core("persistentvolumeclaims");
+pub(crate) const VOLUME_ATTRIBUTES_CLASSES: Resource =
+    Resource { group: "storage.k8s.io", version: "v1", plural: "volumeattributesclasses" };
 pub(crate) const PODS: Resource = core("pods");
 pub(crate) const REPLICATION_CONTROLLERS: Resource = core("replicationcontrollers");
 pub(crate) const RESOURCE_QUOTAS: Resource = core("resourcequotas");

@@ -8,82 +8,158 @@ use http::{HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the latency histogram, in seconds.
-const BOUNDS: [f64; 8] = [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// Upper bounds of the latency histogram, in seconds: upstream's.
+const BOUNDS: [f64; 24] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0, 90.0,
+];
 /// Series at most: a client could otherwise make one with each invented path.
 const SERIES: usize = 2000;
 
-/// Requests by verb, group, version, resource, subresource and code.
-type Labels = (String, String, String, String, String, u16);
+/// What a request was for, as labels name it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Target {
+    verb: String,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
+    scope: &'static str,
+    dry_run: &'static str,
+}
+
+impl Target {
+    /// Requests for what is not there are counted without its name.
+    fn of(info: &RequestInfo, code: StatusCode) -> Target {
+        let verb = match info.verb.as_str() {
+            "update" => "PUT".to_owned(),
+            "create" => "POST".to_owned(),
+            verb => verb.to_uppercase(),
+        };
+        if !info.is_resource || code == StatusCode::NOT_FOUND {
+            return Target { verb, ..Target::default() };
+        }
+        let scope = match (info.verb.as_str(), info.name.is_empty(), info.namespace.is_empty()) {
+            ("create", ..) | (_, false, _) => "resource",
+            (_, true, false) => "namespace",
+            (_, true, true) => "cluster",
+        };
+        let dry_run = if info.query.get("dryRun") == "All" { "All" } else { "" };
+        let (group, version) = (info.group.clone(), info.version.clone());
+        let (resource, subresource) = (info.resource.clone(), info.subresource.clone());
+        Target { verb, group, version, resource, subresource, scope, dry_run }
+    }
+
+    fn labels(&self) -> String {
+        let Target { verb, group, version, resource, subresource, scope, dry_run } = self;
+        format!(
+            "component=\"apiserver\",dry_run=\"{dry_run}\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
+             subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
+        )
+    }
+}
+
+/// How long requests of one target took.
+#[derive(Default, Clone)]
+struct Latency {
+    /// One more for those above the last bound.
+    buckets: [u64; BOUNDS.len() + 1],
+    seconds: f64,
+}
+
+#[derive(Default)]
+struct Counted {
+    requests: HashMap<(Target, u16), u64>,
+    latency: HashMap<Target, Latency>,
+}
 
 #[derive(Default)]
 pub(crate) struct Metrics {
-    requests: Mutex<HashMap<Labels, u64>>,
-    /// Of requests that are not watches; one more for those above the last bound.
-    latency: [AtomicU64; BOUNDS.len() + 1],
-    latency_micros: AtomicU64,
+    counted: Mutex<Counted>,
+    /// Requests under way that change something, and those that only read.
+    mutating: AtomicI64,
+    reading: AtomicI64,
+}
+
+/// A request under way; it ends when this is dropped.
+pub(crate) struct UnderWay<'a>(&'a AtomicI64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Metrics {
+    pub(crate) fn begin(&self, info: &RequestInfo) -> UnderWay<'_> {
+        let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head");
+        let gauge = if reads { &self.reading } else { &self.mutating };
+        gauge.fetch_add(1, Ordering::Relaxed);
+        UnderWay(gauge)
+    }
+
     pub(crate) fn observe(&self, info: &RequestInfo, code: StatusCode, took: Duration) {
-        if info.verb != "watch" {
+        let target = Target::of(info, code);
+        let mut counted = self.counted.lock();
+        // A watch lasts as long as its client likes: its time says nothing of the server.
+        if info.verb != "watch" && (counted.latency.len() < SERIES || counted.latency.contains_key(&target)) {
+            let latency = counted.latency.entry(target.clone()).or_default();
             let bucket = BOUNDS.iter().position(|b| took.as_secs_f64() <= *b).unwrap_or(BOUNDS.len());
-            self.latency[bucket].fetch_add(1, Ordering::Relaxed);
-            self.latency_micros.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            latency.buckets[bucket] += 1;
+            latency.seconds += took.as_secs_f64();
         }
-        let known = info.is_resource && code != StatusCode::NOT_FOUND;
-        let text = |t: &str| if known { t.to_owned() } else { String::new() };
-        let labels = (
-            info.verb.to_uppercase(),
-            text(&info.group),
-            text(&info.version),
-            text(&info.resource),
-            text(&info.subresource),
-            code.as_u16(),
-        );
-        let mut requests = self.requests.lock();
-        if requests.len() < SERIES || requests.contains_key(&labels) {
-            *requests.entry(labels).or_default() += 1;
+        let series = (target, code.as_u16());
+        if counted.requests.len() < SERIES || counted.requests.contains_key(&series) {
+            *counted.requests.entry(series).or_default() += 1;
         }
     }
 
     fn text(&self) -> String {
-        let mut out = String::from(
-            "# HELP apiserver_request_total Counter of apiserver requests.\n# TYPE apiserver_request_total counter\n",
-        );
-        let mut requests: Vec<_> = self.requests.lock().iter().map(|(l, n)| (l.clone(), *n)).collect();
+        let (mut requests, mut latency): (Vec<_>, Vec<_>) = {
+            let counted = self.counted.lock();
+            (
+                counted.requests.iter().map(|(l, n)| (l.clone(), *n)).collect(),
+                counted.latency.iter().map(|(l, n)| (l.clone(), n.clone())).collect(),
+            )
+        };
         requests.sort();
-        for ((verb, group, version, resource, subresource, code), count) in requests {
+        latency.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let mut out = String::new();
+        head(&mut out, "apiserver_request_total", "counter", "Counter of apiserver requests.");
+        for ((target, code), count) in requests {
             // Writing to a String never fails.
-            let _ = writeln!(
-                out,
-                "apiserver_request_total{{code=\"{code}\",group=\"{group}\",resource=\"{resource}\",\
-                 subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\"}} {count}"
-            );
+            let _ = writeln!(out, "apiserver_request_total{{code=\"{code}\",{}}} {count}", target.labels());
         }
         const NAME: &str = "apiserver_request_duration_seconds";
-        let _ = writeln!(out, "# HELP {NAME} Response latency in seconds, watches apart.\n# TYPE {NAME} histogram");
-        let mut sum = 0;
-        for (bound, count) in BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]).zip(&self.latency) {
-            sum += count.load(Ordering::Relaxed);
-            let _ = writeln!(out, "{NAME}_bucket{{le=\"{bound}\"}} {sum}");
+        head(&mut out, NAME, "histogram", "Response latency distribution in seconds, watches apart.");
+        for (target, latency) in latency {
+            let (labels, mut sum) = (target.labels(), 0);
+            for (bound, count) in BOUNDS.iter().map(f64::to_string).chain(["+Inf".to_owned()]).zip(latency.buckets) {
+                sum += count;
+                let _ = writeln!(out, "{NAME}_bucket{{{labels},le=\"{bound}\"}} {sum}");
+            }
+            let seconds = latency.seconds;
+            let _ = writeln!(out, "{NAME}_sum{{{labels}}} {seconds}\n{NAME}_count{{{labels}}} {sum}");
         }
-        let seconds = Duration::from_micros(self.latency_micros.load(Ordering::Relaxed)).as_secs_f64();
-        let _ = writeln!(out, "{NAME}_sum {seconds}\n{NAME}_count {sum}");
+        const INFLIGHT: &str = "apiserver_current_inflight_requests";
+        head(&mut out, INFLIGHT, "gauge", "Requests under way, by their kind.");
+        for (kind, gauge) in [("mutating", &self.mutating), ("readOnly", &self.reading)] {
+            let _ = writeln!(out, "{INFLIGHT}{{request_kind=\"{kind}\"}} {}", gauge.load(Ordering::Relaxed));
+        }
         out
     }
 }
 
+fn head(out: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+}
+
 pub(crate) fn handle(ctx: &Ctx) -> Response<Body> {
     let mut text = ctx.metrics.text();
-    let _ = writeln!(
-        text,
-        "# HELP wherry_cache_revision The store revision that the watch cache has reached.\n\
-         # TYPE wherry_cache_revision gauge\nwherry_cache_revision {}",
-        ctx.registry.caches().applied()
-    );
+    head(&mut text, "wherry_cache_revision", "gauge", "The store revision that the watch cache has reached.");
+    let _ = writeln!(text, "wherry_cache_revision {}", ctx.registry.caches().applied());
     respond::with(200, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), text)
 }

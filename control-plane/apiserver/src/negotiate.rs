@@ -1,6 +1,7 @@
 //! What a client wants to get and what it sends: media types, shapes, compression.
 
 use api::Status;
+use api::status::Details;
 use http::{HeaderMap, header};
 
 /// The media types of objects, in the words of errors.
@@ -127,6 +128,11 @@ pub(crate) fn accept(headers: &HeaderMap, query: &crate::request::Query, offer: 
             let pretty = pretty(headers, query, clause.param("pretty"));
             return Ok(Accept { encoding, shape, gzip: takes_gzip(headers), pretty });
         }
+    }
+    if clauses(headers).iter().all(|c| encoding(c).is_none()) {
+        // No route produces any such type, which upstream's router answers.
+        let message = format!("406: Not Acceptable\n\nAvailable representations: {OFFERED}");
+        return Err(Status { details: Some(Details::default()), ..Status::new(406, "NotAcceptable", message) });
     }
     Err(Status::not_acceptable(if offer == Offer::Documents { DOCUMENTS } else { OFFERED }))
 }

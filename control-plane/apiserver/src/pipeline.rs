@@ -31,6 +31,7 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
     let (parts, body) = request.into_parts();
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or(""));
     let started = Instant::now();
+    let _under_way = ctx.metrics.begin(&info);
     let accept = negotiate::accept(&parts.headers, &info.query, Offer::Types).unwrap_or_else(|_| Accept::plain());
     let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body)).catch_unwind().await;
     let mut response = match handled {
@@ -79,6 +80,11 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
         return Ok(response);
     }
     let path = info.path.trim_end_matches('/');
+    // Upstream's aggregator answers for groups whatever the method.
+    let groups = path == "/apis" || path.strip_prefix("/apis/").is_some_and(|group| !group.contains('/'));
+    if groups {
+        return discovery::handle(ctx, info, parts);
+    }
     if info.verb != "get" && info.verb != "head" {
         return Ok(respond::text(405, "405 method not allowed\n"));
     }

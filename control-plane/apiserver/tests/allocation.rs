@@ -1,32 +1,13 @@
 //! Addresses and ports stay right across restarts, whatever a crash left behind.
 
-use apiserver::{Body, Config, InternalUser, Server};
+mod served;
+
+use apiserver::{Body, InternalUser, Server};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
+use served::{start, stop};
 use tower::ServiceExt;
-
-async fn start(dir: &Path) -> (Server, store::Store) {
-    let store = store::Store::open(store::Config::new(dir.join("store"))).await.expect("the folder is ours");
-    let config = Config {
-        data_dir: dir.to_owned(),
-        bind: (Ipv4Addr::LOCALHOST, 0).into(),
-        advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        service_cidr: "10.96.0.0/16".parse().expect("a network"),
-        node_port_range: 30000..=32767,
-        cluster_domain: "cluster.local".into(),
-        external_names: Vec::new(),
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
-    };
-    (Server::start(config, store.clone()).await.expect("it starts"), store)
-}
-
-async fn stop(server: Server, store: store::Store) {
-    server.shutdown().await;
-    store.close().await.expect("it closes");
-}
 
 async fn call(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
     let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };

@@ -20,7 +20,8 @@ pub const MAX_DUPLICATES: usize = 100;
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Decoded {
     pub value: Value,
-    /// The paths of keys that were given more than once (`metadata.labels.a`), in document order; the last one counts.
+    /// The keys that were given more than once, in document order; the last one counts. Of JSON the paths
+    /// (`metadata.labels.a`), of YAML where (`line 8: key "a" already set in map`).
     pub duplicates: Vec<String>,
 }
 

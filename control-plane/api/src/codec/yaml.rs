@@ -3,8 +3,7 @@
 //!
 //! Refuses tags that change a value's type other than YAML's own, and documents that grow through aliases.
 
-use super::json::note_duplicate;
-use super::{DecodeError, Decoded, MAX_DEPTH, Step};
+use super::{DecodeError, Decoded, MAX_DEPTH, MAX_DUPLICATES, Step};
 use crate::value::{Key, Map, Value};
 use granit_parser::{Event, Parser, ScalarStyle, StrInput};
 use std::collections::HashMap;
@@ -31,6 +30,19 @@ pub fn decode(input: &[u8]) -> Result<Decoded, DecodeError> {
     Ok(Decoded { value, duplicates: reader.duplicates })
 }
 
+/// A parser's complaint in the words of upstream's, which names the first line only where a node is missing.
+fn malformed(line: usize, info: &str) -> String {
+    let (what, names_first) = match info {
+        i if i.contains("unclosed bracket") => ("did not find expected node content", true),
+        i if i.contains("tabs disallowed") => ("found character that cannot start any token", false),
+        other => (other, false),
+    };
+    match line {
+        0 | 1 if !names_first => format!("yaml: {what}"),
+        line => format!("yaml: line {}: {what}", line.max(1)),
+    }
+}
+
 struct Reader<'a> {
     events: Parser<'a, StrInput<'a>>,
     /// The anchored values with their sizes.
@@ -51,8 +63,7 @@ impl<'a> Reader<'a> {
             match self.events.next() {
                 None => return Ok(Event::StreamEnd),
                 Some(Err(e)) => {
-                    let message = format!("yaml: line {}: {}", e.marker().line(), e.info());
-                    return Err(DecodeError::new(e.marker().index(), message));
+                    return Err(DecodeError::new(e.marker().index(), malformed(e.marker().line(), &e.info())));
                 }
                 Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok((event, span))) => {
@@ -124,6 +135,7 @@ impl<'a> Reader<'a> {
 
     fn map(&mut self) -> Result<Value, DecodeError> {
         let mut pairs: Vec<(Key, Value)> = Vec::new();
+        let mut lines: HashMap<Key, usize> = HashMap::new();
         let mut merged: Vec<(Key, Value)> = Vec::new();
         loop {
             let event = self.next()?;
@@ -139,6 +151,10 @@ impl<'a> Reader<'a> {
                 Value::Null => Key::new_static("null"),
                 Value::List(_) | Value::Map(_) => return Err(self.error("invalid map key")),
             };
+            let line = self.line;
+            if !merge && lines.insert(key.clone(), line).is_some() && self.duplicates.len() < MAX_DUPLICATES {
+                self.duplicates.push(format!("line {line}: key {:?} already set in map", key.as_str()));
+            }
             let event = self.next()?;
             self.path.push(Step::Key(key.clone()));
             let value = self.node(event)?;
@@ -148,12 +164,7 @@ impl<'a> Reader<'a> {
                 false => pairs.push((key, value)),
             }
         }
-        let (path, duplicates) = (&mut self.path, &mut self.duplicates);
-        let mut map = Map::from_pairs(pairs, |key| {
-            path.push(Step::Key(key.clone()));
-            note_duplicate(duplicates, path);
-            path.pop();
-        });
+        let mut map = Map::from_pairs(pairs, |_| {});
         for (key, value) in merged {
             if !map.contains_key(&key) {
                 map.insert(key, value);

@@ -1,6 +1,6 @@
 //! Webhooks and policies of admission.
 
-use super::fill::{each, put, put_text, sub};
+use super::fill::{each, put, sub};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
@@ -195,9 +195,6 @@ fn policy(object: &mut Object) {
 
 fn mutating_policy(object: &mut Object) {
     policy(object);
-    if let Some(spec) = sub(&mut object.0, "spec") {
-        put_text(spec, "reinvocationPolicy", "Never");
-    }
 }
 
 fn binding(object: &mut Object) {

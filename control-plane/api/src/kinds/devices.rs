@@ -16,6 +16,8 @@ pub static DEVICE_CLASS: Kind = Kind {
     scope: Scope::Cluster,
     columns: columns![("Name", "string", "name", 0), ("Age", "string", "", 0),],
     has_generation: true,
+    validate: rules::device_class,
+    validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
 
@@ -67,6 +69,8 @@ pub static RESOURCE_SLICE: Kind = Kind {
     selectable: slice_fields,
     selectable_fields: &["spec.nodeName", "spec.driver"],
     cells: table::resource_slices,
+    validate: rules::slice,
+    validate_update: rules::slice_update,
     ..Kind::PLAIN
 };
 

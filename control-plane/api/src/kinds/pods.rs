@@ -86,6 +86,10 @@ fn pod(object: &mut Object) {
 fn new_pod(object: &mut Object, context: Context<'_>) {
     let spec = made(&mut object.0, "spec");
     volume_sources::drop_gated(spec);
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
+        // Negative asks for as short as can be.
+        spec.insert("terminationGracePeriodSeconds", 1);
+    }
     let status = pod_spec::first_status(spec, context.now);
     object.0.insert("status", status);
 }

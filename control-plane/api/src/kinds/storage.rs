@@ -7,6 +7,7 @@ use super::{columns, names, subresources};
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
 use crate::table;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static CSI_DRIVER: Kind = Kind {
@@ -125,5 +126,7 @@ fn driver(object: &mut Object) {
         put(spec, off, false);
     }
     put(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
-    put(spec, "volumeLifecycleModes", vec!["Persistent"]);
+    if spec.get("volumeLifecycleModes").and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
+        spec.insert("volumeLifecycleModes", vec!["Persistent"]);
+    }
 }

@@ -9,6 +9,7 @@ use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
 use crate::table;
+use crate::value::Value;
 use std::borrow::Cow;
 
 pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
@@ -57,7 +58,7 @@ pub static PERSISTENT_VOLUME: Kind = Kind {
     has_status: true,
     default: volume,
     prepare_create: new_volume,
-    prepare_update: keep_other_half,
+    prepare_update: update_volume,
     cells: table::volumes,
     validate: rules::volume,
     validate_update: rules::volume_update,
@@ -93,6 +94,9 @@ fn put_status(object: &mut Object) {
 fn new_claim(object: &mut Object, _: Context<'_>) {
     object.set(&["status"], map([("phase", "Pending".into())]));
     let spec = made(&mut object.0, "spec");
+    if spec.get("dataSource").is_some_and(|s| !copies(s)) {
+        spec.remove("dataSource");
+    }
     match (spec.get("dataSource").cloned(), spec.get("dataSourceRef").cloned()) {
         (Some(source), None) => {
             spec.insert("dataSourceRef", source);
@@ -101,5 +105,25 @@ fn new_claim(object: &mut Object, _: Context<'_>) {
             spec.insert("dataSource", source);
         }
         _ => {}
+    }
+}
+
+/// What `dataSource` may name: another claim or a snapshot. Anything else is dropped; `dataSourceRef` takes it.
+fn copies(source: &Value) -> bool {
+    let text = |key: &str| source.get(key).and_then(Value::as_str).unwrap_or("");
+    matches!(
+        (text("apiGroup"), text("kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    ) && !text("name").is_empty()
+}
+
+/// A write of the status that changes the phase says when, unless the writer does.
+fn update_volume(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    let phase = |o: &Object| o.str_at(&["status", "phase"]).to_owned();
+    let since = |o: &Object| o.at(&["status", "lastPhaseTransitionTime"]).filter(|v| !v.is_null()).cloned();
+    if context.subresource == "status" && phase(new) != phase(old) && (since(new).is_none() || since(new) == since(old))
+    {
+        new.set(&["status", "lastPhaseTransitionTime"], context.now);
     }
 }

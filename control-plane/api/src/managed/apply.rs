@@ -30,7 +30,8 @@ pub fn apply(
     force: bool,
 ) -> Result<Object, Status> {
     let blank = blank(kind);
-    let mut owners = live.map(|l| known(kind, l, &blank)).unwrap_or_default();
+    let creates = live.is_none();
+    let mut owners = live.map(|l| known(kind, l, &blank, writer)).unwrap_or_default();
     let live = live.unwrap_or(&blank);
     let shape = Shape::root(kind);
     let (mut own, last) = claim(kind, configuration, &mut owners, writer, shape);
@@ -44,7 +45,7 @@ pub fn apply(
     let kubectl = writer.manager == last_applied::KUBECTL;
     let free = if kubectl { last_applied::takeable(shape, live) } else { Set::default() };
     take(&mut owners, &changes, &free, force)?;
-    if !changes.is_empty() {
+    if creates || !changes.is_empty() {
         own.time = writer.now.to_owned();
     }
     owners.push(own);
@@ -58,7 +59,7 @@ pub fn apply(
 }
 
 /// The owners of a stored object.
-fn known(kind: &Kind, live: &Object, blank: &Object) -> Vec<Entry> {
+fn known(kind: &Kind, live: &Object, blank: &Object, writer: Writer<'_>) -> Vec<Entry> {
     let owners = entries::read(live).unwrap_or_default();
     if !owners.is_empty() {
         return owners;
@@ -67,7 +68,7 @@ fn known(kind: &Kind, live: &Object, blank: &Object) -> Vec<Entry> {
     changes.without(&never_owned());
     changes.without(&not_written(kind, ""));
     changes.added.union(&changes.modified);
-    let writer = Writer { manager: BEFORE, now: "", subresource: "" };
+    let writer = Writer { manager: BEFORE, subresource: "", ..writer };
     vec![Entry { fields: changes.added, ..writer.entry(kind, false) }]
 }
 

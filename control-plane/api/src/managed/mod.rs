@@ -3,6 +3,7 @@
 //! [`update`] is for creates, updates and the patches that are no server-side apply; [`apply`] is for that.
 
 mod apply;
+mod declared;
 mod entries;
 mod last_applied;
 mod set;
@@ -18,7 +19,7 @@ use crate::object::Object;
 use crate::schema;
 use crate::value::Map;
 use entries::Entry;
-use walk::{Shape, compare};
+use walk::{Shape, compare_typed};
 
 /// Who writes, when, and through which subresource.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +48,7 @@ impl Writer<'_> {
 /// so that what those set is nobody's. `live` is the object as it is stored, none on creation.
 pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writer<'_>) {
     let blank = blank(kind);
+    let creates = live.is_none();
     let live = live.unwrap_or(&blank);
     let of_live = || entries::read(live).unwrap_or_default();
     let mut owners = match entries::read(new) {
@@ -55,8 +57,12 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
         Some(given) if !given.is_empty() => given,
         _ => of_live(),
     };
+    if owners.is_empty() && !creates {
+        // Whose fields nobody wrote down, stays untracked until somebody applies.
+        return entries::write(new, owners);
+    }
     let shape = Shape::root(kind);
-    let mut changes = compare(shape, &live.0, &new.0);
+    let mut changes = compare_typed(shape, &live.0, &new.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));
     let mut taken = changes.modified.clone();
@@ -122,6 +128,8 @@ fn never_owned() -> Set {
 /// What a write through a subresource leaves alone.
 fn not_written(kind: &Kind, subresource: &str) -> Set {
     match (subresource, kind.names.kind.as_ref()) {
+        ("", "CertificateSigningRequest") => paths(&[&["spec"], &["status"]]),
+        ("approval", "CertificateSigningRequest") => paths(&[&["spec"], &["status", "certificate"]]),
         ("", _) if kind.has_status => paths(&[&["status"]]),
         ("status", "Deployment") => paths(&[&["spec"], &["metadata", "labels"]]),
         ("status", "Pod") => paths(&[&["spec"], &["metadata", "ownerReferences"]]),

@@ -1,11 +1,13 @@
 //! Whether a configuration that is applied fits the schema of a kind that was defined at run time, in the words of
-//! upstream's typed values. Built-in kinds are decoded into their types instead.
+//! upstream's typed values; of built-in kinds their types say so.
 
+use super::declared;
 use super::walk::keys_of;
 use crate::codec::json;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::patch::go_text;
+use crate::schema;
 use crate::status::Status;
 use crate::structural::{Additional, List, Structural, Ty};
 use crate::value::{Map, Value};
@@ -23,9 +25,12 @@ const MAX_FOUND: usize = 100;
     reason = "a refusal is answered once per request, and Status is its type everywhere"
 )]
 pub fn fits(kind: &Kind, configuration: &Object) -> Result<(), Status> {
-    let Some(custom) = &kind.custom else { return Ok(()) };
     let mut found = Vec::new();
-    map(&custom.schema, &configuration.0, "", &mut found);
+    match (&kind.custom, schema::find(&kind.type_name)) {
+        (Some(custom), _) => map(&custom.schema, &configuration.0, "", &mut found),
+        (None, Some(schema)) => found = declared::mistakes(schema, configuration),
+        (None, None) => {}
+    }
     let why = match found.as_slice() {
         [] => return Ok(()),
         [one] => one.clone(),
@@ -33,7 +38,8 @@ pub fn fits(kind: &Kind, configuration: &Object) -> Result<(), Status> {
     };
     let (namespace, name) = (configuration.namespace(), configuration.name());
     let version = kind.api_version();
-    let what = format!("{namespace}/{name}; {version}, Kind={}", kind.names.kind);
+    let slash = if version.contains('/') { "" } else { "/" };
+    let what = format!("{namespace}/{name}; {slash}{version}, Kind={}", kind.names.kind);
     Err(Status::new(500, "", format!("failed to create typed patch object ({what}): {why}")))
 }
 

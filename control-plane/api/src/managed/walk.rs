@@ -2,10 +2,10 @@
 
 use super::set::{Element, Set, text_of};
 use crate::kind::Kind;
-use crate::schema::{self, ListType, Schema, Type};
+use crate::schema::{self, ListType, Presence, Schema, Type};
 use crate::structural::{Additional, List, Structural, Ty};
 use crate::value::{Key, Map, Value};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Structs that are owned as a whole wherever they stand (`x-kubernetes-map-type: atomic` on the type).
 const ATOMIC: &[&str] = &[
@@ -62,6 +62,19 @@ pub(super) enum Shape<'a> {
 }
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+/// What a key of an item is where the item does not say.
+fn key_default(item: &Type, key: &str) -> Option<Value> {
+    let schema = item.schema()?;
+    let field = schema.field(key)?;
+    match (schema.name, key, &field.ty) {
+        ("ContainerPort" | "ServicePort", "protocol", _) => Some("TCP".into()),
+        ("LocalObjectReference", "name", _) => Some("".into()),
+        // A field that always shows has its zero where nothing is said.
+        (.., Type::String) if field.presence == Presence::ValueAlways => Some("".into()),
+        (.., Type::Int32 | Type::Int64) if field.presence == Presence::ValueAlways => Some(0.into()),
+        _ => None,
+    }
+}
 
 const UNSET: ListType = ListType::Unset;
 
@@ -126,6 +139,28 @@ impl<'a> Shape<'a> {
         }
     }
 
+    /// The type of a field: none for one that the type does not have, none within for one of which nothing is known.
+    pub(super) fn field_type(self, key: &str) -> Option<Option<&'static Type>> {
+        match self {
+            Shape::Struct(schema) => match schema.field(key) {
+                Some(field) => Some(Some(&field.ty)),
+                // A whole object says its type.
+                None => matches!(key, "apiVersion" | "kind").then_some(None),
+            },
+            _ => Some(None),
+        }
+    }
+
+    /// The first key that an item of a list lacks.
+    pub(super) fn lacks_key(self, item: &Value) -> Option<&'static str> {
+        match self {
+            Shape::Keyed(keys, ty) => {
+                keys.iter().copied().find(|k| item.get(k).is_none() && key_default(ty, k).is_none())
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn item(self) -> Shape<'a> {
         match self {
             Shape::CustomItems(node) => node.items.as_deref().map_or(Shape::Leaf, Shape::custom),
@@ -137,13 +172,22 @@ impl<'a> Shape<'a> {
     /// How an item of a list is told apart.
     pub(super) fn element(self, item: &Value) -> Element {
         match self {
-            Shape::Keyed(keys, _) => {
-                let pairs = keys.iter().filter_map(|k| Some((*k, item.get(k)?.clone())));
+            Shape::Keyed(keys, ty) => {
+                let pairs = keys.iter().filter_map(|k| {
+                    Some((*k, item.get(k).cloned().or_else(|| key_default(ty, k))?))
+                });
                 Element::Keys(text_of(&Value::Map(pairs.collect())))
             }
             Shape::CustomItems(node) => Element::Keys(text_of(&Value::Map(keys_of(node, item)))),
             _ => Element::Value(text_of(item)),
         }
+    }
+
+    /// Whether the field is not there for its owners: an empty list or map of a type that does not show empty ones.
+    fn omits(self, key: &str, value: &Value) -> bool {
+        let Shape::Struct(schema) = self else { return false };
+        let empty = value.as_list().is_some_and(<[Value]>::is_empty) || value.as_map().is_some_and(Map::is_empty);
+        empty && schema.field(key).is_some_and(|f| f.presence == Presence::Collection)
     }
 
     pub(super) fn is_map(self) -> bool {
@@ -185,12 +229,17 @@ impl Changes {
 }
 
 pub(super) fn compare(shape: Shape<'_>, old: &Map, new: &Map) -> Changes {
-    let mut walk = Compare { path: Vec::new(), changes: Changes::default() };
-    walk.maps(shape, Some(old), Some(new));
-    walk.changes
+    Compare::default().run(shape, old, new)
 }
 
+/// The same for two objects of a Go type, which does not tell most empty lists and maps from absent ones.
+pub(super) fn compare_typed(shape: Shape<'_>, old: &Map, new: &Map) -> Changes {
+    Compare { omits_empty: true, ..Compare::default() }.run(shape, old, new)
+}
+
+#[derive(Default)]
 struct Compare {
+    omits_empty: bool,
     path: Vec<Element>,
     changes: Changes,
 }
@@ -204,6 +253,11 @@ fn list_of(value: Option<&Value>) -> &[Value] {
 }
 
 impl Compare {
+    fn run(mut self, shape: Shape<'_>, old: &Map, new: &Map) -> Changes {
+        self.maps(shape, Some(old), Some(new));
+        self.changes
+    }
+
     fn leaf(&mut self, old: Option<&Value>, new: Option<&Value>) {
         match (old, new) {
             (None, Some(_)) => self.changes.added.insert(&self.path),
@@ -240,32 +294,56 @@ impl Compare {
     fn maps(&mut self, shape: Shape<'_>, old: Option<&Map>, new: Option<&Map>) {
         let nothing = Map::new();
         let (old, new) = (old.unwrap_or(&nothing), new.unwrap_or(&nothing));
-        for (key, value) in old.iter() {
-            self.at(Element::Field(key.clone()), shape.below(key).0, Some(value), new.get(key));
+        let omits_empty = self.omits_empty;
+        let shown = |key: &Key, value: &&Value| !omits_empty || !shape.omits(key, value);
+        for (key, value) in old.iter().filter(|(key, value)| shown(key, value)) {
+            let other = new.get(key).filter(|v| shown(key, v));
+            self.at(Element::Field(key.clone()), shape.below(key).0, Some(value), other);
         }
-        for (key, value) in new.iter().filter(|(key, _)| !old.contains_key(key)) {
+        let has = |key: &Key| old.get(key).is_some_and(|v| shown(key, &v));
+        for (key, value) in new.iter().filter(|(key, value)| !has(key) && shown(key, value)) {
             self.at(Element::Field(key.clone()), shape.below(key).0, None, Some(value));
         }
     }
 
     fn lists(&mut self, shape: Shape<'_>, old: &[Value], new: &[Value]) {
-        let (before, after) = (by_element(shape, old), by_element(shape, new));
-        for item in old {
-            let element = shape.element(item);
-            let new = after.get(&text(&element)).copied();
-            self.at(element, shape.item(), Some(item), new);
+        let (before, after) = (grouped(shape, old), grouped(shape, new));
+        for (element, olds) in &before {
+            let news = after.get(element).map_or(&[][..], Vec::as_slice);
+            self.item(element, shape, olds, news);
         }
-        for item in new {
-            let element = shape.element(item);
-            if !before.contains_key(&text(&element)) {
-                self.at(element, shape.item(), None, Some(item));
-            }
+        for (element, news) in after.iter().filter(|(element, _)| !before.contains_key(*element)) {
+            self.item(element, shape, &[], news);
         }
+    }
+
+    /// Items with one identity: a list that has it twice owns it as a whole.
+    fn item(&mut self, element: &Element, shape: Shape<'_>, olds: &[&Value], news: &[&Value]) {
+        if olds.len() < 2 && news.len() < 2 {
+            return self.at(element.clone(), shape.item(), olds.first().copied(), news.first().copied());
+        }
+        self.path.push(element.clone());
+        match (olds.is_empty(), news.is_empty()) {
+            (true, false) => self.changes.added.insert(&self.path),
+            (false, true) => self.changes.removed.insert(&self.path),
+            _ if olds != news => self.changes.modified.insert(&self.path),
+            _ => {}
+        }
+        self.path.pop();
     }
 }
 
 pub(super) fn text(element: &Element) -> String {
     element.to_string()
+}
+
+/// The items by their identity.
+fn grouped<'v>(shape: Shape<'_>, items: &'v [Value]) -> BTreeMap<Element, Vec<&'v Value>> {
+    let mut out: BTreeMap<Element, Vec<&'v Value>> = BTreeMap::new();
+    for item in items {
+        out.entry(shape.element(item)).or_default().push(item);
+    }
+    out
 }
 
 /// The items by their identity; of duplicates the first.

@@ -27,17 +27,22 @@ const MAX_UNKNOWN: usize = 100;
 pub fn check(type_name: &str, object: &mut Object) -> Checked {
     match find(type_name) {
         None => Checked::default(),
-        Some(schema) => {
-            let mut pass = Pass { path: Vec::new(), found: Checked::default() };
-            pass.fields(schema, &mut object.0, true);
-            pass.found
-        }
+        Some(schema) => Pass::default().whole(schema, object),
+    }
+}
+
+/// The same for an object as a client sent it: empty lists and maps stay, because defaults and owners of fields tell
+/// them from absent ones. [`check`] drops them before the object is stored.
+pub fn read(type_name: &str, object: &mut Object) -> Checked {
+    match find(type_name) {
+        None => Checked::default(),
+        Some(schema) => Pass { keeps_empty: true, ..Pass::default() }.whole(schema, object),
     }
 }
 
 /// The same for a part of an object, by its type (`io.k8s.api.core.v1.PodSpec`).
 pub fn normalize(type_name: &str, value: &mut Value) -> Checked {
-    let mut pass = Pass { path: Vec::new(), found: Checked::default() };
+    let mut pass = Pass::default();
     if let (Some(schema), Value::Map(map)) = (find(type_name), value) {
         pass.fields(schema, map, false);
     }
@@ -99,9 +104,11 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
+#[derive(Default)]
 struct Pass {
     path: Vec<Step>,
     found: Checked,
+    keeps_empty: bool,
 }
 
 /// Where a value stands, for the message about a wrong type.
@@ -111,6 +118,11 @@ struct At<'a> {
 }
 
 impl Pass {
+    fn whole(mut self, schema: &'static Schema, object: &mut Object) -> Checked {
+        self.fields(schema, &mut object.0, true);
+        self.found
+    }
+
     fn fail(&mut self, message: String) {
         self.found.error.get_or_insert(message);
     }
@@ -174,6 +186,7 @@ impl Pass {
                 (Type::Int32 | Type::Int64 | Type::Double, v) => !is_zero(v),
                 (_, v) => !is_zero(v),
             },
+            Presence::Collection if self.keeps_empty && matches!(value, Value::List(_) | Value::Map(_)) => true,
             Presence::Collection => !is_zero(value) && value.as_map().is_none_or(|m| !m.is_empty()),
             Presence::ValueAlways => {
                 if value.is_null() {
@@ -181,6 +194,7 @@ impl Pass {
                 }
                 true
             }
+            Presence::CollectionAlways if self.keeps_empty && matches!(value, Value::List(_) | Value::Map(_)) => true,
             Presence::CollectionAlways => {
                 // What is stored as protobuf comes back without telling empty from absent.
                 if is_zero(value) || value.as_map().is_some_and(Map::is_empty) {

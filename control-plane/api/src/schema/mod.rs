@@ -3,10 +3,12 @@
 //! Refuses to know rules between fields: those are the kinds'.
 
 mod check;
+mod order;
 mod table;
 mod time;
 
-pub use check::{Checked, check, empty, normalize};
+pub use check::{Checked, check, empty, normalize, read};
+pub use order::{ordered, patched, position};
 
 use crate::codec::protobuf::Layout;
 use std::sync::OnceLock;

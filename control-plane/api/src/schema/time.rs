@@ -53,11 +53,21 @@ fn check(text: &str, layout: &str) -> Result<(), String> {
     zone(text, rest, layout)
 }
 
+/// Microseconds are written out in full.
+const MICRO_DIGITS: usize = 6;
+
 fn zone(text: &str, rest: &str, layout: &str) -> Result<(), String> {
     let fail = |rest: &str, element: &str| {
         Err(format!("parsing time {text:?} as {layout:?}: cannot parse {rest:?} as {element:?}"))
     };
     let after = match rest.strip_prefix(['.', ',']) {
+        Some(fraction) if layout.contains(".0") => {
+            let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+            if digits != MICRO_DIGITS {
+                return fail(rest, ".000000");
+            }
+            &fraction[digits..]
+        }
         Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => {
             fraction.trim_start_matches(|c: char| c.is_ascii_digit())
         }

@@ -41,6 +41,9 @@ pub(super) fn protect(admission: &mut Admission<'_>) {
             "kubernetes.io/pvc-protection"
         }
         () if admission.writes(lookup::PERSISTENT_VOLUMES, "", &[Operation::Create]) => "kubernetes.io/pv-protection",
+        () if admission.writes(lookup::VOLUME_ATTRIBUTES_CLASSES, "", &[Operation::Create]) => {
+            "kubernetes.io/vac-protection"
+        }
         () => return,
     };
     let Some(object) = admission.object.as_mut() else { return };

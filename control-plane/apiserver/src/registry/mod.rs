@@ -15,7 +15,7 @@ pub(crate) use encoding::{
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Storage, Written, status as store_status};
-pub(crate) use versions::is_view;
+pub(crate) use versions::{is_view, stored_as};
 
 use crate::cache::{Caches, KindCache};
 use api::{Kind, Object, Status};

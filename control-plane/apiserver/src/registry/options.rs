@@ -2,6 +2,7 @@
 
 use crate::request::Query;
 use api::{FieldError, Status, status::FieldReason};
+use http::{HeaderMap, header};
 
 /// A number of a query, with upstream's message where it is none.
 pub(crate) fn integer(text: &str) -> Result<i64, Status> {
@@ -56,9 +57,71 @@ pub(crate) fn write(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
         let message = format!("Too long: may not be more than {MAX_MANAGER} bytes");
         errors.push(FieldError::new(FieldReason::TooLong, "fieldManager", message));
     }
+    if let Some((at, c)) = manager.chars().enumerate().find(|(_, c)| !printable(*c)) {
+        let message =
+            format!("Invalid value: {}: invalid character {} (at position {at})", go_quoted(manager), code_point(c));
+        errors.push(FieldError::new(FieldReason::Invalid, "fieldManager", message));
+    }
     match errors.is_empty() {
         true => Ok(WriteOptions { dry_run, field_validation }),
         false => Err(Status::invalid("meta.k8s.io", kind, "", &errors)),
+    }
+}
+
+fn printable(c: char) -> bool {
+    !c.is_control() && (c == ' ' || !c.is_whitespace())
+}
+
+/// `U+0007`.
+fn code_point(c: char) -> String {
+    format!("U+{:04X}", u32::from(c))
+}
+
+/// Text in quotes as Go writes it.
+fn go_quoted(text: &str) -> String {
+    let one = |c: char| match c {
+        '"' => "\\\"".to_owned(),
+        '\\' => "\\\\".to_owned(),
+        '\u{7}' => "\\a".to_owned(),
+        '\u{8}' => "\\b".to_owned(),
+        '\u{c}' => "\\f".to_owned(),
+        '\n' => "\\n".to_owned(),
+        '\r' => "\\r".to_owned(),
+        '\t' => "\\t".to_owned(),
+        '\u{b}' => "\\v".to_owned(),
+        c if printable(c) => c.to_string(),
+        c if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
+        c if u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
+        c => format!("\\u{:04x}", u32::from(c)),
+    };
+    format!("\"{}\"", text.chars().map(one).collect::<String>())
+}
+
+/// PatchOptions of a patch that is no apply: there is nothing to force.
+pub(crate) fn patch(query: &Query) -> Result<WriteOptions, Status> {
+    if query.has("force") {
+        let message = "Forbidden: may not be specified for non-apply patch";
+        let error = FieldError::new(FieldReason::Forbidden, "force", message);
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+    }
+    write(query, "PatchOptions")
+}
+
+/// An apply says on whose behalf.
+pub(crate) fn needs_manager() -> Status {
+    let error = FieldError::new(FieldReason::Required, "fieldManager", "Required value: is required for apply patch");
+    Status::invalid("meta.k8s.io", "PatchOptions", "", &[error])
+}
+
+/// Who is recorded as the owner of what a request writes: whom the query names, else the program of the user agent.
+pub(crate) fn manager(query: &Query, headers: &HeaderMap) -> String {
+    match query.get("fieldManager") {
+        "" => {
+            let agent = headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
+            let program = agent.split('/').next().unwrap_or("");
+            program.chars().filter(|c| !c.is_control()).take(MAX_MANAGER).collect()
+        }
+        named => named.to_owned(),
     }
 }
 

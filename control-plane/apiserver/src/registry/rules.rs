@@ -64,7 +64,7 @@ pub(crate) fn update(kind: &Kind, new: &mut Object, old: &Object, subresource: &
     kind.default(new);
     kind.prepare_update(new, old, context);
     kind.check(new);
-    if kind.has_generation && grows(kind, new, old) {
+    if kind.has_generation && grows(kind, new, old, subresource) {
         new.meta_mut().insert("generation", old.generation() + 1);
     }
     refuse(kind, new, kind.validate_update(new, old, context))
@@ -127,13 +127,17 @@ fn keep_other_parts(kind: &Kind, new: &mut Object, old: &Object, subresource: &s
     }
 }
 
-/// Whether the generation grows. A Deployment's does with its annotations too, which its controller copies; a
-/// PriorityClass's never does.
-fn grows(kind: &Kind, new: &Object, old: &Object) -> bool {
-    let annotations = |o: &Object| o.meta().and_then(|m| m.get("annotations")).cloned();
+/// Whether the generation grows. A Deployment's does with its annotations too, which its controller copies, an
+/// EndpointSlice's with its labels; a PriorityClass's never does.
+fn grows(kind: &Kind, new: &Object, old: &Object, subresource: &str) -> bool {
+    let differs = |key: &str| {
+        let held = |o: &Object| o.meta().and_then(|m| m.get(key)).cloned();
+        held(new) != held(old)
+    };
     match &*kind.names.plural {
         "priorityclasses" => false,
-        "deployments" if annotations(new) != annotations(old) => true,
+        "deployments" if subresource.is_empty() && differs("annotations") => true,
+        "endpointslices" if differs("labels") => true,
         _ => desired(kind, new) != desired(kind, old),
     }
 }
@@ -154,6 +158,8 @@ fn desired(kind: &Kind, object: &Object) -> Map {
 fn refuse(kind: &Kind, object: &Object, errors: Vec<FieldError>) -> Result<(), Status> {
     match errors.is_empty() {
         true => Ok(()),
+        // Events are one kind, whatever group they come through.
+        false if kind.names.plural == "events" => Err(Status::invalid("", &kind.names.kind, object.name(), &errors)),
         false => Err(Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &errors)),
     }
 }

@@ -20,6 +20,15 @@ pub(crate) fn is_view(kind: &Kind) -> bool {
     is_event(kind) || is_autoscaler(kind) || kind.custom.as_ref().is_some_and(|c| !c.stored_as_shown)
 }
 
+/// The group and version that objects of this kind are stored in.
+pub(crate) fn stored_as(kind: &Kind) -> (&str, &str) {
+    match kind {
+        _ if is_event(kind) => ("", "v1"),
+        _ if is_autoscaler(kind) => ("autoscaling", "v2"),
+        _ => (&kind.names.group, &kind.names.version),
+    }
+}
+
 fn is_event(kind: &Kind) -> bool {
     kind.names.plural == "events" && kind.names.group == "events.k8s.io"
 }

@@ -5,8 +5,7 @@ use crate::negotiate::Sent;
 use crate::registry::options::{self, WriteOptions};
 use crate::registry::{modified, not_found, now_text};
 use crate::server::Body;
-use api::status::FieldReason;
-use api::{FieldError, Object, Status, Value, managed};
+use api::{Object, Status, Value, managed};
 use http::Response;
 
 /// How often an apply is done again when another write came between.
@@ -16,9 +15,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     let options = options::write(&call.info.query, "PatchOptions")?;
     let manager = call.info.query.get("fieldManager");
     if manager.is_empty() {
-        let error =
-            FieldError::new(FieldReason::Required, "fieldManager", "Required value: is required for apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]));
+        return Err(options::needs_manager());
     }
     let mut warnings = Vec::new();
     let configuration = configuration(call, body, options, &mut warnings).await?;
@@ -32,6 +29,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         let now = now_text();
         let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
         let mut object = managed::apply(&call.kind, old.as_ref(), &configuration, writer, force)?;
+        body::place(call, &mut object, true)?;
         object.set_type(&call.kind.api_version(), &call.kind.names.kind);
         let mut found = warnings.clone();
         body::check_fields(&call.kind, &mut object, Vec::new(), None, options.field_validation, &mut Vec::new())?;
@@ -70,11 +68,16 @@ async fn configuration(
     let bytes = body::read(body).await?;
     // JSON is YAML.
     let decoded = body::decode(&call.kind.type_name, Sent::Yaml, &bytes);
-    let decoded = decoded.map_err(|e| Status::bad_request(format!("error decoding YAML: {}", e.message)))?;
+    let decoded = decoded.map_err(|e| {
+        Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {}", e.message))
+    })?;
     let Value::Map(map) = decoded.value else {
-        return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+        return Err(Status::bad_request(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+            body::go_type(&decoded.value)
+        )));
     };
-    let mut object = Object(map);
+    let object = Object(map);
     if object.kind() != call.kind.names.kind || object.api_version() != call.kind.api_version() {
         // As Go prints a type: `GROUP/VERSION, Kind=KIND`.
         let given = object.api_version();
@@ -85,9 +88,9 @@ async fn configuration(
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     managed::fits(&call.kind, &object)?;
-    body::place(call, &mut object, true)?;
+    body::place(call, &mut object.clone(), true)?;
+    let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
-    let mut checked = object.clone();
-    body::check_fields(&call.kind, &mut checked, decoded.duplicates, None, options.field_validation, warnings)?;
+    body::check_fields(&call.kind, &mut object.clone(), doubled, None, options.field_validation, warnings)?;
     Ok(object)
 }

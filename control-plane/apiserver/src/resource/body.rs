@@ -6,14 +6,14 @@ use crate::registry::options::FieldValidation;
 use crate::server::Body;
 use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
-use api::{Kind, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 /// The largest body, as upstream's: an object of it still fits the store's transactions.
 const MAX_BODY: usize = 3 << 20;
 /// How much of a body that cannot be read is shown in the error.
-const MAX_SHOWN: usize = 256;
+const MAX_SHOWN: usize = 30;
 
 /// The whole body.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
@@ -36,20 +36,29 @@ pub(super) fn object(
 ) -> Result<Object, Status> {
     let kind = &call.kind;
     let encoding = negotiate::body(&call.parts.headers)?;
-    let decoded = decode(&kind.type_name, encoding, body).map_err(|e| unreadable(kind, body, &e.message))?;
+    let decoded = decode(&kind.type_name, encoding, body).map_err(|e| {
+        let what = if encoding == Sent::Json { "couldn't get version/kind; json parse error: " } else { "" };
+        unreadable(kind, body, &format!("{what}{}", e.message))
+    })?;
+    let decoded = match decoded.value {
+        // Null leaves an object as it is: without anything.
+        Value::Null => Decoded { value: Value::Map(Map::new()), ..decoded },
+        _ => decoded,
+    };
     let Value::Map(map) = decoded.value else {
         return Err(unreadable(
             kind,
             body,
             &format!(
-                "json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
                 go_type(&decoded.value)
             ),
         ));
     };
     let mut object = Object(map);
     check_type(kind, &mut object)?;
-    check_fields(kind, &mut object, decoded.duplicates, Some((encoding, body)), validation, warnings)?;
+    let doubled = doubled(encoding, &decoded.duplicates);
+    check_fields(kind, &mut object, doubled, Some((encoding, body)), validation, warnings)?;
     Ok(object)
 }
 
@@ -62,7 +71,7 @@ pub(crate) fn decode(type_name: &str, sent: Sent, body: &[u8]) -> Result<Decoded
     }
 }
 
-fn go_type(value: &Value) -> &'static str {
+pub(crate) fn go_type(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -74,11 +83,20 @@ fn go_type(value: &Value) -> &'static str {
 }
 
 fn unreadable(kind: &Kind, body: &[u8], why: &str) -> Status {
-    let shown = String::from_utf8_lossy(&body[..body.len().min(MAX_SHOWN)]);
-    Status::bad_request(format!(
-        "the object provided is unrecognized (must be of type {}): couldn't get version/kind; json parse error: {why} ({shown})",
-        kind.names.kind
-    ))
+    let name = &kind.names.kind;
+    let shown = summary(body);
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {name}): {why} ({shown})"))
+}
+
+/// The beginning of a body: what may be an object as text, all else in hexadecimal.
+fn summary(body: &[u8]) -> String {
+    let head = &body[..body.len().min(MAX_SHOWN)];
+    let more = if body.len() > MAX_SHOWN { " ..." } else { "" };
+    match head.first() {
+        None => "<empty>".into(),
+        Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
+        Some(_) => format!("{}{more}", head.iter().map(|b| format!("{b:02x}")).collect::<String>()),
+    }
 }
 
 /// Fills in the type from the path where it is missing; refuses another one.
@@ -122,11 +140,20 @@ fn check_type(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     )))
 }
 
-/// The schema pass. Unknown and duplicate fields are refused, warned of or dropped, as `validation` says.
+/// What is said of the keys that a document gives more than once.
+pub(super) fn doubled(sent: Sent, duplicates: &[String]) -> Vec<String> {
+    match (sent, duplicates) {
+        (_, []) => Vec::new(),
+        (Sent::Yaml, lines) => vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))],
+        (Sent::Json | Sent::Protobuf, paths) => paths.iter().map(|path| format!("duplicate field {path:?}")).collect(),
+    }
+}
+
+/// The schema pass. Unknown fields and what was `found` before are refused, warned of or dropped, as `validation` says.
 pub(super) fn check_fields(
     kind: &Kind,
     object: &mut Object,
-    duplicates: Vec<String>,
+    mut found: Vec<String>,
     source: Option<(Sent, &[u8])>,
     validation: FieldValidation,
     warnings: &mut Vec<String>,
@@ -135,7 +162,7 @@ pub(super) fn check_fields(
         let (version, name) = (&kind.names.version, &kind.names.kind);
         Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
     };
-    let checked = kind.check(object);
+    let checked = kind.read(object);
     if let Some(error) = checked.error {
         return Err(unhandled(error));
     }
@@ -146,7 +173,6 @@ pub(super) fn check_fields(
     if let Some((Sent::Json, body)) = source {
         json::sort_paths(body, &mut unknown);
     }
-    let mut found: Vec<String> = duplicates.iter().map(|path| format!("duplicate field {path:?}")).collect();
     found.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
     if found.is_empty() {
         return Ok(());

@@ -27,7 +27,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         return super::apply::apply(call, body).await;
     }
     let form = form(call)?;
-    let options = options::write(&call.info.query, "PatchOptions")?;
+    let options = options::patch(&call.info.query)?;
     let bytes = body::read(body).await?;
     let decoded =
         json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {}", e.message)))?;
@@ -104,7 +104,7 @@ fn apply(
     })?;
     let shown = match form {
         Form::Strategic => String::from_utf8_lossy(body).into_owned(),
-        Form::Json | Form::Merge => String::from_utf8_lossy(&json::encode(&patched)).into_owned(),
+        Form::Json | Form::Merge => api::schema::patched(&patched, &target, api::schema::find(&call.kind.type_name)),
     };
     let Value::Map(map) = patched else {
         return Err(invalid(&shown, "the patch does not leave an object"));

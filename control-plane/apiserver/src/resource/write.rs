@@ -32,12 +32,12 @@ pub(super) async fn new(
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
+    kind.default(&mut object);
+    own(call, by, &mut object, None);
     if object.name().is_empty() {
         // Admission sees the name that will be.
         rules::name(&mut object, &rand::random::<[u8; 8]>());
     }
-    kind.default(&mut object);
-    own(call, by, &mut object, None);
     let asked = options_value(if by == By::Apply { by.options() } else { "CreateOptions" }, options);
     let mut admission = admission(call, Operation::Create, None, object, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
@@ -104,7 +104,7 @@ fn own(call: &Call<'_>, by: By, new: &mut Object, old: Option<&Object>) {
     if by == By::Apply {
         return;
     }
-    let (manager, now) = (manager(call), now_text());
+    let (manager, now) = (options::manager(&call.info.query, &call.parts.headers), now_text());
     api::managed::update(
         &call.kind,
         old,
@@ -175,18 +175,6 @@ async fn absent(
     call.show(201, &object, &warnings)
 }
 
-/// Who is recorded as the owner of what a request writes: whom the query names, else the program of the user agent.
-fn manager(call: &Call<'_>) -> String {
-    match call.info.query.get("fieldManager") {
-        "" => {
-            let agent = call.parts.headers.get(http::header::USER_AGENT).and_then(|v| v.to_str().ok()).unwrap_or("");
-            let program = agent.split('/').next().unwrap_or("");
-            program.chars().filter(|c| !c.is_control()).take(options::MAX_MANAGER).collect()
-        }
-        named => named.to_owned(),
-    }
-}
-
 /// The object of the path as it is stored.
 pub(super) async fn current(call: &Call<'_>) -> Result<Option<Object>, Status> {
     let found = call.ctx.registry.storage().get_object(&call.kind, call.namespace(), &call.info.name).await?;
@@ -218,7 +206,8 @@ pub(super) async fn change(
         if by != By::Update {
             let message = format!("Invalid value: {:?}: field is immutable", new.uid());
             let error = api::FieldError::new(api::status::FieldReason::Invalid, "metadata.uid", message);
-            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &[error]));
+            // Said for every object, and again by the rules of the kind.
+            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &[error.clone(), error]));
         }
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \

@@ -5,6 +5,7 @@ use crate::ctx::Ctx;
 use crate::lookup;
 use crate::registry::deletion;
 use crate::server::Body;
+use api::managed::Writer;
 use api::selector::LabelSelector;
 use api::{Cause, Map, Object, Status, Value};
 use http::Response;
@@ -63,10 +64,15 @@ async fn charge(ctx: &Ctx, pod: &Object, dry_run: bool) -> Result<(), Status> {
             return Err(Status::internal(why));
         }
     };
+    let kind = ctx.registry.known(lookup::POD_DISRUPTION_BUDGETS)?;
     let at = super::now();
     let ready = ready(pod);
     change(ctx, lookup::POD_DISRUPTION_BUDGETS, budget.namespace(), budget.name(), |budget| {
-        let charged = disrupt(budget, pod.name(), ready, &at)?;
+        let mut charged = disrupt(budget, pod.name(), ready, &at)?;
+        if let Some(charged) = &mut charged {
+            let writer = Writer { manager: "kube-apiserver", now: &at, subresource: "status" };
+            api::managed::update(&kind, Some(budget), charged, writer);
+        }
         Ok(charged.filter(|_| !dry_run))
     })
     .await

@@ -17,10 +17,12 @@ use crate::authn::Identity;
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
 use crate::negotiate::{self, Offer};
+use crate::registry::options;
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{resource, respond};
-use api::{Object, Status, Value};
+use api::managed::Writer;
+use api::{Kind, Object, Status, Value};
 use http::request::Parts;
 use http::{Request, Response};
 use std::sync::Arc;
@@ -160,7 +162,7 @@ impl Call<'_> {
             )));
         }
         object.set_type(api_version, kind);
-        match api::schema::check(type_name, &mut object).error {
+        match api::schema::read(type_name, &mut object).error {
             Some(error) => {
                 let version = api_version.rsplit('/').next().unwrap_or("");
                 let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}");
@@ -168,6 +170,13 @@ impl Call<'_> {
             }
             None => Ok(object),
         }
+    }
+
+    /// Writes down who set the fields of an object that is answered and not stored.
+    fn own(&self, kind: &Kind, object: &mut Object) {
+        let (manager, now) = (options::manager(&self.info.query, &self.parts.headers), now());
+        let writer = Writer { manager: &manager, now: &now, subresource: &self.info.subresource };
+        api::managed::update(kind, None, object, writer);
     }
 
     fn reply(&self, code: u16, object: Object) -> Result<Response<Body>, Status> {

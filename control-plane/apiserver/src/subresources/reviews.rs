@@ -19,7 +19,10 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         return Err(resource::no_route());
     }
     let version = format!("{}/{}", info.group, info.version);
-    let review = call.object(body, &version, &kind.names.kind, &kind.type_name).await?;
+    let mut review = call.object(body, &version, &kind.names.kind, &kind.type_name).await?;
+    if !matches!(info.resource.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews") {
+        call.own(&kind, &mut review);
+    }
     let answered = match info.resource.as_str() {
         "tokenreviews" => token(call, review).await?,
         "selfsubjectreviews" => myself(call, review),
@@ -133,10 +136,14 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
         }
     }
     let meta = review.meta().cloned().unwrap_or_default();
-    let mut left = meta.iter().filter(|(k, _)| !(k.as_str() == "namespace" && call.info.resource.starts_with("local")));
+    let mut left = meta.iter().filter(|(k, _)| match k.as_str() {
+        "managedFields" => false,
+        "namespace" => !call.info.resource.starts_with("local"),
+        _ => true,
+    });
     if left.next().is_some() {
-        let shown = String::from_utf8_lossy(&api::codec::json::encode(&Value::Map(meta.clone()))).into_owned();
-        invalid("metadata", &shown, "must be empty");
+        let of = api::schema::find("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+        invalid("metadata", &api::schema::ordered(Some(&Value::Map(meta.clone())), of), "must be empty");
     }
 }
 

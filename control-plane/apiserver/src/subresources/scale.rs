@@ -2,16 +2,20 @@
 
 use super::Call;
 use crate::lookup::{self, Resource};
-use crate::registry::{modified, now_text, rules};
+use crate::negotiate::Sent;
+use crate::registry::{modified, now_text, options, rules};
 use crate::resource;
 use crate::server::Body;
 use api::codec::json;
+use api::kind::Names;
 use api::kind::custom::Scale;
+use api::managed::{self, Writer};
 use api::patch;
 use api::selector::LabelSelector;
 use api::status::FieldReason;
 use api::{FieldError, Kind, Map, Object, Status, Value};
 use http::Response;
+use std::borrow::Cow;
 
 const TYPE: &str = "io.k8s.api.autoscaling.v1.Scale";
 const VERSION: &str = "autoscaling/v1";
@@ -38,7 +42,14 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         let object = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
         return call.reply(200, shown(&kind, &object)?);
     }
+    let options = options::write(&info.query, "UpdateOptions")?;
     let given = Given::read(call, body).await?;
+    let manager = options::manager(&info.query, &call.parts.headers);
+    if manager.is_empty() && matches!(given, Given::Applied(_)) {
+        return Err(options::needs_manager());
+    }
+    // Upstream keeps no times of those who scale.
+    let writer = Writer { manager: &manager, now: "", subresource: "scale" };
     for _ in 0..super::ROUNDS {
         let old = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
         let wanted = given.over(call, &scale_of(&kind, &old))?;
@@ -49,13 +60,16 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         {
             return Err(modified(&kind, &info.name));
         }
-        let mut new = old.clone();
-        match &kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
-            Some(paths) => new.set(&paths.spec.iter().map(String::as_str).collect::<Vec<_>>(), replicas),
-            None => new.set(&["spec", "replicas"], replicas),
+        let mut new = match given {
+            Given::Applied(_) => applied(&kind, &old, replicas, writer, info.query.is("force"))?,
+            Given::Whole(_) | Given::Json(_) | Given::Merge(_) => old.clone(),
+        };
+        set_replicas(&kind, &mut new, replicas);
+        if !matches!(given, Given::Applied(_)) {
+            managed::update(&kind, Some(&old), &mut new, writer);
         }
         rules::update(&kind, &mut new, &old, "", &now_text())?;
-        if call.dry_run() {
+        if options.dry_run {
             return call.reply(200, scale_of(&kind, &new));
         }
         if let Some(stored) = call.ctx.registry.replace(&kind, new, &old).await? {
@@ -65,9 +79,47 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
     Err(modified(&kind, &info.name))
 }
 
+/// The object with its replicas applied; conflicts speak of the Scale.
+fn applied(kind: &Kind, old: &Object, replicas: i64, writer: Writer<'_>, force: bool) -> Result<Object, Status> {
+    let mut configuration = Object::default();
+    configuration.set_type(&kind.api_version(), &kind.names.kind);
+    set_replicas(kind, &mut configuration, replicas);
+    let (version, shown) = (format!(" using {}", kind.api_version()), format!(" using {VERSION}"));
+    let mut object = managed::apply(kind, Some(old), &configuration, writer, force).map_err(|mut status| {
+        status.message = status.message.replace(&version, &shown);
+        for cause in status.details.iter_mut().flat_map(|d| &mut d.causes) {
+            cause.message = cause.message.replace(&version, &shown);
+        }
+        status
+    })?;
+    object.set_type(&kind.api_version(), &kind.names.kind);
+    Ok(object)
+}
+
+/// Where the kind keeps them.
+fn set_replicas(kind: &Kind, object: &mut Object, replicas: i64) {
+    match kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
+        Some(paths) => object.set(&paths.spec.iter().map(String::as_str).collect::<Vec<_>>(), replicas),
+        None => object.set(&["spec", "replicas"], replicas),
+    }
+}
+
+/// A Scale as a kind of its own, whose type an applied one must fit.
+static SCALE: Kind = Kind {
+    names: Names {
+        group: Cow::Borrowed("autoscaling"),
+        version: Cow::Borrowed("v1"),
+        kind: Cow::Borrowed("Scale"),
+        ..Kind::PLAIN.names
+    },
+    type_name: Cow::Borrowed(TYPE),
+    ..Kind::PLAIN
+};
+
 /// What the client sent.
 enum Given {
     Whole(Object),
+    Applied(Object),
     Json(Value),
     Merge(Value),
 }
@@ -87,6 +139,10 @@ impl Given {
             }
             return Ok(Given::Whole(scale));
         }
+        if crate::negotiate::content_type(&call.parts.headers) == "application/apply-patch+yaml" {
+            return Given::configuration(call, &resource::body::read(body).await?);
+        }
+        options::patch(&call.info.query)?;
         let bytes = resource::body::read(body).await?;
         let decoded =
             json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?.value;
@@ -95,15 +151,26 @@ impl Given {
             // A Scale has no lists, so that a strategic merge is a merge.
             "application/merge-patch+json" | "application/strategic-merge-patch+json" => Ok(Given::Merge(decoded)),
             _ => Err(Status::unsupported_media_type(
-                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json",
+                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
             )),
         }
+    }
+
+    fn configuration(call: &Call<'_>, bytes: &[u8]) -> Result<Given, Status> {
+        let decoded = resource::body::decode(TYPE, Sent::Yaml, bytes);
+        let decoded = decoded.map_err(|e| Status::bad_request(format!("error decoding YAML: {}", e.message)))?;
+        let Value::Map(map) = decoded.value else {
+            return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
+        };
+        let scale = Object(map);
+        managed::fits(&SCALE, &scale)?;
+        call.typed(scale, VERSION, "Scale", TYPE).map(Given::Applied)
     }
 
     fn over(&self, call: &Call<'_>, current: &Object) -> Result<Object, Status> {
         let current = Value::Map(current.0.clone());
         let patched = match self {
-            Given::Whole(scale) => return Ok(scale.clone()),
+            Given::Whole(scale) | Given::Applied(scale) => return Ok(scale.clone()),
             Given::Json(ops) => patch::json::apply(&current, ops).map_err(|e| e.status())?,
             Given::Merge(merge) => {
                 patch::merge::check(merge).map_err(|e| e.status())?;

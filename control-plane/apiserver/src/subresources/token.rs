@@ -6,11 +6,24 @@ use crate::lookup::{self, Resource};
 use crate::respond;
 use crate::server::Body;
 use crate::tokens::{Bound, Claims, Reference};
+use api::kind::Names;
 use api::status::FieldReason;
-use api::{FieldError, Map, Object, Status, Value};
+use api::{FieldError, Kind, Map, Object, Status, Value};
 use http::Response;
+use std::borrow::Cow;
 
 const TYPE: &str = "io.k8s.api.authentication.v1.TokenRequest";
+/// What is known of the requests: they are nowhere listed as a kind of their own.
+static KIND: Kind = Kind {
+    names: Names {
+        group: Cow::Borrowed(GROUP),
+        version: Cow::Borrowed("v1"),
+        kind: Cow::Borrowed("TokenRequest"),
+        ..Kind::PLAIN.names
+    },
+    type_name: Cow::Borrowed(TYPE),
+    ..Kind::PLAIN
+};
 const GROUP: &str = "authentication.k8s.io";
 const SECONDS: i64 = 3600;
 const SECONDS_MIN: i64 = 600;
@@ -21,6 +34,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let mut request = call.object(body, "authentication.k8s.io/v1", "TokenRequest", TYPE).await?;
     let seconds = request.i64_at(&["spec", "expirationSeconds"]).unwrap_or(SECONDS);
     request.set(&["spec", "expirationSeconds"], seconds);
+    call.own(&KIND, &mut request);
     if request.at(&["spec", "audiences"]).and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
         request.set(&["spec", "audiences"], vec![call.ctx.tokens.issuer()]);
     }

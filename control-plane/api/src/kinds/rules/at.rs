@@ -1,8 +1,7 @@
 //! A place in an object: the value that stands there, its path, and the list that complaints about it go to.
 
-use crate::codec::json;
 use crate::object::Object;
-use crate::schema::{self, Presence, Schema, Type};
+use crate::schema;
 use crate::status::{FieldError, FieldReason, shown};
 use crate::value::{Map, Value};
 use std::cell::RefCell;
@@ -168,12 +167,12 @@ impl<'a> At<'a> {
 
     /// A wrong value, shown in the order of its type's fields.
     pub(super) fn invalid_typed(&self, type_name: &str, why: &str) {
-        self.invalid_as(&ordered(self.value, schema::find(type_name)), why);
+        self.invalid_as(&schema::ordered(self.value, schema::find(type_name)), why);
     }
 
     /// A wrong value, shown as the server's inner type has it.
     pub(super) fn invalid_inner(&self, type_name: &str, why: &str) {
-        self.invalid_as(&inner(self.value, schema::find(type_name)), why);
+        self.invalid_as(&super::inner::inner(self.value, schema::find(type_name)), why);
     }
 
     pub(super) fn unsupported(&self, supported: &[&str]) {
@@ -201,6 +200,11 @@ impl<'a> At<'a> {
 
     pub(super) fn too_long(&self, limit: usize) {
         self.say(FieldReason::TooLong, format!("Too long: may not be more than {limit} bytes"));
+    }
+
+    pub(super) fn too_many(&self, limit: usize) {
+        let text = format!("Too many: {}: must have at most {limit} items", self.len());
+        self.say(FieldReason::TooMany, text);
     }
 
     /// Complains of what a check of texts finds.
@@ -251,74 +255,4 @@ impl<'a> At<'a> {
 
 fn with_detail(head: String, why: &str) -> String {
     if why.is_empty() { head } else { format!("{head}: {why}") }
-}
-
-fn json_text(value: &Value) -> String {
-    String::from_utf8_lossy(&json::encode(value)).into_owned()
-}
-
-/// The order of a type's fields. References to owners say the version first.
-fn rank(schema: Option<&Schema>, key: &str) -> u32 {
-    match (key, schema) {
-        ("apiVersion", _) => 0,
-        (_, Some(schema)) => schema.field(key).map_or(u32::MAX, |f| f.proto_number),
-        (_, None) => u32::MAX,
-    }
-}
-
-/// JSON in the order of the type's fields.
-pub(super) fn ordered(value: Option<&Value>, schema: Option<&Schema>) -> String {
-    match value {
-        None => "null".into(),
-        Some(Value::Map(map)) => {
-            let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by_key(|(k, _)| rank(schema, k));
-            let one = |(k, v): &(&crate::value::Key, &Value)| {
-                let below = schema.and_then(|s| s.field(k)).and_then(|f| f.ty.schema());
-                format!("{:?}:{}", k.as_str(), ordered(Some(v), below))
-            };
-            format!("{{{}}}", entries.iter().map(one).collect::<Vec<_>>().join(","))
-        }
-        Some(Value::List(items)) => {
-            format!("[{}]", items.iter().map(|v| ordered(Some(v), schema)).collect::<Vec<_>>().join(","))
-        }
-        Some(other) => json_text(other),
-    }
-}
-
-/// JSON of the inner type: every field, under its Go name.
-pub(super) fn inner(value: Option<&Value>, schema: Option<&Schema>) -> String {
-    let Some(schema) = schema else { return value.map_or_else(|| "null".into(), json_text) };
-    if schema.package.contains("apimachinery") {
-        return ordered(value, Some(schema));
-    }
-    let mut fields: Vec<_> = schema.fields.iter().filter(|f| !f.hidden).collect();
-    fields.sort_by_key(|f| f.proto_number);
-    let one = |f: &&schema::Field| {
-        let held = value.and_then(|v| v.get(f.name)).filter(|v| !v.is_null());
-        format!("{:?}:{}", go_name(f.name), inner_of(held, &f.ty, f.presence))
-    };
-    format!("{{{}}}", fields.iter().map(one).collect::<Vec<_>>().join(","))
-}
-
-fn inner_of(value: Option<&Value>, ty: &Type, presence: Presence) -> String {
-    let pointer = !matches!(presence, Presence::Value | Presence::ValueAlways);
-    match (ty, value) {
-        (_, None) if pointer => "null".into(),
-        (Type::Struct(s), value) => inner(value, Some(s.get())),
-        (Type::List(item), Some(Value::List(items))) => {
-            let one = |v: &Value| inner_of(Some(v), item, Presence::Value);
-            format!("[{}]", items.iter().map(one).collect::<Vec<_>>().join(","))
-        }
-        (_, Some(value)) => json_text(value),
-        (Type::String | Type::Bytes, None) => "\"\"".into(),
-        (Type::Bool, None) => "false".into(),
-        (Type::Int32 | Type::Int64 | Type::Double, None) => "0".into(),
-        (_, None) => "null".into(),
-    }
-}
-
-fn go_name(name: &str) -> String {
-    let mut chars = name.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }

@@ -65,35 +65,56 @@ pub(in crate::kinds) fn claim_update(new: &Object, old: &Object, context: Contex
     let errors = Errors::default();
     let spec = At::root(new, &errors).field("spec");
     if context.subresource.is_empty() {
-        let bound = old.str_at(&["status", "phase"]) == "Bound";
-        let fixed = |o: &Object| {
-            let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
-            spec.remove("volumeAttributesClassName");
-            if bound {
-                drop(spec.entry("resources").make_map().remove("requests"));
+        let before = old.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
+        let (before, fixed) = (Value::Map(before), Value::Map(fixed(new, old)));
+        match fixed == before {
+            true => shrinks(&spec, old),
+            false => {
+                const TYPE: &str = "io.k8s.api.core.v1.PersistentVolumeClaimSpec";
+                let changes = super::inner::changes(Some(&before), Some(&fixed), TYPE, None);
+                spec.forbidden(&format!("{FIXED}\n{changes}"));
             }
-            // A class may be chosen later, once.
-            if old.at(&["spec", "storageClassName"]).is_none_or(Value::is_null) {
-                spec.remove("storageClassName");
-            }
-            // The binder may name the volume, once.
-            if old.str_at(&["spec", "volumeName"]).is_empty() {
-                spec.remove("volumeName");
-            }
-            spec
-        };
-        if fixed(new) != fixed(old) {
-            spec.forbidden(
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
-            );
-        } else {
-            shrinks(&spec, old);
+        }
+        let mode = spec.field("volumeMode");
+        if differs(mode.value, old.at(&["spec", "volumeMode"])) {
+            mode.named("volumeMode").invalid("field is immutable");
         }
     } else {
         out.clear();
     }
     out.extend(errors.into_list());
     metadata::update(new, old, out);
+}
+
+const FIXED: &str =
+    "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+
+/// The new spec with what may change as it was.
+fn fixed(new: &Object, old: &Object) -> Map {
+    let mut spec = new.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
+    let before = |path: &[&str]| old.at(path).filter(|v| !v.is_null()).cloned();
+    let mut free = vec!["volumeAttributesClassName"];
+    // A class may be chosen later, and the binder may name the volume, once.
+    if before(&["spec", "storageClassName"]).is_none() {
+        free.push("storageClassName");
+    }
+    if old.str_at(&["spec", "volumeName"]).is_empty() {
+        free.push("volumeName");
+    }
+    for key in free {
+        match before(&["spec", key]) {
+            Some(value) => drop(spec.insert(crate::value::Key::new(key), value)),
+            None => drop(spec.remove(key)),
+        }
+    }
+    if old.str_at(&["status", "phase"]) == "Bound" {
+        let resources = spec.entry("resources").make_map();
+        match before(&["spec", "resources", "requests"]) {
+            Some(requests) => drop(resources.insert("requests", requests)),
+            None => drop(resources.remove("requests")),
+        }
+    }
+    spec
 }
 
 fn shrinks(spec: &At<'_>, old: &Object) {
@@ -155,7 +176,11 @@ pub(in crate::kinds) fn volume_update(new: &Object, old: &Object, context: Conte
         };
         let spec = root.field("spec");
         if source(new) != source(old) {
-            spec.field("persistentvolumesource").forbidden("spec.persistentvolumesource is immutable after creation");
+            const TYPE: &str = "io.k8s.api.core.v1.PersistentVolumeSpec";
+            let (before, now) = (Value::Map(source(old)), Value::Map(source(new)));
+            let changes = super::inner::changes(Some(&before), Some(&now), TYPE, Some("PersistentVolumeSource"));
+            spec.field("persistentvolumesource")
+                .forbidden(&format!("spec.persistentvolumesource is immutable after creation\n{changes}"));
         }
         let mode = spec.field("volumeMode");
         if differs(mode.value, old.at(&["spec", "volumeMode"])) {

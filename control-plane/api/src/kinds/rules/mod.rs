@@ -10,8 +10,12 @@ mod cluster;
 mod config;
 mod containers;
 mod definitions;
+mod devices;
 mod environment;
+mod events;
+mod inner;
 mod jobs;
+mod lines;
 mod metadata;
 mod networking;
 mod openapi;
@@ -41,6 +45,8 @@ pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
 };
 pub(super) use definitions::{definition, definition_update, definition_warnings};
+pub(super) use devices::{device_class, slice, slice_update};
+pub(super) use events::{event, event_update};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{

@@ -103,7 +103,7 @@ pub(super) fn taints(at: &At<'_>) {
         }
         let this = (taint.get("key"), taint.get("effect"));
         if seen.contains(&this) {
-            let shown = super::at::inner(taint.value, crate::schema::find("io.k8s.api.core.v1.Taint"));
+            let shown = super::inner::inner(taint.value, crate::schema::find("io.k8s.api.core.v1.Taint"));
             taint.duplicate_as(&shown, "taints must be unique by key and effect pair");
         }
         seen.push(this);

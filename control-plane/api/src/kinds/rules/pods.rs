@@ -209,33 +209,42 @@ fn changes(spec: &At<'_>, old: &Object) {
     let empty = Map::new();
     let before = old.at(&["spec"]).and_then(Value::as_map).unwrap_or(&empty);
     let now = spec.value.and_then(Value::as_map).unwrap_or(&empty);
-    if !found && fixed(now, before) != fixed(before, before) {
-        spec.forbidden(CHANGES);
+    if found {
+        return;
+    }
+    let (fixed, before) = (Value::Map(fixed(now, before)), Value::Map(before.clone()));
+    if fixed != before {
+        let changes = super::inner::changes(Some(&before), Some(&fixed), "io.k8s.api.core.v1.PodSpec", None);
+        spec.forbidden(&format!("{CHANGES}\n{changes}"));
     }
 }
 
-/// A spec without what may change.
+/// A spec with what may change as it was.
 fn fixed(spec: &Map, old: &Map) -> Map {
     let mut spec = spec.clone();
+    let asked = spec.get("terminationGracePeriodSeconds").cloned();
+    let mut as_it_was = |field: &'static str| match old.get(field) {
+        Some(value) => drop(spec.insert(field, value.clone())),
+        None => drop(spec.remove(field)),
+    };
     for field in ["activeDeadlineSeconds", "schedulingGates", "tolerations"] {
-        spec.remove(field);
+        as_it_was(field);
     }
     let held = |s: &Map| s.get("schedulingGates").and_then(Value::as_list).is_some_and(|g| !g.is_empty());
     if held(old) {
-        spec.remove("nodeSelector");
-        spec.remove("affinity");
+        as_it_was("nodeSelector");
+        as_it_was("affinity");
     }
     let was_negative = old.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|g| g < 0);
-    if was_negative && spec.get("terminationGracePeriodSeconds") == Some(&Value::Int(1)) {
-        drop(spec.insert(
-            "terminationGracePeriodSeconds",
-            old.get("terminationGracePeriodSeconds").cloned().unwrap_or_default(),
-        ));
+    if was_negative && asked == Some(Value::Int(1)) {
+        as_it_was("terminationGracePeriodSeconds");
     }
     for list in ["containers", "initContainers"] {
-        for one in spec.get_mut(list).and_then(Value::as_list_mut).into_iter().flatten() {
-            if let Some(container) = one.as_map_mut() {
-                container.remove("image");
+        let before = old.get(list).and_then(Value::as_list).unwrap_or(&[]);
+        let now = spec.get_mut(list).and_then(Value::as_list_mut).into_iter().flatten();
+        for (one, was) in now.zip(before) {
+            if let (Some(container), Some(image)) = (one.as_map_mut(), was.get("image")) {
+                container.insert("image", image.clone());
             }
         }
     }
@@ -290,7 +299,9 @@ fn ephemeral(at: &At<'_>, old: &Object) {
         match at.items().find(|n| n.get("name") == name) {
             None => at.forbidden(&format!("existing ephemeral containers {name:?} may not be removed\n")),
             Some(now) if differs(now.value, Some(one)) => {
-                at.forbidden(&format!("existing ephemeral containers {name:?} may not be changed\n"));
+                const TYPE: &str = "io.k8s.api.core.v1.EphemeralContainer";
+                let changes = super::inner::changes(Some(one), now.value, TYPE, None);
+                at.forbidden(&format!("existing ephemeral containers {name:?} may not be changed\n{changes}"));
             }
             Some(_) => {}
         }

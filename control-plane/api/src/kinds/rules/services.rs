@@ -111,7 +111,7 @@ fn same_ports(list: &At<'_>) {
     for port in list.items() {
         let this = (port.get("protocol"), port.field("port").int());
         if seen.contains(&this) {
-            let shown = super::at::inner(port.value.map(|_| &Value::Null), crate::schema::find(PORT));
+            let shown = super::inner::inner(port.value.map(|_| &Value::Null), crate::schema::find(PORT));
             port.duplicate_as(&identity(&shown, this), "");
         }
         seen.push(this);

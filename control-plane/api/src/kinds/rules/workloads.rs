@@ -150,7 +150,7 @@ fn deployment_strategy(at: &At<'_>) {
             words::at_most_all(&gone);
         }
         "" if !at.is() => {}
-        _ => at.unsupported_as(&super::at::inner(at.value, strategy("Deployment")), &["Recreate", "RollingUpdate"]),
+        _ => at.unsupported_as(&super::inner::inner(at.value, strategy("Deployment")), &["Recreate", "RollingUpdate"]),
     }
 }
 
@@ -288,7 +288,7 @@ fn daemon_strategy(at: &At<'_>) {
                 _ => {}
             }
         }
-        _ => at.unsupported_as(&super::at::inner(at.value, strategy("DaemonSet")), &["RollingUpdate", "OnDelete"]),
+        _ => at.unsupported_as(&super::inner::inner(at.value, strategy("DaemonSet")), &["RollingUpdate", "OnDelete"]),
     }
 }
 

@@ -1,0 +1,70 @@
+//! The API against recorded answers of Kubernetes' own: how many agree, area by area, may only rise.
+
+use crate::harness::{ROOT, Running, text, until, wherry};
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+
+/// As many cases of an area have agreed; `docs/api-replay.md` tells of the others.
+const FLOORS: &[(&str, usize)] = &[
+    ("admission", 44),
+    ("auth", 50),
+    ("defaults", 218),
+    ("discovery", 67),
+    ("lists", 113),
+    ("patches", 135),
+    ("updates", 190),
+    ("validation", 396),
+    ("watch", 20),
+];
+/// Cases under way at once: more only wait for each other.
+const JOBS: &str = "4";
+
+#[test]
+fn recorded_answers_are_given() {
+    let shared = Path::new(ROOT).join("../shared");
+    let (tool, cases) = (shared.join("tools/api-replay"), shared.join("data/api-cases"));
+    if !tool.exists() || !cases.exists() {
+        return eprintln!("SKIPPED: recorded answers are not here ({})", cases.display());
+    }
+    if !Command::new("python3").arg("--version").output().is_ok_and(|out| out.status.success()) {
+        return eprintln!("SKIPPED: recorded answers are replayed by python3");
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let port = free_port();
+    let mut server = Command::new(wherry());
+    server.args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"]).arg(dir.path());
+    let _server = Running::spawn(&mut server);
+    let kubeconfig = dir.path().join("admin.kubeconfig");
+    until("the API", || kubeconfig.exists());
+    let areas: Vec<&str> = FLOORS.iter().map(|(area, _)| *area).collect();
+    let filter = format!("^({})/", areas.join("|"));
+    let mut replay = Command::new("python3");
+    replay.arg(tool).arg("--kubeconfig").arg(&kubeconfig).arg(cases);
+    let out = replay.args(["-j", JOBS, "--show", "400", "--filter", &filter]).output().expect("api-replay runs");
+    let said = text(&out.stdout);
+    let passed = passed(&said);
+    let low: Vec<String> = FLOORS
+        .iter()
+        .filter(|(area, floor)| passed.get(*area).copied().unwrap_or(0) < *floor)
+        .map(|(area, floor)| format!("{area}: {:?} of at least {floor}", passed.get(*area)))
+        .collect();
+    assert!(low.is_empty(), "fewer cases agree than before: {low:?}\n{said}{}", text(&out.stderr));
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// `auth   49 passed,    4 failed`, one line per area.
+fn passed(said: &str) -> BTreeMap<&str, usize> {
+    let area = |line| -> Option<(&str, usize)> {
+        let (head, _) = str::split_once(line, " passed,")?;
+        let (area, number) = head.rsplit_once(' ')?;
+        Some((area.trim(), number.parse().ok()?))
+    };
+    said.lines().filter_map(area).collect()
+}
