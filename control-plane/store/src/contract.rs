@@ -76,7 +76,7 @@ pub enum Event {
     Progress(Revision),
 }
 
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum Error {
     /// The asked revision is older than the history that is kept.
     #[error("revision {asked:?} has been compacted; the oldest is {oldest:?}")]

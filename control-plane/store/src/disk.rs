@@ -63,6 +63,30 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A file from its beginning to its end.
+pub struct Reading {
+    file: Arc<dyn DiskFile>,
+    at: u64,
+    length: u64,
+}
+
+impl Reading {
+    pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path, Opening::Existing)?;
+        let length = file.len()?;
+        Ok(Self { file, at: 0, length })
+    }
+}
+
+impl io::Read for Reading {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let length = (self.length - self.at).min(out.len() as u64);
+        self.file.read_at(self.at, &mut out[..length as usize])?;
+        self.at += length;
+        Ok(length as usize)
+    }
+}
+
 /// The machine's own.
 #[derive(Debug, Clone, Copy)]
 pub struct Real;

@@ -1,6 +1,6 @@
 //! When leases end. Deadlines are the leader's alone, as in etcd: a start gives every lease its whole time again.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -22,7 +22,7 @@ struct Lease {
 
 #[derive(Default)]
 pub struct Leases {
-    leases: Mutex<HashMap<u64, Lease>>,
+    leases: Mutex<BTreeMap<u64, Lease>>,
     changed: Notify,
 }
 
@@ -31,6 +31,14 @@ impl Leases {
         let ttl = Duration::from_secs(ttl_seconds);
         self.leases.lock().insert(lease, Lease { ttl, ends: Instant::now() + ttl });
         self.changed.notify_one();
+    }
+
+    /// These and no others, each with its whole time.
+    pub fn set(&self, leases: Vec<(u64, u64)>) {
+        self.leases.lock().clear();
+        for (lease, ttl_seconds) in leases {
+            self.add(lease, ttl_seconds);
+        }
     }
 
     /// The whole time again, in seconds.
@@ -50,8 +58,16 @@ impl Leases {
         leases.iter().map(|(lease, known)| (*lease, known.ends)).min_by_key(|(_, ends)| *ends)
     }
 
-    /// Ends leases whose time is over, for ever.
-    pub async fn run(&self, writer: &Writer) {
+    /// Gives every lease its whole time again.
+    fn restart(&self) {
+        for lease in self.leases.lock().values_mut() {
+            lease.ends = Instant::now() + lease.ttl;
+        }
+    }
+
+    /// Ends leases whose time is over, for ever. `leads` tells the term that this member leads in.
+    pub async fn run(&self, writer: &Writer, leads: impl Fn() -> Option<u64>) {
+        let mut led = leads();
         loop {
             let Some((lease, ends)) = self.next() else {
                 self.changed.notified().await;
@@ -59,9 +75,17 @@ impl Leases {
             };
             if ends > Instant::now() {
                 tokio::select! {
+                    biased;
                     () = tokio::time::sleep_until(ends) => {}
                     () = self.changed.notified() => {}
                 }
+                continue;
+            }
+            let term = leads();
+            if term.is_none() || term != led {
+                // Keep-alives went to another member until now.
+                led = term;
+                self.restart();
                 continue;
             }
             match writer.write(Command::Revoke { lease }).await {

@@ -33,6 +33,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     syncs: AtomicU64,
+    /// What was written since its last sync.
+    dirty: Mutex<Vec<Arc<Segment>>>,
 }
 
 pub struct Flusher {
@@ -43,6 +45,10 @@ pub struct Flusher {
 impl Flusher {
     pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
+        #[cfg(test)]
+        if crate::proof::is_simulated() {
+            return Ok(Self { shared, thread: Mutex::default() });
+        }
         let run = shared.clone();
         let thread = std::thread::Builder::new().name("store-log".into()).spawn(move || work(&run))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
@@ -65,7 +71,24 @@ impl Flusher {
             _ => queue.jobs.push(Job { segment: segment.clone(), offset, bytes, durable, done: vec![done] }),
         }
         drop(queue);
+        #[cfg(test)]
+        if crate::proof::is_simulated() {
+            return self.round_in_a_while();
+        }
         self.shared.wake.notify_one();
+    }
+
+    /// What the thread does, in a simulation that has no other thread.
+    #[cfg(test)]
+    fn round_in_a_while(&self) {
+        let shared = self.shared.clone();
+        tokio::spawn(async move {
+            crate::proof::disk_time().await;
+            let jobs = std::mem::take(&mut shared.queue.lock().jobs);
+            if !jobs.is_empty() {
+                round(&shared, jobs, false);
+            }
+        });
     }
 
     /// Why nothing can be written any more.
@@ -87,6 +110,11 @@ impl Flusher {
         {
             tracing::error!("the thread that writes the log panicked");
         }
+        #[cfg(test)]
+        if crate::proof::is_simulated() {
+            let jobs = std::mem::take(&mut self.shared.queue.lock().jobs);
+            round(&self.shared, jobs, true);
+        }
     }
 }
 
@@ -97,7 +125,6 @@ impl Drop for Flusher {
 }
 
 fn work(shared: &Shared) {
-    let mut dirty: Vec<Arc<Segment>> = Vec::new();
     loop {
         let (jobs, stop) = {
             let mut queue = shared.queue.lock();
@@ -106,24 +133,30 @@ fn work(shared: &Shared) {
             }
             (std::mem::take(&mut queue.jobs), queue.stop)
         };
-        let done = match write(&jobs, &mut dirty, stop, &shared.syncs) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                tracing::error!(%error, "the log cannot be written; the store serves reads only");
-                // Never tried again: after a failed sync nobody knows what the disk has.
-                shared.queue.lock().failed = Some(error.to_string());
-                Err(error)
-            }
-        };
-        for done_of_job in jobs.into_iter().flat_map(|job| job.done) {
-            done_of_job(match &done {
-                Ok(()) => Ok(()),
-                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-            });
-        }
+        round(shared, jobs, stop);
         if stop {
             return;
         }
+    }
+}
+
+/// Writes and syncs what had been queued, and tells who waited.
+fn round(shared: &Shared, jobs: Vec<Job>, stop: bool) {
+    // Never tried again: after a failed write or sync nobody knows what the disk has.
+    let failed = shared.queue.lock().failed.clone();
+    let written = match failed {
+        Some(why) => Err(io::Error::other(why)),
+        None => write(&jobs, &mut shared.dirty.lock(), stop, &shared.syncs),
+    };
+    if let Err(error) = &written {
+        tracing::error!(%error, "the log cannot be written; the store serves reads only");
+        shared.queue.lock().failed.get_or_insert_with(|| error.to_string());
+    }
+    for done in jobs.into_iter().flat_map(|job| job.done) {
+        done(match &written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        });
     }
 }
 

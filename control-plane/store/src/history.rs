@@ -63,7 +63,8 @@ impl Marks {
     }
 }
 
-pub async fn run(shared: &Shared, writer: &Writer, keep: Keep) {
+/// The leader's business.
+pub async fn run(shared: &Shared, writer: &Writer, leads: impl Fn() -> bool, keep: Keep) {
     let mut ticks = tokio::time::interval((keep.age / STEPS).max(Duration::from_millis(10)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut marks = Marks::default();
@@ -76,6 +77,7 @@ pub async fn run(shared: &Shared, writer: &Writer, keep: Keep) {
             upto = upto.max(marks.middle());
         }
         if let Some(upto) = upto
+            && leads()
             && let Err(error) = compact(writer, upto).await
         {
             tracing::warn!(%error, "history could not be compacted");

@@ -7,6 +7,7 @@
 //!
 //! The store knows no kind, and refuses to interpret a value.
 
+mod blocking;
 mod codec;
 mod command;
 mod contract;
@@ -20,19 +21,26 @@ mod history;
 mod image;
 mod log;
 mod machine;
+mod member;
+mod message;
+mod network;
 pub mod offline;
 #[cfg(test)]
+#[expect(unexpected_cfgs, reason = "tokio's chance can be seeded in builds with --cfg tokio_unstable only")]
 mod proof;
 mod raft;
 mod read;
 mod segment;
+mod start;
 mod state;
 mod store;
 mod tables;
 mod watch;
+mod wire;
 mod writer;
 
 pub use contract::{Compare, Error, Event, KeyValue, List, Op, Result, Revision, Txn, TxnOutcome};
 pub use history::Keep;
-pub use store::{Config, Store};
+pub use store::{Cluster, Config, MemberInfo, Store, Timing};
 pub use watch::Watch;
+pub use wire::{Connection, Dial, Listen, Stream};

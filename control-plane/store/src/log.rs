@@ -35,6 +35,8 @@ pub struct Log {
 struct Shared {
     dir: PathBuf,
     disk: Arc<dyn Disk>,
+    /// There are other members: what they were told must not be forgotten, volatile or not.
+    several: bool,
     flusher: Flusher,
     index: Mutex<Index>,
 }
@@ -62,11 +64,11 @@ struct Index {
 }
 
 impl Log {
-    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path, several: bool) -> Result<Self> {
         dir::create(&*disk, dir)?;
         let index = read_all(&*disk, dir)?;
         let flusher = Flusher::start().map_err(|error| io_error("start the writer of", dir, &error))?;
-        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), disk, flusher, index: Mutex::new(index) }) })
+        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), disk, several, flusher, index: Mutex::new(index) }) })
     }
 
     /// Makes sure that this many bytes can be appended, and that the disk keeps `free` bytes for the tables. A full
@@ -120,6 +122,17 @@ impl Log {
     pub fn last_index(&self) -> Option<u64> {
         let index = self.shared.index.lock();
         index.last_log_id().map(|last| last.index)
+    }
+
+    /// The newest entry that has at least this many bytes of entries behind it.
+    pub fn older_than(&self, bytes: u64) -> Option<u64> {
+        let index = self.shared.index.lock();
+        let mut behind = 0;
+        let mut older = index.slots.iter().rev().skip_while(|slot| {
+            behind += u64::from(slot.length);
+            behind <= bytes
+        });
+        older.next().map(|slot| slot.log_id.index)
     }
 
     pub fn close(&self) {
@@ -407,7 +420,7 @@ impl RaftLogStorage<Types> for Log {
         let mut index = self.shared.index.lock();
         while let Some(entry) = entries.next() {
             durable |= match &entry.payload {
-                EntryPayload::Normal(group) => !group.is_volatile(),
+                EntryPayload::Normal(group) => self.shared.several || !group.is_volatile(),
                 EntryPayload::Blank | EntryPayload::Membership(_) => true,
             };
             let done: Done = match entries.peek() {

@@ -1,19 +1,25 @@
 //! Applies committed entries to the tables, tells the watchers, and decides when the tables are synced.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
-use redb::Database;
+use redb::{Database, ReadTransaction, ReadableDatabase};
 use tokio::sync::mpsc;
 
-use crate::command::{Group, Outcome};
+use crate::blocking;
+use crate::command::{Command, Group, Outcome};
 use crate::contract::Revision;
 use crate::count::Counts;
-use crate::dir::Dir;
+use crate::database::{self, Current};
+use crate::dir::{Dir, io_error};
+use crate::disk::Reading;
+use crate::expiry::Leases;
+use crate::image::{self, Part};
 use crate::log::Log;
 use crate::raft::{Entry, LogIdOf, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::state::{self, Numbers, State};
@@ -31,14 +37,14 @@ const ENTRIES_AT_ONCE: usize = 64;
 
 /// What readers may look at.
 pub struct Shared {
-    pub database: Database,
+    pub database: Current,
     pub counts: Counts,
     pub hub: Hub,
     pub history: AtomicU64,
     pub history_bytes: AtomicU64,
     pub log: Log,
     /// Held until the tables are closed.
-    pub _dir: Arc<Dir>,
+    pub dir: Arc<Dir>,
 }
 
 impl Drop for Shared {
@@ -52,6 +58,7 @@ impl Drop for Shared {
 pub struct Machine {
     shared: Arc<Shared>,
     log: Log,
+    leases: Arc<Leases>,
     numbers: Numbers,
     applied: Applied,
     /// What the tables have on disk.
@@ -61,21 +68,26 @@ pub struct Machine {
     checkpoints: mpsc::UnboundedSender<()>,
 }
 
-/// A copy of the tables for another member. There is none to send it to yet.
-#[derive(Debug, Clone, Copy)]
-pub struct Image;
+/// The tables, for another member.
+pub enum Image {
+    /// As they are on this one.
+    Here(Box<ReadTransaction>),
+    /// As they came from another one: blocks in a file.
+    Received(PathBuf),
+}
 
 impl Machine {
     /// `checkpoints` hears whenever the log up to a point is no longer needed.
     pub fn new(
         shared: Arc<Shared>,
         log: Log,
+        leases: Arc<Leases>,
         numbers: Numbers,
         applied: Applied,
         checkpoints: mpsc::UnboundedSender<()>,
     ) -> Self {
         let durable = applied.clone();
-        Self { shared, log, numbers, applied, durable, since_checkpoint: 0, commits: 0, checkpoints }
+        Self { shared, log, leases, numbers, applied, durable, since_checkpoint: 0, commits: 0, checkpoints }
     }
 
     async fn apply_some(&mut self, entries: Vec<EntryResponder<Types>>) -> io::Result<()> {
@@ -108,7 +120,8 @@ impl Machine {
     fn write(&mut self, entries: &[&Entry], durable: bool) -> io::Result<(Vec<Vec<Outcome>>, Vec<Batch>)> {
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut batches = Vec::new();
-        let txn = tables::begin(&self.shared.database, durable)?;
+        let database = self.shared.database.get();
+        let txn = tables::begin(&database, durable)?;
         {
             let mut rows = Open::new(&txn)?;
             for entry in entries {
@@ -142,6 +155,11 @@ impl Machine {
             let (outcome, events) = state::apply(&mut state, command)?;
             if !events.is_empty() {
                 batches.push(Batch { revision: self.numbers.revision, events: events.into() });
+            }
+            match (command, &outcome) {
+                (Command::Grant { ttl_seconds }, Outcome::Granted(lease)) => self.leases.add(*lease, *ttl_seconds),
+                (Command::Revoke { lease }, _) => self.leases.remove(*lease),
+                _ => {}
             }
             outcomes.push(outcome);
         }
@@ -178,20 +196,52 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Checkpoint {
-        Checkpoint { durable: self.durable.clone() }
+        Checkpoint { shared: self.shared.clone(), durable: self.durable.clone() }
     }
 
-    async fn install_snapshot(&mut self, _meta: &SnapshotMeta, _snapshot: Image) -> io::Result<()> {
-        Err(io::Error::new(io::ErrorKind::Unsupported, "this store has one member: nobody can send it a snapshot"))
+    async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Image) -> io::Result<()> {
+        let Image::Received(path) = snapshot else {
+            return Err(io::Error::other("an image of this member's own tables is not installed"));
+        };
+        let dir = self.shared.dir.clone();
+        let filling = blocking::run("installing an image", move || fill(&dir, &path));
+        let database = filling.await.map_err(io::Error::other)?;
+        let (numbers, applied) = tables::load(&database)?;
+        if applied.log_id != meta.last_log_id {
+            return Err(io::Error::other("an image is not of the entry that it was announced with"));
+        }
+        self.leases.set(tables::leases(&database)?);
+        self.shared.database.set(database);
+        (self.numbers, self.durable, self.applied) = (numbers, applied.clone(), applied);
+        (self.since_checkpoint, self.commits) = (0, 0);
+        self.shared.hub.jump(numbers.revision);
+        Ok(())
     }
 
+    /// Newer than the last checkpoint, and sent from a transaction that sees it unchanged.
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        Ok(self.durable.log_id.is_some().then(|| snapshot(&self.durable)))
+        if self.applied.log_id.is_none() {
+            return Ok(None);
+        }
+        let read = self.shared.database.get().begin_read().map_err(tables::TableError::from)?;
+        Ok(Some(snapshot(&self.applied, read)))
     }
+}
+
+/// Takes the tables out of a file of blocks into the place of the old ones.
+fn fill(dir: &Dir, path: &Path) -> crate::contract::Result<Database> {
+    let blocks = Reading::open(&**dir.disk(), path).map_err(|error| io_error("read", path, &error))?;
+    let filled = database::replace(dir, |database| {
+        image::load(database, Part::All, &mut image::blocks(blocks))?;
+        Ok(tables::mark_received(database)?)
+    })?;
+    dir.disk().remove(path).map_err(|error| io_error("remove", path, &error))?;
+    Ok(filled)
 }
 
 /// The tables as they are on disk: all that a snapshot is, for who has them.
 pub struct Checkpoint {
+    shared: Arc<Shared>,
     durable: Applied,
 }
 
@@ -199,13 +249,14 @@ impl RaftSnapshotBuilder<Types> for Checkpoint {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        Ok(snapshot(&self.durable))
+        let read = self.shared.database.get().begin_read().map_err(tables::TableError::from)?;
+        Ok(snapshot(&self.durable, read))
     }
 }
 
-fn snapshot(durable: &Applied) -> Snapshot {
-    let meta = SnapshotMeta { last_log_id: durable.log_id, last_membership: durable.membership.clone() };
-    Snapshot { meta, snapshot: Image }
+fn snapshot(applied: &Applied, read: ReadTransaction) -> Snapshot {
+    let meta = SnapshotMeta { last_log_id: applied.log_id, last_membership: applied.membership.clone() };
+    Snapshot { meta, snapshot: Image::Here(Box::new(read)) }
 }
 
 impl Shared {

@@ -1,9 +1,51 @@
 //! Proofs that need a disk or a network of their own. The shares that run with every test are small; the environment
 //! makes them long: see docs/store.md.
 
+use std::cell::Cell;
+
+use openraft::TokioRuntime;
+use openraft_rt::deterministic_rng::DeterministicRng;
+
 mod anomalies;
 mod cuts;
 mod disk;
+mod members;
+mod net;
+
+thread_local! {
+    static SIMULATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is all that there is.
+pub fn is_simulated() -> bool {
+    SIMULATED.get()
+}
+
+/// How long the simulated disk takes for what is queued.
+pub async fn disk_time() {
+    tokio::time::sleep(std::time::Duration::from_micros(700)).await;
+}
+
+/// Runs in one thread, in a time of its own.
+fn simulate<F: Future>(seed: u64, run: F) -> F::Output {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    // Otherwise who waits for the same thing is woken in an order of tokio's own.
+    #[cfg(tokio_unstable)]
+    builder.rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()));
+    let runtime = builder.enable_all().start_paused(true).build();
+    SIMULATED.set(true);
+    let output = runtime.expect("a runtime of one thread").block_on(seeded(seed, run));
+    SIMULATED.set(false);
+    output
+}
+
+/// Elections draw from a seed.
+pub type Runtime = DeterministicRng<TokioRuntime>;
+
+/// Runs with elections that repeat.
+async fn seeded<F: Future>(seed: u64, run: F) -> F::Output {
+    Runtime::scope(seed, run).await
+}
 
 /// Numbers that look random, and repeat with their seed.
 #[derive(Debug, Clone)]

@@ -20,6 +20,8 @@ pub const META: TableDefinition<&'static str, Key> = TableDefinition::new("meta"
 
 /// The row of [`META`] with the [`Numbers`], the one with the log's position, and the one with the members.
 pub const NUMBERS: &str = "numbers";
+/// The index of the entry that tables which came from another member were at: the log may end before it.
+pub const RECEIVED: &str = "received";
 const APPLIED: &str = "applied";
 const MEMBERSHIP: &str = "membership";
 
@@ -104,6 +106,28 @@ pub fn load(database: &Database) -> RowResult<(Numbers, Applied)> {
         applied.membership = serde_json::from_slice(row.value()).map_err(|error| damaged(&error))?;
     }
     Ok((numbers, applied))
+}
+
+/// Whether these tables came from another member, and nothing was applied to them since.
+pub fn are_as_received(database: &Database) -> RowResult<bool> {
+    let (_, applied) = load(database)?;
+    let read = database.begin_read()?;
+    let Some(row) = read.open_table(META)?.get(RECEIVED)? else {
+        return Ok(false);
+    };
+    let received = get_u64(&mut Bytes::copy_from_slice(row.value())).map_err(|error| damaged(&error))?;
+    Ok(applied.log_id.map(|log_id| log_id.index) == Some(received))
+}
+
+/// Notes that these tables came from another member as they are.
+pub fn mark_received(database: &Database) -> RowResult<()> {
+    let (_, applied) = load(database)?;
+    let txn = begin(database, false)?;
+    if let Some(log_id) = applied.log_id {
+        txn.open_table(META)?.insert(RECEIVED, log_id.index.to_le_bytes().as_slice())?;
+    }
+    txn.commit()?;
+    Ok(())
 }
 
 /// The numbers as of the transaction that read the table.

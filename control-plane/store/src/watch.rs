@@ -3,7 +3,7 @@
 //! A watcher costs its prefix and a cursor, however slow it is: nothing is queued for it. It never misses an event: it
 //! is told that history has been compacted past it, or it gets them all, in order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -11,7 +11,8 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-use crate::contract::{Error, Event, Result, Revision};
+use crate::blocking;
+use crate::contract::{Event, Result, Revision};
 use crate::machine::Shared;
 use crate::read;
 
@@ -41,7 +42,7 @@ struct Recent {
 pub struct Hub {
     revision: AtomicU64,
     recent: RwLock<Recent>,
-    watchers: Mutex<HashMap<u64, Arc<Watcher>>>,
+    watchers: Mutex<BTreeMap<u64, Arc<Watcher>>>,
     next_id: AtomicU64,
     /// Somebody has not been told of the newest revision.
     behind: Notify,
@@ -93,6 +94,17 @@ impl Hub {
         self.revision.store(revision.0, Ordering::Release);
         for watcher in self.watchers.lock().values() {
             watcher.tell(&batches, revision);
+        }
+        self.behind.notify_one();
+    }
+
+    /// Called when other tables have taken the place of those that events were told of: watchers go on with history.
+    pub fn jump(&self, revision: Revision) {
+        *self.recent.write() = Recent { complete_after: revision, newest: revision, ..Recent::default() };
+        self.revision.store(revision.0, Ordering::Release);
+        for watcher in self.watchers.lock().values() {
+            watcher.cursor.lock().pending = true;
+            watcher.wake.notify_one();
         }
         self.behind.notify_one();
     }
@@ -259,8 +271,7 @@ impl Watch {
             return Ok(piece);
         }
         let (shared, prefix) = (self.shared.clone(), self.watcher.prefix.clone());
-        let reading = tokio::task::spawn_blocking(move || read::events(&shared.database, &prefix, after, AT_ONCE));
-        reading.await.map_err(|error| Error::Unavailable(format!("reading history: {error}")))?
+        blocking::run("reading history", move || read::events(&shared.database.get(), &prefix, after, AT_ONCE)).await
     }
 }
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use crate::command::{Command, Group, Outcome};
 use crate::contract::{Compare, Error, Op, Result, Txn};
 use crate::log::Log;
+use crate::member::Member;
 use crate::raft::{Raft, Types};
 
 /// Writes that wait at most; the ones after wait for a place. More than any group takes.
@@ -42,10 +44,11 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn start(raft: Raft, log: Log) -> Self {
+    /// The task ends when nobody can write any more, or is aborted.
+    pub fn start(member: Arc<Member>) -> (Self, JoinHandle<()>) {
         let (requests, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(work(raft, log, waiting));
-        Self { requests }
+        let task = tokio::spawn(work(member, waiting));
+        (Self { requests }, task)
     }
 
     pub async fn write(&self, command: Command) -> Result<Outcome> {
@@ -57,7 +60,7 @@ impl Writer {
     }
 }
 
-async fn work(raft: Raft, log: Log, mut waiting: mpsc::Receiver<Request>) {
+async fn work(member: Arc<Member>, mut waiting: mpsc::Receiver<Request>) {
     let mut held: Option<Request> = None;
     loop {
         let first = match held.take() {
@@ -82,7 +85,7 @@ async fn work(raft: Raft, log: Log, mut waiting: mpsc::Receiver<Request>) {
         }
         let (commands, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|request| (request.command, request.answer)).unzip();
-        match propose(&raft, &log, commands, bytes).await {
+        match member.propose(commands).await {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     // Nobody waits any more: the write is done all the same.
@@ -98,13 +101,20 @@ async fn work(raft: Raft, log: Log, mut waiting: mpsc::Receiver<Request>) {
     }
 }
 
-async fn propose(raft: &Raft, log: &Log, commands: Vec<Command>, bytes: u64) -> Result<Vec<Outcome>> {
+/// What became of commands that were put to raft.
+pub enum Proposed {
+    Done(Vec<Outcome>),
+    /// Nothing: another member leads, at this address if one is known.
+    NotLeader(Option<String>),
+}
+
+pub async fn propose(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>) -> Result<Proposed> {
+    let bytes = commands.iter().map(size).sum();
     log.reserve(bytes, if commands.iter().any(puts) { FREE_TO_PUT } else { FREE_TO_DELETE })?;
-    let group = Group { commands: Arc::new(commands) };
-    match raft.client_write(group).await {
-        Ok(response) => Ok(response.data),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) => {
-            Err(Error::Unavailable("this member does not lead".into()))
+    match raft.client_write(Group { commands: commands.clone() }).await {
+        Ok(response) => Ok(Proposed::Done(response.data)),
+        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+            Ok(Proposed::NotLeader(forward.leader_node.map(|node| node.addr)))
         }
         Err(RaftError::APIError(error)) => Err(Error::Unavailable(error.to_string())),
         Err(RaftError::Fatal(fatal)) => Err(stopped(log, &fatal)),
@@ -115,7 +125,7 @@ fn puts(command: &Command) -> bool {
     matches!(command, Command::Txn(txn) if txn.ops.iter().any(|op| matches!(op, Op::Put { .. })))
 }
 
-fn stopped(log: &Log, fatal: &Fatal<Types>) -> Error {
+pub fn stopped(log: &Log, fatal: &Fatal<Types>) -> Error {
     match (log.failure(), fatal) {
         (Some(why), _) => Error::Disk(why),
         (None, Fatal::StorageError(error)) => Error::Disk(error.to_string()),
@@ -125,7 +135,7 @@ fn stopped(log: &Log, fatal: &Fatal<Types>) -> Error {
 }
 
 /// One failure, for each who waited.
-fn again(error: &Error) -> Error {
+pub fn again(error: &Error) -> Error {
     match error {
         Error::Compacted { asked, oldest } => Error::Compacted { asked: *asked, oldest: *oldest },
         Error::Future { asked, newest } => Error::Future { asked: *asked, newest: *newest },
@@ -149,7 +159,7 @@ pub fn size(command: &Command) -> u64 {
     COMMAND_COST + compares.sum::<u64>() + ops.sum::<u64>()
 }
 
-fn check(command: &Command) -> Result<()> {
+pub fn check(command: &Command) -> Result<()> {
     let Command::Txn(txn) = command else {
         return Ok(());
     };

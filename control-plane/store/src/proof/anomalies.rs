@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use super::cuts::{Told, config, verify, write};
 use super::disk::Simulated;
-use super::{Chance, budget};
+use super::{Chance, budget, seeded};
 use crate::contract::{Error, Result};
 use crate::store::Store;
 
@@ -28,7 +28,10 @@ fn is_clear(error: &Error) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_may_fail_once() {
     // All of them with 1; every so many-th without.
-    let stride = budget("WHERRY_STORE_ANOMALIES_STRIDE", 23);
+    seeded(1, fail_each(budget("WHERRY_STORE_ANOMALIES_STRIDE", 23))).await;
+}
+
+async fn fail_each(stride: u64) {
     let (mut call, mut failures) = (1, 0);
     loop {
         let disk = Simulated::default();

@@ -42,6 +42,8 @@ struct State {
     next: u64,
     held: BTreeSet<PathBuf>,
     calls: u64,
+    /// Nothing is carried out from this call on.
+    dies_at: Option<u64>,
     fails_at: Option<u64>,
     failed: Option<String>,
 }
@@ -70,6 +72,18 @@ impl Simulated {
         state.fails_at = Some(call);
     }
 
+    /// Has the power go at the nth call from now on.
+    pub fn die_at(&self, call: u64) {
+        let mut state = self.0.lock();
+        state.calls = 0;
+        state.dies_at = Some(call);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        let state = self.0.lock();
+        state.dies_at.is_some_and(|call| state.calls >= call)
+    }
+
     /// Which call failed.
     pub fn failed(&self) -> Option<String> {
         self.0.lock().failed.clone()
@@ -88,6 +102,12 @@ impl Simulated {
         Self::holding(self.0.lock().now.clone())
     }
 
+    /// The disk as it is found when the power went now.
+    pub fn after_cut_now(&self, chance: &mut Chance) -> Self {
+        let steps = self.0.lock().steps.len();
+        self.after_cut(steps, chance)
+    }
+
     /// The disk as it is found when the power went before the step.
     pub fn after_cut(&self, before: usize, chance: &mut Chance) -> Self {
         let state = self.0.lock();
@@ -101,6 +121,9 @@ impl Simulated {
     fn call<T>(&self, what: &str, path: &Path, with: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.0.lock();
         state.calls += 1;
+        if state.dies_at.is_some_and(|call| state.calls >= call) {
+            return Err(io::Error::other("the power is gone"));
+        }
         if state.fails_at == Some(state.calls) {
             state.failed = Some(format!("{what} {}", path.display()));
             return Err(io::Error::other("made to fail"));
