@@ -19,6 +19,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How long the authority is good for; upstream's kubeadm uses the same.
 const AUTHORITY_DAYS: i64 = 3653;
@@ -26,6 +27,8 @@ const AUTHORITY_DAYS: i64 = 3653;
 const LEAF_DAYS: i64 = 365;
 /// A leaf with less than this left is made anew at the next start.
 const RENEW_DAYS: i64 = 60;
+/// A certificate by request begins so long ago, for clients whose clocks are behind; as upstream.
+const BACKDATE_SECONDS: i64 = 300;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -136,6 +139,50 @@ impl Authority {
         let cert = leaf(subject).map_err(fail)?.signed_by(&request.public_key, &self.issuer).map_err(fail)?;
         Ok(cert.pem())
     }
+
+    /// Signs a request as it stands: its subject and names, the usages that were approved, good for `seconds` from now
+    /// but not beyond the authority's own end. The usages are those of `certificates.k8s.io`.
+    pub fn sign_as_asked(&self, request_pem: &str, usages: &[String], seconds: u64) -> Result<String, Error> {
+        let fail = |source| Error::Sign { subject: "a certificate request".into(), source };
+        let request = rcgen::CertificateSigningRequestParams::from_pem(request_pem).map_err(fail)?;
+        let mut params = request.params;
+        params.is_ca = IsCa::NoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = usages.iter().filter_map(|usage| key_usage(usage)).collect();
+        params.extended_key_usages = usages.iter().filter_map(|usage| extended_usage(usage)).collect();
+        let end = inspect::end(&self.cert_der).unwrap_or(i64::MAX);
+        let now = jiff::Timestamp::now().as_second();
+        let left = u64::try_from(end - now).unwrap_or(0);
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        let at = |seconds: i64| epoch + Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        params.not_before = at(now - BACKDATE_SECONDS);
+        params.not_after = at(now) + Duration::from_secs(seconds.min(left));
+        let cert = params.signed_by(&request.public_key, &self.issuer).map_err(fail)?;
+        Ok(cert.pem())
+    }
+}
+
+fn key_usage(name: &str) -> Option<KeyUsagePurpose> {
+    Some(match name {
+        "signing" | "digital signature" => KeyUsagePurpose::DigitalSignature,
+        "content commitment" => KeyUsagePurpose::ContentCommitment,
+        "key encipherment" => KeyUsagePurpose::KeyEncipherment,
+        "data encipherment" => KeyUsagePurpose::DataEncipherment,
+        "key agreement" => KeyUsagePurpose::KeyAgreement,
+        _ => return None,
+    })
+}
+
+fn extended_usage(name: &str) -> Option<ExtendedKeyUsagePurpose> {
+    Some(match name {
+        "client auth" => ExtendedKeyUsagePurpose::ClientAuth,
+        "server auth" => ExtendedKeyUsagePurpose::ServerAuth,
+        "code signing" => ExtendedKeyUsagePurpose::CodeSigning,
+        "email protection" | "s/mime" => ExtendedKeyUsagePurpose::EmailProtection,
+        "timestamping" => ExtendedKeyUsagePurpose::TimeStamping,
+        "ocsp signing" => ExtendedKeyUsagePurpose::OcspSigning,
+        _ => return None,
+    })
 }
 
 /// Everything under `DIR/pki` that a control plane needs.

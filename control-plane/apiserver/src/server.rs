@@ -62,6 +62,14 @@ impl Server {
         move |user| InProcess { identity: Identity::internal(&user), ctx: ctx.clone() }
     }
 
+    /// Signs a certificate request (PEM) for these usages and that many seconds, with the cluster's authority.
+    pub fn signer(&self) -> impl Fn(&str, &[String], u64) -> Result<String, String> + Send + Sync + 'static + use<> {
+        let ctx = self.ctx.clone();
+        move |request, usages, seconds| {
+            ctx.pki.authority.sign_as_asked(request, usages, seconds).map_err(|error| error.to_string())
+        }
+    }
+
     /// Returns when `/readyz` says ok.
     pub async fn ready(&self) {
         // The sender lives in `self.ctx`.

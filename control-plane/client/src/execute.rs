@@ -187,6 +187,9 @@ impl Executor {
             }
             false => "application/json",
         };
+        if let Some(review) = &read.review {
+            return self.send(&Method::POST, &read.path, "application/json", review.as_bytes()).await;
+        }
         let request = Request::get(&read.path).header(http::header::ACCEPT, accept).body(Vec::new())?;
         limited(self.client.request(request)).await
     }
@@ -194,7 +197,7 @@ impl Executor {
     /// The newest revision of a kind, read past every cache.
     pub(crate) async fn revision(&self, resource: &ApiResource, namespace: &str) -> Result<u64, Failure> {
         let read = Read::list(resource, namespace);
-        let read = Read { path: format!("{}?limit=1", read.path), metadata_only: true };
+        let read = Read { path: format!("{}?limit=1", read.path), metadata_only: true, review: None };
         let answer = self.get(&read).await;
         let answer = answer.map_err(|source| Failure { doing: format!("read {}", read.path), source })?;
         Ok(revision_of(&answer))

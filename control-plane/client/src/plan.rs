@@ -136,6 +136,11 @@ impl Plan {
         self.actions.push(Action::Update { at: Target::of(object, Some("status")), object: value(object) });
     }
 
+    /// Replaces another subresource of the object, if the object is still at the revision it was read at.
+    pub fn write<K: Resource<DynamicType = ()> + Serialize>(&mut self, object: &K, subresource: &'static str) {
+        self.actions.push(Action::Update { at: Target::of(object, Some(subresource)), object: value(object) });
+    }
+
     /// A merge patch of this very object: its uid is a precondition.
     pub fn patch<K: Resource<DynamicType = ()>>(
         &mut self,
@@ -251,19 +256,31 @@ pub struct Read {
     pub path: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub metadata_only: bool,
+    /// What is asked, as JSON: such a read is a review, posted and answered and never stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review: Option<String>,
 }
 
 impl Read {
     pub fn object(resource: &ApiResource, key: &Key) -> Read {
-        Read { path: format!("{}/{}", collection(resource, &key.namespace), key.name), metadata_only: false }
+        Read {
+            path: format!("{}/{}", collection(resource, &key.namespace), key.name),
+            metadata_only: false,
+            review: None,
+        }
     }
 
     pub fn list(resource: &ApiResource, namespace: &str) -> Read {
-        Read { path: collection(resource, namespace), metadata_only: false }
+        Read { path: collection(resource, namespace), metadata_only: false, review: None }
     }
 
     pub fn path(path: impl Into<String>) -> Read {
-        Read { path: path.into(), metadata_only: false }
+        Read { path: path.into(), metadata_only: false, review: None }
+    }
+
+    /// A review (of an access, say), posted to its collection.
+    pub fn review(path: impl Into<String>, review: &Value) -> Read {
+        Read { review: Some(review.to_string()), ..Read::path(path) }
     }
 
     pub fn metadata(mut self) -> Read {

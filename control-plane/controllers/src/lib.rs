@@ -3,6 +3,8 @@
 //! Nothing here does IO: [`run`] hands each controller to the driver of `client`, with a client of its own identity.
 
 mod api_services;
+mod certificates;
+mod clusterdns;
 mod conditions;
 mod daemonset;
 mod definitions;
@@ -32,6 +34,7 @@ use std::sync::Arc;
 use client::{Controller, Driver, Informers};
 use tokio_util::sync::CancellationToken;
 
+pub use certificates::signing::Sign;
 pub use garbage::Garbage;
 
 /// What the controllers must be told about the cluster.
@@ -43,6 +46,8 @@ pub struct Config {
     pub cluster_cidr: Option<String>,
     /// The prefix length of one node's range; 24 if not said.
     pub node_cidr_prefix: Option<u8>,
+    /// Signs certificate requests with the cluster's authority. Without it approved ones wait.
+    pub sign: Option<Sign>,
     /// Silence of nodes from before this is not held against them; [`run`] sets it to its own beginning.
     pub since: jiff::Timestamp,
 }
@@ -65,6 +70,10 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
         Arc::new(eviction::TaintEviction),
         Arc::new(podgc::PodGarbage),
+        Arc::new(clusterdns::ClusterDns),
+        Arc::new(certificates::approving::Approving),
+        Arc::new(certificates::signing::Signing { sign: config.sign.clone() }),
+        Arc::new(certificates::cleaning::Cleaning),
     ]
 }
 

@@ -32,6 +32,7 @@ fn config() -> controllers::Config {
         root_ca: Some("PEM".into()),
         cluster_cidr: Some("10.244.0.0/16".into()),
         node_cidr_prefix: None,
+        sign: Some(controllers::Sign::by(|_, usages, seconds| Ok(format!("{} for {seconds} s", usages.join(", "))))),
         since: "2025-12-31T23:30:00Z".parse().unwrap(),
     }
 }
@@ -138,7 +139,7 @@ fn carry_out(objects: &mut Vec<Value>, plan: &Plan, round: usize) {
             Action::Update { at, object } => {
                 let Some(old) = find(objects, at) else { panic!("{at:?} is not there") };
                 match at.subresource {
-                    Some("status") => old["status"] = object["status"].clone(),
+                    Some("status" | "approval") => old["status"] = object["status"].clone(),
                     _ => {
                         let status = old["status"].take();
                         *old = object.clone();

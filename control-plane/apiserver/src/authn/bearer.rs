@@ -1,6 +1,6 @@
 //! Bearer tokens: where a request carries one, and whether what it is bound to is still there.
 
-use super::User;
+use super::{User, bootstrap};
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
 use crate::tokens::{Claims, Reference, Refusal};
@@ -35,6 +35,11 @@ pub(crate) async fn user(
     audiences: &[String],
 ) -> Result<Result<(User, Vec<String>), Refusal>, Status> {
     let now = jiff::Timestamp::now().as_second();
+    if let Some(halves) = bootstrap::halves(token) {
+        // A bootstrap token names no audience: it is for whom the apiserver is.
+        let accepted = audiences.iter().filter(|a| *a == ctx.tokens.issuer()).cloned().collect();
+        return Ok(bootstrap::user(ctx, halves, now).await?.map(|user| (user, accepted)).ok_or(Refusal::Invalid));
+    }
     let claims = match ctx.tokens.check(token, audiences, now) {
         Ok(claims) => claims,
         Err(refusal) => return Ok(Err(refusal)),

@@ -4,6 +4,7 @@
 //! process. Nothing that came over the network can carry one in.
 
 pub(crate) mod bearer;
+mod bootstrap;
 mod impersonate;
 
 use crate::ctx::Ctx;

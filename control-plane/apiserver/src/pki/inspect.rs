@@ -66,6 +66,11 @@ fn organizations<'a>(cert: &'a X509Certificate<'_>) -> impl Iterator<Item = &'a 
     cert.subject().iter_organization().filter_map(|a| a.as_str().ok())
 }
 
+/// When a certificate ends, in seconds since 1970.
+pub(super) fn end(der: &[u8]) -> Option<i64> {
+    parse(der).map(|cert| cert.validity().not_after.timestamp())
+}
+
 /// The user name and the groups of a client's certificate; `None` where it has no common name.
 pub(crate) fn user(der: &[u8]) -> Option<(String, Vec<String>)> {
     let cert = parse(der)?;
