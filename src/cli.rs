@@ -53,6 +53,11 @@ pub enum Command {
     Delete(Delete),
     /// A control plane without a node.
     Server(Apiserver),
+    /// The further nodes of `wherry up --nodes`, one by one: stop, kill, start, cut off.
+    #[command(subcommand)]
+    Machine(Machine),
+    /// A worker of a cluster elsewhere: kubelet, proxy, DNS and runtime. Its end leaves the pods running.
+    Node(Node),
     /// The API with its store and nothing else.
     Apiserver(Apiserver),
     /// The controllers alone, against an apiserver.
@@ -132,6 +137,23 @@ pub struct Cluster {
 pub struct Apiserver {
     #[command(flatten)]
     pub cluster: Cluster,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Node {
+    /// The directory that holds what the node keeps: its certificates, images, pods.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The cluster to join: a copy of the file join.kubeconfig that `wherry server` and `wherry up` write into their
+    /// directory. Needed once; afterwards the node has a certificate of its own.
+    #[arg(long, value_name = "FILE")]
+    pub join: Option<PathBuf>,
+    /// The node's name. Without this flag: the machine's.
+    #[arg(long)]
+    pub node_name: Option<String>,
+    /// The node's address. Without this flag: the machine's.
+    #[arg(long, value_name = "ADDRESS")]
+    pub node_ip: Option<IpAddr>,
 }
 
 /// How a role that runs alone finds its cluster.
@@ -224,9 +246,72 @@ pub struct Up {
     /// Manifests to apply when the cluster is up: a file, or a directory of files. May be given several times.
     #[arg(long, value_name = "PATH")]
     pub apply: Vec<PathBuf>,
+    /// How many nodes the cluster has on this machine. Each further one is a machine of its own as far as namespaces and a
+    /// control group make one; `wherry machine` handles them one by one. Without this flag: as many as it has, first one.
+    #[arg(long, value_name = "N", value_parser = nodes)]
+    pub nodes: Option<usize>,
     /// The loopback port of the registry of this node's images. Without this flag: 5000, or the next that is free.
     #[arg(long, value_name = "PORT")]
     pub registry_port: Option<u16>,
+}
+
+fn nodes(text: &str) -> Result<usize, String> {
+    let most = crate::machines::MOST;
+    let number = text.parse().ok().filter(|n| (1..=most).contains(n));
+    number.ok_or_else(|| format!("a number of nodes from 1 to {most} is needed"))
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Machine {
+    /// Show the machines, and whether they run.
+    List(Reset),
+    /// Start a machine that was stopped or killed.
+    Start(MachineName),
+    /// Stop a machine: its node, then its pods.
+    Stop(MachineName),
+    /// End a machine as a power cut does.
+    Kill(MachineName),
+    /// Cut a machine off from the others.
+    Cut(MachineName),
+    /// Let a machine that was cut off back in.
+    Heal(MachineName),
+    #[command(hide = true)]
+    Enter(MachineEnter),
+    #[command(hide = true)]
+    Init(MachineInit),
+    #[command(hide = true)]
+    Halt(Reset),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MachineName {
+    /// The directory of the cluster.
+    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The name of its node.
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MachineEnter {
+    #[command(flatten)]
+    pub init: MachineInit,
+    /// The machine's control group, below the root of every hierarchy.
+    #[arg(long)]
+    pub group: String,
+    /// The file that its network namespace is pinned to.
+    #[arg(long, value_name = "FILE")]
+    pub netns: PathBuf,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MachineInit {
+    #[arg(long)]
+    pub name: String,
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    #[arg(long, value_name = "FILE")]
+    pub join: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -3,6 +3,7 @@
 use crate::cli;
 use crate::data_dir::DataDir;
 use crate::machine;
+use crate::machines::Machines;
 use crate::tls;
 use anyhow::Context;
 use apiserver::{Config, InternalUser, Server};
@@ -31,8 +32,13 @@ impl Api {
         let store = Store::open(store::Config::new(dir.path.join("store"))).await.context("opening the store")?;
         let advertise = match flags.advertise_address {
             Some(address) => address,
-            None => machine::address()?,
+            None => match Machines::of(&dir.path, &dir.settings) {
+                Some(machines) => machines.own_address()?,
+                None => machine::address()?,
+            },
         };
+        // People reach the API from elsewhere even where nodes have a network of their own.
+        let outside = machine::address().ok().map(|address| address.to_string());
         let domain = "cluster.local";
         let config = Config {
             data_dir: dir.path.clone(),
@@ -41,7 +47,7 @@ impl Api {
             service_cidr: dir.settings.service_cidr,
             node_port_range: NODE_PORTS,
             cluster_domain: domain.into(),
-            external_names: vec![machine::name()],
+            external_names: outside.into_iter().chain([machine::name()]).collect(),
             issuer: format!("https://kubernetes.default.svc.{domain}"),
         };
         let server = Server::start(config, store.clone()).await.context("starting the apiserver")?;

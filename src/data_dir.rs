@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The layout of the directory. A binary refuses a directory of another one.
 const LAYOUT: u32 = 1;
+/// The networks of several nodes on one machine begin at 10.224.0.0/16.
+const NODE_NETWORK: u8 = 224;
 /// Clusters on this machine announce their ranges here, so that a second one takes others.
 const ANNOUNCED: &str = "/run/wherry";
 
@@ -26,6 +28,23 @@ pub struct Settings {
     pub service_cidr: IpNet,
     pub pod_cidr: IpNet,
     pub node_name: String,
+    /// The share of the pods' addresses that the cluster gave to this machine. None where the control plane is: there it
+    /// is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_range: Option<IpNet>,
+    /// The API of the cluster that this machine's node belongs to. None where the control plane is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<String>,
+    /// The network of this machine's nodes, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_network: Option<IpNet>,
+    /// How many nodes this machine has.
+    #[serde(default = "one")]
+    pub nodes: usize,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl Settings {
@@ -53,6 +72,9 @@ impl Settings {
     /// This machine's share of the pods' addresses.
     pub fn node_pod_cidr(&self) -> IpNet {
         const NODE_PREFIX: u8 = 20;
+        if let Some(range) = self.node_range {
+            return range;
+        }
         let prefix = NODE_PREFIX.max(self.pod_cidr.prefix_len());
         self.pod_cidr.subnets(prefix).ok().and_then(|mut s| s.next()).unwrap_or(self.pod_cidr)
     }
@@ -71,17 +93,40 @@ impl DataDir {
         make_private(&flags.data_dir)?;
         let path = flags.data_dir.canonicalize().with_context(|| format!("finding {}", flags.data_dir.display()))?;
         let lock = lock(&path)?;
-        let file = path.join("cluster.json");
         let settings = match read(&path)? {
+            Some(Settings { server: Some(server), .. }) => bail!(
+                "{} holds a node of the cluster at {server}; run `wherry node` there, or choose another --data-dir",
+                path.display()
+            ),
             Some(settings) => settings.with(flags, &path)?,
             None => decide(flags, &path)?,
         };
-        write(&file, &settings)?;
+        settings.keep(&path)?;
         Ok(DataDir { path, settings, _lock: lock })
     }
 
     pub fn kubeconfig(&self) -> PathBuf {
         self.path.join("admin.kubeconfig")
+    }
+
+    /// Decides how many nodes the cluster has on this machine: as many as before, or more.
+    pub fn want_nodes(&mut self, asked: Option<usize>) -> anyhow::Result<()> {
+        let settings = &mut self.settings;
+        let nodes = asked.unwrap_or(settings.nodes);
+        if nodes < settings.nodes {
+            bail!(
+                "the cluster in {} has {} nodes already and cannot have fewer; `wherry reset` removes it",
+                self.path.display(),
+                settings.nodes
+            );
+        }
+        settings.nodes = nodes;
+        if nodes > 1 && settings.node_network.is_none() {
+            let taken: Vec<IpNet> =
+                others(&self.path).iter().flat_map(Settings::ranges).chain(settings.ranges()).collect();
+            settings.node_network = Some(free_range(None, NODE_NETWORK, &taken)?);
+        }
+        settings.keep(&self.path)
     }
 
     /// Makes the ranges known to other clusters of this machine, until the value is dropped.
@@ -146,19 +191,46 @@ fn others(path: &Path) -> Vec<Settings> {
 
 fn decide(flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
     let others = others(path);
-    let services = others.iter().map(|o| o.service_cidr).chain(flags.pod_cidr);
+    let services = others.iter().flat_map(Settings::ranges).chain(flags.pod_cidr);
     let service_cidr = free_range(flags.service_cidr, 96, &services.collect::<Vec<_>>())?;
-    let taken = others.iter().flat_map(|o| [o.pod_cidr, o.service_cidr]).chain([service_cidr]);
+    let taken = others.iter().flat_map(Settings::ranges).chain([service_cidr]);
     let pod_cidr = free_range(flags.pod_cidr, 244, &taken.collect::<Vec<_>>())?;
     let secure_port = match flags.secure_port {
         Some(port) => port,
         None => machine::free_port(6443).context("no port from 6443 on is free; choose one with --secure-port")?,
     };
-    let tag = format!("{:06x}", fnv(path.as_os_str().as_encoded_bytes()) & 0xff_ffff);
-    Ok(Settings { layout: LAYOUT, tag, secure_port, service_cidr, pod_cidr, node_name: machine::name() })
+    Ok(Settings { secure_port, ..Settings::new(path, service_cidr, pod_cidr) })
 }
 
 impl Settings {
+    /// The settings of a directory that is used for the first time.
+    pub fn new(path: &Path, service_cidr: IpNet, pod_cidr: IpNet) -> Settings {
+        let tag = format!("{:06x}", fnv(path.as_os_str().as_encoded_bytes()) & 0xff_ffff);
+        let (layout, node_name) = (LAYOUT, machine::name());
+        Settings {
+            layout,
+            tag,
+            secure_port: 0,
+            service_cidr,
+            pod_cidr,
+            node_name,
+            node_range: None,
+            server: None,
+            node_network: None,
+            nodes: 1,
+        }
+    }
+
+    /// Every range that is this cluster's own on this machine.
+    fn ranges(&self) -> impl Iterator<Item = IpNet> {
+        [self.service_cidr, self.pod_cidr].into_iter().chain(self.node_network)
+    }
+
+    /// Keeps them in the directory.
+    pub fn keep(&self, path: &Path) -> anyhow::Result<()> {
+        write(&path.join("cluster.json"), self)
+    }
+
     /// These settings under today's flags: the port may change, the ranges are in objects and may not.
     fn with(mut self, flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
         for (flag, asked, kept) in
@@ -174,9 +246,8 @@ impl Settings {
         if let Some(port) = flags.secure_port {
             self.secure_port = port;
         }
-        let clash = others(path)
-            .into_iter()
-            .find(|o| overlap(o.service_cidr, self.service_cidr) || overlap(o.pod_cidr, self.pod_cidr));
+        let clash =
+            others(path).into_iter().find(|o| o.ranges().any(|theirs| self.ranges().any(|ours| overlap(theirs, ours))));
         if let Some(other) = clash {
             bail!(
                 "another cluster that runs here (tag {}) has taken the address ranges of {}: stop it first",
@@ -226,10 +297,18 @@ pub fn lock(path: &Path) -> anyhow::Result<File> {
 }
 
 fn write(file: &Path, value: &impl Serialize) -> anyhow::Result<()> {
+    write_private(file, &serde_json::to_vec_pretty(value)?)
+}
+
+/// Writes a file, whole or not at all, that its owner alone reads.
+pub fn write_private(file: &Path, content: &[u8]) -> anyhow::Result<()> {
     let next = file.with_extension("next");
-    let mut out = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
-    out.write_all(&serde_json::to_vec_pretty(value)?).and_then(|()| out.sync_all())?;
-    fs::rename(&next, file).with_context(|| format!("writing {}", file.display()))
+    let put = || {
+        let mut out = fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&next)?;
+        out.write_all(content).and_then(|()| out.sync_all())?;
+        fs::rename(&next, file)
+    };
+    put().with_context(|| format!("writing {}", file.display()))
 }
 
 #[cfg(test)]

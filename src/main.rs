@@ -4,8 +4,10 @@ mod cli;
 mod control_plane;
 mod data_dir;
 mod image;
+mod join;
 mod logging;
 mod machine;
+mod machines;
 mod manifests;
 mod node;
 mod objects;
@@ -17,6 +19,7 @@ mod shim;
 mod store;
 mod tls;
 mod up;
+mod worker;
 
 use clap::Parser;
 use cli::{Cli, Command};
@@ -32,9 +35,22 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     logging::init(&cli.log);
+    // What enters namespaces must do so before there are threads.
+    let entered = match &cli.command {
+        Command::Machine(cli::Machine::Enter(flags)) => Some(machines::inside::enter(flags)),
+        Command::Machine(cli::Machine::Init(flags)) => Some(machines::inside::init(flags)),
+        _ => None,
+    };
+    if let Some(result) = entered {
+        return ended(result);
+    }
     // The one TLS provider of the process; a second installation cannot happen before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    match run(cli) {
+    ended(run(cli))
+}
+
+fn ended(result: anyhow::Result<()>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("wherry: {error:#}");
@@ -58,6 +74,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             Command::Logs(flags) => objects::logs(flags).await,
             Command::Delete(flags) => objects::delete(flags).await,
             Command::Server(flags) => up::server(flags, stop).await,
+            Command::Machine(command) => machines::run(command).await,
+            Command::Node(flags) => worker::run(flags, stop).await,
             Command::Kubelet(flags) => roles::kubelet(flags, stop).await,
             Command::Proxy(flags) => roles::proxy(flags, stop).await,
             Command::Dns(flags) => roles::dns(flags, stop).await,

@@ -4,8 +4,13 @@ use crate::data_dir::{self, Settings};
 use crate::machine;
 use crate::progress::Step;
 use crate::shim;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use client::Informers;
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1 as core;
+use kube::Api;
+use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::wait::await_condition;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +23,10 @@ use tokio_util::sync::CancellationToken;
 const KUBELET_PORT: u16 = 10_250;
 /// A pod of WebAssembly is a network namespace and a few kilobytes; the limit is the node's addresses.
 const MAX_PODS: u32 = 4_000;
+/// Where a node says that its DNS answers.
+const DNS_ANNOTATION: &str = "wherry.dev/dns";
+/// How long the cluster may take to give a new node its range.
+const RANGE: Duration = Duration::from_secs(60);
 /// How long pods may take to end when the cluster is stopped.
 pub const STOP_GRACE: Duration = Duration::from_secs(5);
 /// How often stopping the pods is begun: a shim that is killed meanwhile is replaced at once, and again.
@@ -35,13 +44,10 @@ pub struct Plan {
 
 /// A running node.
 pub struct Node {
-    kubelet: kubelet::Config,
     settings: Settings,
     data_dir: PathBuf,
     stop: CancellationToken,
     roles: JoinSet<()>,
-    /// The port on which DNS answers at the bridge's address.
-    pub dns_port: u16,
 }
 
 /// The certificates of a node's kubelet under `DIR/pki/kubelet`.
@@ -60,10 +66,13 @@ impl Node {
         let manifests = plan.data_dir.join("manifests");
         data_dir::make_private(&manifests)?;
         let gateway = settings.gateway();
+        cni::prepare(&shim::network(&settings, &plan.data_dir)).await.context("making the pods' bridge")?;
+        let sockets = dns::Sockets::bind(&[gateway], 53).context("listening for DNS at the pods' gateway")?;
+        let dns_at = std::net::SocketAddr::new(gateway, sockets.port()).to_string();
         let kubelet = kubelet::Config {
             node_name: settings.node_name.clone(),
             node_ips: vec![plan.address],
-            root_dir: plan.data_dir.join("kubelet"),
+            root_dir: kubelet_root(&plan.data_dir),
             cri_endpoint: socket,
             static_pods: Some(manifests),
             cluster_dns: vec![settings.dns_address()],
@@ -75,22 +84,24 @@ impl Node {
             client_ca: certificates.client_ca,
             max_pods: MAX_PODS,
             labels: BTreeMap::new(),
+            annotations: BTreeMap::from([(DNS_ANNOTATION.to_owned(), dns_at)]),
+            pod_cidr: Some(settings.node_pod_cidr().to_string()),
             taints: Vec::new(),
             host_dns: host_dns(),
             version: version(),
         };
-        let sockets = dns::Sockets::bind(&[gateway], 53).context("listening for DNS at the pods' gateway")?;
-        let dns_port = sockets.port();
         let resolv = std::fs::read_to_string(host_dns()).unwrap_or_default();
         let resolvers = dns::resolvers(&resolv, &[gateway, settings.dns_address()]);
         let informers = Informers::new(plan.proxy, stop.clone());
         let mut roles = JoinSet::new();
         roles.spawn(shim::keep(plan.data_dir.clone(), stop.clone()));
-        roles.spawn(run_kubelet(kubelet.clone(), plan.kubelet, stop.clone()));
+        roles.spawn(run_kubelet(kubelet, plan.kubelet, stop.clone()));
         let dns = dns::Config { domain: "cluster.local".into(), resolvers };
         roles.spawn(dns::run(dns, sockets, informers.clone(), stop.clone()));
+        let routes = proxy::routes::Config { node: settings.node_name.clone(), cluster: settings.pod_cidr };
+        roles.spawn(proxy::routes::run(routes, informers.clone(), stop.clone()));
         roles.spawn(run_proxy(&settings, informers, stop.clone()));
-        Ok(Node { kubelet, settings, data_dir: plan.data_dir, stop, roles, dns_port })
+        Ok(Node { settings, data_dir: plan.data_dir, stop, roles })
     }
 
     /// Ends the roles and leaves the pods running.
@@ -104,33 +115,72 @@ impl Node {
     pub async fn stop(mut self) -> anyhow::Result<()> {
         self.leave().await;
         let step = Step::start("stopping pods");
-        let stopped = self.stop_pods().await;
-        shim::end(&self.data_dir).await?;
-        stopped.with_context(|| {
-            let dir = self.data_dir.display();
-            format!("not every pod could be stopped; `wherry up` carries on with them, `wherry reset --data-dir {dir}` removes them")
-        })?;
+        stop_pods(&self.settings, &self.data_dir).await?;
         step.done("");
-        clear(&self.settings, &self.data_dir).await
+        Ok(())
     }
+}
 
-    /// The shim may end at any time, also between its answer and the next question: then it is asked again.
-    async fn stop_pods(&self) -> anyhow::Result<()> {
-        let mut tries = STOP_TRIES;
-        loop {
-            tries -= 1;
-            shim::ensure(&self.data_dir).await?;
-            match kubelet::stop_all_pods(&self.kubelet, STOP_GRACE).await {
-                Err(error) if tries > 0 => tracing::info!(%error, "stopping the pods once more"),
-                other => return other.context("stopping the pods"),
-            }
+/// Ends the pods of a node whose roles have ended, and everything that was set up on this machine for them.
+pub async fn stop_pods(settings: &Settings, data_dir: &Path) -> anyhow::Result<()> {
+    let stopped = end_pods(data_dir).await;
+    shim::end(data_dir).await?;
+    stopped.with_context(|| {
+        let dir = data_dir.display();
+        format!("not every pod could be stopped; `wherry up` carries on with them, `wherry reset --data-dir {dir}` removes them")
+    })?;
+    clear(settings, data_dir).await
+}
+
+/// The shim may end at any time, also between its answer and the next question: then it is asked again.
+async fn end_pods(data_dir: &Path) -> anyhow::Result<()> {
+    let mut tries = STOP_TRIES;
+    loop {
+        tries -= 1;
+        let socket = shim::ensure(data_dir).await?;
+        match kubelet::stop_all_pods(&socket, &kubelet_root(data_dir), STOP_GRACE).await {
+            Err(error) if tries > 0 => tracing::info!(%error, "stopping the pods once more"),
+            other => return other.context("stopping the pods"),
         }
+    }
+}
+
+fn kubelet_root(data_dir: &Path) -> PathBuf {
+    data_dir.join("kubelet")
+}
+
+/// Makes the Node object where there is none, and returns the range that the cluster gives to its pods: `kept`, where one
+/// is in use here already.
+pub async fn claim(client: &kube::Client, name: &str, kept: Option<IpNet>) -> anyhow::Result<IpNet> {
+    let nodes: Api<core::Node> = Api::all(client.clone());
+    let range = |node: &core::Node| node.spec.as_ref()?.pod_cidr.as_ref()?.parse::<IpNet>().ok();
+    let mut node = nodes.get_opt(name).await.context("looking for the node's object")?;
+    if node.is_none() {
+        let ranges = kept.map(|range| vec![range.to_string()]);
+        let spec = core::NodeSpec { pod_cidr: kept.map(|r| r.to_string()), pod_cidrs: ranges, ..Default::default() };
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let made = nodes.create(&PostParams::default(), &core::Node { metadata, spec: Some(spec), status: None }).await;
+        node = Some(made.context("making the node's object")?);
+    }
+    if node.as_ref().and_then(range).is_none() {
+        let given = |node: Option<&core::Node>| node.is_none_or(|node| range(node).is_some());
+        let waited = tokio::time::timeout(RANGE, await_condition(nodes, name, given)).await;
+        node = waited.context("the cluster gives this node no range for its pods; are its controllers running?")??;
+    }
+    let given = node.as_ref().and_then(range).context("the node's object was deleted while it was joining")?;
+    match kept {
+        Some(kept) if kept != given => bail!(
+            "the cluster gives the node {name} the range {given}, and its pods here have addresses of {kept}: \
+             delete the Node object, or remove this node with `wherry reset` and let it join again"
+        ),
+        _ => Ok(given),
     }
 }
 
 /// Takes the node's links and rules away.
 pub async fn clear(settings: &Settings, data_dir: &Path) -> anyhow::Result<()> {
     cni::remove(&shim::network(settings, data_dir)).await.context("removing the pods' bridge")?;
+    proxy::routes::remove(settings.pod_cidr).await.context("removing the routes to other nodes")?;
     let table = settings.table();
     tokio::task::spawn_blocking(move || proxy::remove(&table)).await?.context("removing the Service rules")?;
     // Another cluster's pods may be in these groups: then they are not empty, and stay.
@@ -152,7 +202,9 @@ fn run_proxy(
     informers: Arc<Informers>,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + use<> {
-    let node = proxy::Node { name: settings.node_name.clone(), pod_cidrs: vec![settings.pod_cidr] };
+    // What leaves the nodes of this machine for elsewhere goes out as this machine.
+    let pod_cidrs = std::iter::once(settings.pod_cidr).chain(settings.node_network).collect();
+    let node = proxy::Node { name: settings.node_name.clone(), pod_cidrs };
     proxy::run(proxy::Config { node, table: settings.table() }, informers, stop)
 }
 

@@ -5,13 +5,34 @@ use crate::machine;
 use crate::shim;
 use anyhow::Context;
 use cri::images::{Store, registry};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 /// Where registries on a developer's machine listen by custom.
 const PORT: u16 = 5000;
+
+/// Serves them for reading alone to the other nodes of this machine, at its address among them. Returns where.
+pub async fn share(
+    data_dir: &Path,
+    address: IpAddr,
+    stop: CancellationToken,
+) -> anyhow::Result<(SocketAddr, impl Future<Output = ()> + use<>)> {
+    let images = shim::images(data_dir);
+    let store = Store::open(&images).with_context(|| format!("opening the images in {}", images.display()))?;
+    let listener = TcpListener::bind((address, 0)).await.context("listening for the other nodes' pulls")?;
+    let at = listener.local_addr().context("the registry's address")?;
+    let served = async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = registry::serve_reading(listener, store) => if let Err(error) = ended {
+                tracing::error!(%error, "the registry for the other nodes ended");
+            }
+        }
+    };
+    Ok((at, served))
+}
 
 /// Serves the images of `data_dir` until `stop`. Returns where, and the server's future.
 pub async fn start(

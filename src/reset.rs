@@ -2,6 +2,7 @@
 
 use crate::data_dir;
 use crate::machine;
+use crate::machines::Machines;
 use crate::node;
 use crate::progress::Step;
 use crate::shim;
@@ -18,6 +19,9 @@ pub async fn run(data_dir: &Path) -> anyhow::Result<()> {
     shim::end(&path).await?;
     let root = shim::root(&path);
     tokio::task::spawn_blocking(move || cri::reset(&root)).await?.context("removing the pods")?;
+    if let Some(machines) = Machines::of(&path, &settings) {
+        machines.close(true).await?;
+    }
     node::clear(&settings, &path).await?;
     unmount_below(&path)?;
     std::fs::remove_dir_all(&path).with_context(|| format!("removing {}", path.display()))?;

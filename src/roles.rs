@@ -32,6 +32,8 @@ pub async fn kubelet(flags: cli::Kubelet, stop: CancellationToken) -> anyhow::Re
         client_ca: flags.client_ca,
         max_pods: flags.max_pods,
         labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        pod_cidr: None,
         taints: Vec::new(),
         host_dns: host_dns(),
         version: crate::node::version(),

@@ -3,17 +3,18 @@
 use crate::cli;
 use crate::control_plane::Api;
 use crate::data_dir::DataDir;
+use crate::join;
 use crate::machine;
+use crate::machines::Machines;
 use crate::manifests;
-use crate::node::{Certificates, Node, Plan};
+use crate::node::{self, Certificates, Node, Plan};
 use crate::progress::Step;
 use crate::registry;
 use anyhow::Context;
 use apiserver::InternalUser;
 use client::Informers;
-use k8s_openapi::api::core::v1::{Node as NodeObject, Service};
-use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::api::{Api as Objects, ObjectMeta, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1 as core;
+use kube::api::Api as Objects;
 use kube::runtime::wait::await_condition;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -28,8 +29,13 @@ const NODE_PATIENCE: Duration = Duration::from_secs(60);
 pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> {
     machine::require_root("up")?;
     let manifests: Vec<_> = flags.apply.iter().map(|p| manifests::load(p)).collect::<anyhow::Result<Vec<_>>>()?;
-    let dir = DataDir::open(&flags.cluster)?;
+    let mut dir = DataDir::open(&flags.cluster)?;
+    dir.want_nodes(flags.nodes)?;
     dir.announce()?;
+    let machines = Machines::of(&dir.path, &dir.settings);
+    if let Some(machines) = &machines {
+        machines.open().await?;
+    }
     let started = Step::start("control plane");
     let api = Api::start(&dir, &flags.cluster).await?;
     let address = api.advertise;
@@ -39,15 +45,25 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     started.done(&format!("https://{address}:{}", api.server.local_addr().port()));
 
     let started = Step::start("node");
-    let node = start_node(&api, &dir, address).await?;
     let admin = api.client(InternalUser::Admin);
-    publish_dns(&admin, &dir, node.dns_port).await.context("publishing cluster DNS")?;
+    node::claim(&admin, &dir.settings.node_name, Some(dir.settings.node_pod_cidr())).await?;
+    let node = start_node(&api, &dir, address).await?;
+    join::publish(&admin, &dir, &api).await?;
     ready(&admin, &dir.settings.node_name).await?;
     started.done(&dir.settings.node_name);
     let started = Step::start("registry");
     let (registry, served) = registry::start(&dir.path, flags.registry_port, roles_stop.clone()).await?;
     roles.spawn(served);
     started.done(&format!("http://{registry}"));
+    if let Some(machines) = &machines {
+        let (images, served) = registry::share(&dir.path, address, roles_stop.clone()).await?;
+        roles.spawn(served);
+        let mirror = format!("http://{images}");
+        tokio::select! {
+            () = stop.cancelled() => {}
+            started = start_machines(machines, &admin, &mirror) => started?,
+        }
+    }
 
     eprintln!("\n  export KUBECONFIG={}\n", dir.kubeconfig().display());
     let shown = async {
@@ -67,11 +83,30 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
         }
     }
     eprintln!();
-    let stopped = node.stop().await;
+    let further = async {
+        match &machines {
+            Some(machines) => machines.close(false).await,
+            None => Ok(()),
+        }
+    };
+    let (stopped, further) = tokio::join!(node.stop(), further);
     roles_stop.cancel();
     while roles.join_next().await.is_some() {}
     api.stop().await?;
-    stopped
+    stopped.and(further)
+}
+
+/// Starts the further nodes of this machine, and waits until they are ready.
+async fn start_machines(machines: &Machines, client: &kube::Client, mirror: &str) -> anyhow::Result<()> {
+    let names = machines.names();
+    let step = Step::start(format!("{} more nodes", names.len()));
+    let starts = names.keys().map(|name| machines.start(name, Some(mirror)));
+    futures::future::try_join_all(starts).await?;
+    for name in names.keys() {
+        ready(client, name).await.with_context(|| format!("its log is {}", machines.log(name).display()))?;
+    }
+    step.done(&names.keys().cloned().collect::<Vec<_>>().join(" "));
+    Ok(())
 }
 
 /// `wherry server`: the control plane of `up`, without a node.
@@ -82,6 +117,8 @@ pub async fn server(flags: cli::Apiserver, stop: CancellationToken) -> anyhow::R
     println!("{}", dir.kubeconfig().display());
     let mut roles = JoinSet::new();
     start_roles(&api, &dir, &stop, &mut roles);
+    let join = join::publish(&api.client(InternalUser::Admin), &dir, &api).await?;
+    eprintln!("A machine joins with a copy of {0}: wherry node --join {0}", join.display());
     while roles.join_next().await.is_some() {}
     api.stop().await
 }
@@ -92,6 +129,7 @@ fn start_roles(api: &Api, dir: &DataDir, stop: &CancellationToken, roles: &mut J
     let config = controllers::Config {
         root_ca: Some(api.server.pki().authority.cert_pem().to_owned()),
         cluster_cidr: Some(dir.settings.pod_cidr.to_string()),
+        sign: Some(controllers::Sign::by(api.server.signer())),
         node_cidr_prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
         ..controllers::Config::default()
     };
@@ -125,57 +163,15 @@ async fn start_node(api: &Api, dir: &DataDir, address: IpAddr) -> anyhow::Result
 
 /// Waits until the node has said that pods can be placed on it: those applied before would only be told to wait.
 async fn ready(client: &kube::Client, node: &str) -> anyhow::Result<()> {
-    let says_so = |node: Option<&NodeObject>| {
+    let says_so = |node: Option<&core::Node>| {
         let conditions = node.and_then(|n| n.status.as_ref()).and_then(|s| s.conditions.as_ref());
         let ready = conditions.is_some_and(|all| all.iter().any(|c| c.type_ == "Ready" && c.status == "True"));
         let taints = node.and_then(|n| n.spec.as_ref()).and_then(|s| s.taints.as_ref());
         ready && taints.is_none_or(|all| all.iter().all(|t| t.key != "node.kubernetes.io/not-ready"))
     };
-    let nodes = Objects::<NodeObject>::all(client.clone());
+    let nodes = Objects::<core::Node>::all(client.clone());
     let waited = tokio::time::timeout(NODE_PATIENCE, await_condition(nodes, node, says_so)).await;
     waited.with_context(|| format!("node {node} is not ready after {} s", NODE_PATIENCE.as_secs()))??;
-    Ok(())
-}
-
-/// The Service `kube-dns` and where it leads: the DNS of this node, at the pods' gateway.
-async fn publish_dns(client: &kube::Client, dir: &DataDir, port: u16) -> anyhow::Result<()> {
-    let meta = |name: &str| ObjectMeta {
-        name: Some(name.into()),
-        namespace: Some("kube-system".into()),
-        labels: Some(
-            [("k8s-app", "kube-dns"), ("kubernetes.io/service-name", "kube-dns")]
-                .map(|(k, v)| (k.into(), v.into()))
-                .into(),
-        ),
-        ..ObjectMeta::default()
-    };
-    let ports = |number: u16| {
-        ["dns/UDP", "dns-tcp/TCP"]
-            .map(|p| p.split_once('/').unwrap_or((p, "")))
-            .map(|(name, protocol)| serde_json::json!({"name": name, "protocol": protocol, "port": number}))
-    };
-    let service = serde_json::json!({
-        "metadata": meta("kube-dns"),
-        "spec": {"clusterIP": dir.settings.dns_address(), "ports": ports(53)},
-    });
-    let slice = serde_json::json!({
-        "metadata": meta("kube-dns"), "addressType": "IPv4", "ports": ports(port),
-        "endpoints": [{"addresses": [dir.settings.gateway()], "conditions": {"ready": true}, "nodeName": dir.settings.node_name}],
-    });
-    put(&Objects::<Service>::namespaced(client.clone(), "kube-system"), service).await?;
-    put(&Objects::<EndpointSlice>::namespaced(client.clone(), "kube-system"), slice).await
-}
-
-async fn put<K>(api: &Objects<K>, value: serde_json::Value) -> anyhow::Result<()>
-where
-    K: Clone + serde::de::DeserializeOwned + serde::Serialize + std::fmt::Debug,
-{
-    let name = value["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-    if api.get_opt(&name).await?.is_some() {
-        api.patch(&name, &PatchParams::default(), &Patch::Merge(value)).await?;
-    } else {
-        api.create(&PostParams::default(), &serde_json::from_value(value)?).await?;
-    }
     Ok(())
 }
 

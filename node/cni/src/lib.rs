@@ -11,8 +11,10 @@ pub mod executable;
 mod ipam;
 mod link;
 mod plan;
+mod segment;
 
 pub use plan::{LinkOp, host_link_name};
+pub use segment::Segment;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -73,6 +75,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The interface's name inside every pod.
 pub const POD_LINK: &str = "eth0";
+
+/// Makes the node's side ready before its first pod: the bridge with its address, and forwarding.
+pub async fn prepare(config: &Config) -> Result<()> {
+    std::fs::create_dir_all(&config.state_dir).map_err(Error::io("making the directory of the address leases"))?;
+    link::carry_out(&plan::prepare(config)).await.map(drop)
+}
 
 /// Connects the network namespace at `netns` to the node's pod network (CNI ADD). On failure nothing stays behind.
 pub async fn add(config: &Config, container_id: &str, netns: &Path) -> Result<Attachment> {

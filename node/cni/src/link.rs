@@ -39,16 +39,34 @@ async fn one(handle: &Handle, op: &LinkOp, mac: &mut String) -> Result<()> {
         LinkOp::RestoreForwarding { saved } => restore_forwarding(saved),
         LinkOp::Bridge { name, address, prefix, mtu } => bridge(handle, name, *address, *prefix, *mtu).await,
         LinkOp::Pair { host, bridge, netns, mtu } => pair(handle, host, bridge, netns, *mtu).await,
-        LinkOp::Address { netns, address, gateway } => {
-            *mac = inside(netns, Inside::Configure { address: *address, gateway: *gateway }).await?;
+        LinkOp::Address { netns, address, prefix, gateway } => {
+            let (address, prefix, gateway) = (*address, *prefix, *gateway);
+            *mac = inside(netns, move || act(Inside::Configure { address, prefix, gateway })).await?;
             Ok(())
         }
+        LinkOp::Within { netns, ops } => {
+            let ops = ops.clone();
+            inside(netns, move || async move { carry_out(&ops).await }).await.map(drop)
+        }
+        LinkOp::Switch { name, mtu } => switch(handle, name, *mtu).await,
+        LinkOp::Trunk { link, port, netns, mtu } => trunk(handle, link, port, netns, *mtu).await,
+        LinkOp::Attach { port, bridge } => attach(handle, port, bridge).await,
+        LinkOp::Own { link, address, prefix } => {
+            let index = needed(handle, link).await?;
+            let added = handle.address().add(index, *address, *prefix).execute().await;
+            unless_exists(added, format!("giving {address} to {link}"))?;
+            set(handle, link, true).await
+        }
+        LinkOp::Set { link, up } => set(handle, link, *up).await,
         LinkOp::Delete { link } => delete(handle, link).await,
         LinkOp::Exists { link } => match find(handle, link).await? {
             Some(_) => Ok(()),
             None => Err(Error::Invalid(format!("link {link} is missing"))),
         },
-        LinkOp::HasAddress { netns, address } => inside(netns, Inside::Check(*address)).await.map(drop),
+        LinkOp::HasAddress { netns, address } => {
+            let address = *address;
+            inside(netns, move || act(Inside::Check(address))).await.map(drop)
+        }
     }
 }
 
@@ -105,8 +123,45 @@ async fn bridge(handle: &Handle, name: &str, address: IpAddr, prefix: u8, mtu: u
     unless_exists(added, format!("giving {address} to bridge {name}"))?;
     // A redirect would send a pod's next packet past the translation of Services.
     std::fs::write(format!("/proc/sys/net/ipv4/conf/{name}/send_redirects"), "0").ok();
-    let up = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
-    handle.link().change(up).execute().await.map_err(Error::netlink(format!("bringing bridge {name} up")))
+    set(handle, name, true).await
+}
+
+async fn set(handle: &Handle, name: &str, up: bool) -> Result<()> {
+    let message = LinkMessageBuilder::<LinkUnspec>::new().index(needed(handle, name).await?);
+    let message = if up { message.up() } else { message.down() };
+    let doing = format!("bringing {name} {}", if up { "up" } else { "down" });
+    handle.link().change(message.build()).execute().await.map_err(Error::netlink(doing))
+}
+
+/// The index of a link that must be there.
+async fn needed(handle: &Handle, name: &str) -> Result<u32> {
+    let link = find(handle, name).await?.ok_or_else(|| Error::Invalid(format!("link {name} is missing")))?;
+    Ok(link.header.index)
+}
+
+async fn switch(handle: &Handle, name: &str, mtu: u32) -> Result<()> {
+    let made = handle.link().add(LinkBridge::new(name).mtu(mtu).build()).execute().await;
+    unless_exists(made, format!("making bridge {name}"))?;
+    set(handle, name, true).await
+}
+
+async fn trunk(handle: &Handle, link: &str, port: &str, netns: &Path, mtu: u32) -> Result<()> {
+    if find(handle, link).await?.is_some() {
+        return Ok(());
+    }
+    let ns = File::open(netns).map_err(Error::io(format!("opening the namespace {}", netns.display())))?;
+    let peer = LinkMessageBuilder::<LinkUnspec>::new().name(port).mtu(mtu).setns_by_fd(ns.as_raw_fd()).build();
+    let message = LinkMessageBuilder::<LinkVeth>::new(link, port)
+        .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
+        .mtu(mtu)
+        .build();
+    handle.link().add(message).execute().await.map_err(Error::netlink(format!("making the pair {link}")))
+}
+
+async fn attach(handle: &Handle, port: &str, bridge: &str) -> Result<()> {
+    let (port_index, bridge_index) = (needed(handle, port).await?, needed(handle, bridge).await?);
+    let message = LinkMessageBuilder::<LinkUnspec>::new().index(port_index).controller(bridge_index).up().build();
+    handle.link().change(message).execute().await.map_err(Error::netlink(format!("attaching {port} to {bridge}")))
 }
 
 async fn pair(handle: &Handle, host: &str, bridge: &str, netns: &Path, mtu: u32) -> Result<()> {
@@ -146,18 +201,21 @@ async fn delete(handle: &Handle, name: &str) -> Result<()> {
 
 /// What a thread inside a pod's namespace does.
 enum Inside {
-    Configure { address: IpAddr, gateway: IpAddr },
+    Configure { address: IpAddr, prefix: u8, gateway: IpAddr },
     Check(IpAddr),
 }
 
 /// Runs `what` on a thread of its own in the namespace; the thread ends there, so nothing leaks back.
-async fn inside(netns: &Path, what: Inside) -> Result<String> {
+async fn inside<F>(netns: &Path, what: impl FnOnce() -> F + Send + 'static) -> Result<String>
+where
+    F: Future<Output = Result<String>>,
+{
     let netns: PathBuf = netns.to_path_buf();
     let (send, receive) = tokio::sync::oneshot::channel();
     let run = move || {
         let result = enter(&netns).and_then(|()| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(Error::io("starting a runtime in the namespace"))?.block_on(act(what))
+            runtime.map_err(Error::io("starting a runtime in the namespace"))?.block_on(what())
         });
         send.send(result).ok();
     };
@@ -177,7 +235,7 @@ async fn act(what: Inside) -> Result<String> {
     tokio::spawn(connection);
     let link = find(&handle, POD_LINK).await?.ok_or_else(|| Error::Invalid(format!("the pod has no {POD_LINK}")))?;
     match what {
-        Inside::Configure { address, gateway } => configure(&handle, &link, address, gateway).await?,
+        Inside::Configure { address, prefix, gateway } => configure(&handle, &link, address, prefix, gateway).await?,
         Inside::Check(address) => {
             let filter = handle.address().get().set_link_index_filter(link.header.index).set_address_filter(address);
             let found = filter.execute().try_next().await.map_err(Error::netlink("reading the pod's addresses"))?;
@@ -187,7 +245,7 @@ async fn act(what: Inside) -> Result<String> {
     Ok(hardware_address(&link))
 }
 
-async fn configure(handle: &Handle, link: &LinkMessage, address: IpAddr, gateway: IpAddr) -> Result<()> {
+async fn configure(handle: &Handle, link: &LinkMessage, address: IpAddr, prefix: u8, gateway: IpAddr) -> Result<()> {
     for index in [LOOPBACK, link.header.index] {
         let up = LinkMessageBuilder::<LinkUnspec>::new().index(index).up().build();
         handle.link().change(up).execute().await.map_err(Error::netlink("bringing the pod's links up"))?;
@@ -196,8 +254,7 @@ async fn configure(handle: &Handle, link: &LinkMessage, address: IpAddr, gateway
         std::fs::write(format!("/proc/sys/net/ipv4/conf/{conf}/accept_redirects"), "0").ok();
     }
     let index = link.header.index;
-    let alone = if address.is_ipv4() { 32 } else { 128 };
-    let added = handle.address().add(index, address, alone).execute().await;
+    let added = handle.address().add(index, address, prefix).execute().await;
     unless_exists(added, format!("giving {address} to the pod"))?;
     let (on_link, default) = routes(index, gateway);
     for route in [on_link, default] {

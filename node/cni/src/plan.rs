@@ -27,11 +27,44 @@ pub enum LinkOp {
         netns: PathBuf,
         mtu: u32,
     },
-    /// Inside the namespace: the loopback up, the address alone in its prefix, and a default route by the gateway.
+    /// Inside the namespace: the loopback up, the address in its prefix, and a default route by the gateway.
     Address {
         netns: PathBuf,
         address: IpAddr,
+        prefix: u8,
         gateway: IpAddr,
+    },
+    /// The operations inside a namespace.
+    Within {
+        netns: PathBuf,
+        ops: Vec<LinkOp>,
+    },
+    /// A bridge without an address.
+    Switch {
+        name: String,
+        mtu: u32,
+    },
+    /// A pair of links: `link` here, `port` in the namespace.
+    Trunk {
+        link: String,
+        port: String,
+        netns: PathBuf,
+        mtu: u32,
+    },
+    /// The port hangs on the bridge, and is up.
+    Attach {
+        port: String,
+        bridge: String,
+    },
+    /// The link has the address, and is up.
+    Own {
+        link: String,
+        address: IpAddr,
+        prefix: u8,
+    },
+    Set {
+        link: String,
+        up: bool,
     },
     Delete {
         link: String,
@@ -62,24 +95,28 @@ fn saved(config: &Config) -> PathBuf {
     config.state_dir.join("ip_forward.before")
 }
 
+pub fn prepare(config: &Config) -> Vec<LinkOp> {
+    let bridge = LinkOp::Bridge {
+        name: config.bridge.clone(),
+        address: gateway(config),
+        prefix: config.pod_cidr.prefix_len(),
+        mtu: config.mtu,
+    };
+    vec![LinkOp::Forward { saved: saved(config) }, bridge]
+}
+
 pub fn add(config: &Config, container_id: &str, netns: &Path, address: IpAddr) -> Vec<LinkOp> {
     let (gateway, netns) = (gateway(config), netns.to_path_buf());
-    vec![
-        LinkOp::Forward { saved: saved(config) },
-        LinkOp::Bridge {
-            name: config.bridge.clone(),
-            address: gateway,
-            prefix: config.pod_cidr.prefix_len(),
-            mtu: config.mtu,
-        },
-        LinkOp::Pair {
-            host: host_link_name(container_id),
-            bridge: config.bridge.clone(),
-            netns: netns.clone(),
-            mtu: config.mtu,
-        },
-        LinkOp::Address { netns, address, gateway },
-    ]
+    let mut ops = prepare(config);
+    ops.push(LinkOp::Pair {
+        host: host_link_name(container_id),
+        bridge: config.bridge.clone(),
+        netns: netns.clone(),
+        mtu: config.mtu,
+    });
+    let alone = if address.is_ipv4() { 32 } else { 128 };
+    ops.push(LinkOp::Address { netns, address, prefix: alone, gateway });
+    ops
 }
 
 /// The pair goes as a whole when its host side does, and the pod's address and routes with it.
@@ -137,6 +174,7 @@ mod tests {
                 Address {
                     netns: "/ns/c1",
                     address: 10.244.3.7,
+                    prefix: 32,
                     gateway: 10.244.3.1,
                 },
             ]

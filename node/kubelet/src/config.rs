@@ -28,6 +28,11 @@ pub struct Config {
     pub client_ca: PathBuf,
     pub max_pods: u32,
     pub labels: BTreeMap<String, String>,
+    /// Kept on the Node object, like the labels.
+    pub annotations: BTreeMap<String, String>,
+    /// The range that this node's pods have their addresses from, where that is decided already: a Node object that is
+    /// made again says the same.
+    pub pod_cidr: Option<String>,
     /// Set when the Node object is made, never afterwards.
     pub taints: Vec<Taint>,
     /// The resolv.conf that pods with the host's name resolution get.

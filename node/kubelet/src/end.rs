@@ -1,6 +1,6 @@
 //! Ending every pod of a node at once, when the cluster on this machine is being stopped. The objects stay.
 
-use crate::config::{Config, Error};
+use crate::config::Error;
 use crate::runtime::{Runtime, RuntimeError};
 use crate::volumes;
 use futures::future::join_all;
@@ -14,12 +14,12 @@ const SLACK: Duration = Duration::from_secs(10);
 /// Stops all pods with at most `grace` between SIGTERM and SIGKILL, then their sandboxes.
 /// preStop hooks are not run. The kubelet must have been stopped before. Files of the pods stay for the next start,
 /// but not what they kept in memory.
-pub async fn stop_all_pods(config: &Config, grace: Duration) -> Result<(), Error> {
-    let runtime = Runtime::connect(&config.cri_endpoint);
+pub async fn stop_all_pods(cri_endpoint: &Path, root: &Path, grace: Duration) -> Result<(), Error> {
+    let runtime = Runtime::connect(cri_endpoint);
     let limit = grace + SLACK;
     let result = tokio::time::timeout(limit, stop(&runtime, grace)).await;
     result.map_err(|_| Error::StillRunning(limit.as_secs()))??;
-    release_mounts(&config.root_dir)
+    release_mounts(root)
 }
 
 /// Unmounts everything that volumes of pods have mounted below a kubelet's directory. Only when no pod runs any more.

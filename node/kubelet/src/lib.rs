@@ -7,6 +7,7 @@ mod act;
 mod admit;
 mod backoff;
 mod board;
+pub mod certificates;
 mod config;
 mod end;
 mod events;

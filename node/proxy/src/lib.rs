@@ -1,9 +1,12 @@
 //! Services as nftables rules: the pure [`rules()`] over Services and EndpointSlices, the table they become, and the one
 //! loop that keeps the kernel's table equal to it.
 //!
+//! Beside it, [`routes`]: the ways to the pods of other nodes.
+//!
 //! It refuses to touch any table but its own, and any packet that is not for a Service or leaving the pods' addresses.
 
 pub mod nft;
+pub mod routes;
 pub mod rules;
 pub mod table;
 

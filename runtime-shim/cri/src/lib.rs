@@ -7,7 +7,7 @@ mod containers;
 mod convert;
 mod events;
 pub mod images;
-mod netns;
+pub mod netns;
 mod record;
 mod reset;
 mod sandboxes;

@@ -1,6 +1,8 @@
 //! Control groups of containers, version 1 (and hybrid) and 2: usage, limits of a running container, OOM kills, removal.
 //! Creating them and entering them is the OCI library's part.
 
+mod subtree;
+
 use container::{Resources, Stats};
 use std::fs;
 use std::io;

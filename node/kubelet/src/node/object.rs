@@ -81,19 +81,26 @@ pub fn labels(node: &Node) -> BTreeMap<String, String> {
     own.chain(node.config.labels.clone()).collect()
 }
 
+pub fn annotations(node: &Node) -> BTreeMap<String, String> {
+    let own = ("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned());
+    node.config.annotations.clone().into_iter().chain([own]).collect()
+}
+
 pub fn object(node: &Node, status: NodeStatus) -> core::Node {
     let taints = Some(node.config.taints.clone()).filter(|t| !t.is_empty());
     core::Node {
         metadata: ObjectMeta {
             name: Some(node.config.node_name.clone()),
             labels: Some(labels(node)),
-            annotations: Some(BTreeMap::from([(
-                "volumes.kubernetes.io/controller-managed-attach-detach".to_owned(),
-                "true".to_owned(),
-            )])),
+            annotations: Some(annotations(node)),
             ..ObjectMeta::default()
         },
-        spec: Some(NodeSpec { taints, ..NodeSpec::default() }),
+        spec: Some(NodeSpec {
+            taints,
+            pod_cidr: node.config.pod_cidr.clone(),
+            pod_cidrs: node.config.pod_cidr.clone().map(|range| vec![range]),
+            ..NodeSpec::default()
+        }),
         status: Some(status),
     }
 }

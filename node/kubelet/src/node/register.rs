@@ -47,7 +47,7 @@ async fn try_register(node: &Node, port: u16) -> Result<core::Node, kube::Error>
     let status = object::status(node, port, &asked, old.as_ref().and_then(|o| o.status.as_ref()), Timestamp::now());
     match old {
         Some(_) => {
-            let patch = json!({"metadata": {"labels": object::labels(node)}});
+            let patch = json!({"metadata": {"labels": object::labels(node), "annotations": object::annotations(node)}});
             api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         }
         None => match api.create(&PostParams::default(), &object::object(node, status.clone())).await {

@@ -1,12 +1,15 @@
 //! Who calls: TLS with a client certificate, and what that certificate says.
 
 use crate::config::{Config, Error};
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The apiserver's name in its certificate for kubelets.
@@ -34,6 +37,45 @@ impl Caller {
     }
 }
 
+/// The certificate that the server shows: that of its file, read again when the file has changed.
+#[derive(Debug)]
+struct Shown {
+    certificate: PathBuf,
+    key: PathBuf,
+    now: Mutex<(Option<SystemTime>, Arc<CertifiedKey>)>,
+}
+
+impl Shown {
+    fn open(certificate: &Path, key: &Path) -> Result<Shown, Box<dyn std::error::Error + Send + Sync>> {
+        let now = Mutex::new((changed(certificate), Arc::new(load(certificate, key)?)));
+        Ok(Shown { certificate: certificate.to_owned(), key: key.to_owned(), now })
+    }
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut now = self.now.lock();
+        let at = changed(&self.certificate);
+        if now.0 != at {
+            match load(&self.certificate, &self.key) {
+                Ok(key) => *now = (at, Arc::new(key)),
+                Err(error) => tracing::warn!(%error, "the new serving certificate cannot be used; the old one stays"),
+            }
+        }
+        Some(now.1.clone())
+    }
+}
+
+fn changed(file: &Path) -> Option<SystemTime> {
+    std::fs::metadata(file).and_then(|m| m.modified()).ok()
+}
+
+fn load(certificate: &Path, key: &Path) -> Result<CertifiedKey, Box<dyn std::error::Error + Send + Sync>> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let provider = rustls::crypto::ring::default_provider();
+    Ok(CertifiedKey::from_der(chain, PrivateKeyDer::from_pem_file(key)?, &provider)?)
+}
+
 /// Certificates are asked for and verified; a client without one gets only what everybody gets.
 pub fn tls(config: &Config) -> Result<Arc<ServerConfig>, Error> {
     let doing = |what: &str, path: &Path| format!("{what} {}", path.display());
@@ -50,12 +92,8 @@ pub fn tls(config: &Config) -> Result<Arc<ServerConfig>, Error> {
         .allow_unauthenticated()
         .build()
         .map_err(|e| tls(doing("using the client CA of", &config.client_ca))(e.into()))?;
-    let key = PrivateKeyDer::from_pem_file(&config.tls_key)
-        .map_err(|e| tls(doing("reading the key of", &config.tls_key))(e.into()))?;
-    let mut server = ServerConfig::builder()
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(read(&config.tls_cert)?, key)
-        .map_err(|e| tls(doing("using the certificate of", &config.tls_cert))(e.into()))?;
+    let shown = Shown::open(&config.tls_cert, &config.tls_key).map_err(tls(doing("using", &config.tls_cert)))?;
+    let mut server = ServerConfig::builder().with_client_cert_verifier(verifier).with_cert_resolver(Arc::new(shown));
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(server))
 }

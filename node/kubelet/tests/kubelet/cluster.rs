@@ -86,7 +86,7 @@ impl Cluster {
         self.stop.cancel();
         self.running.await.unwrap().unwrap();
         let config = config(self.dir.path(), self.port);
-        kubelet::stop_all_pods(&config, Duration::from_secs(1)).await.unwrap();
+        kubelet::stop_all_pods(&config.cri_endpoint, &config.root_dir, Duration::from_secs(1)).await.unwrap();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(&*self.dir.path().to_string_lossy()), "a mount was left: {mounts}");
     }
@@ -168,6 +168,8 @@ fn config(dir: &Path, port: u16) -> Config {
         client_ca: dir.join("ca.crt"),
         max_pods: 110,
         labels: Default::default(),
+        annotations: Default::default(),
+        pod_cidr: None,
         taints: Vec::new(),
         host_dns: dir.join("resolv.conf"),
         version: "v1.36.0+wherry".into(),

@@ -20,6 +20,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// A download that stands still this long has failed.
 const READ_LIMIT: Duration = Duration::from_secs(60);
 
+/// Stands for every registry that is not named.
+const EVERY: &str = "*";
+
 /// Where to look for the images of a registry before that registry itself.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Mirrors {
@@ -108,7 +111,8 @@ pub async fn push(store: &Store, name: &str, auth: &Auth, report: Report<'_>) ->
 
 fn endpoints(reference: &Reference, mirrors: &Mirrors) -> Result<Vec<Endpoint>> {
     let mut all = Vec::new();
-    for url in mirrors.mirrors.get(reference.registry()).into_iter().flat_map(|mirror| &mirror.endpoints) {
+    let own = mirrors.mirrors.get(reference.registry()).or_else(|| mirrors.mirrors.get(EVERY));
+    for url in own.into_iter().flat_map(|mirror| &mirror.endpoints) {
         all.push(endpoint(reference, Some(url))?);
     }
     all.push(endpoint(reference, None)?);

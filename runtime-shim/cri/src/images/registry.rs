@@ -1,5 +1,5 @@
 //! A small registry (OCI distribution specification) on top of a [`Store`]: enough to pull from and to push to. It asks
-//! nobody who they are, so it must listen on loopback only.
+//! nobody who they are, so it must listen on loopback only, or change nothing.
 
 use super::manifest::{self, hex};
 use super::store::{BLOB_LIMIT, DOCUMENT_LIMIT};
@@ -16,6 +16,18 @@ use tokio_util::io::ReaderStream;
 /// Serves the registry on a loopback listener, until the future is dropped.
 pub async fn serve_on(listener: tokio::net::TcpListener, store: Store) -> std::io::Result<()> {
     axum::serve(listener, router(store)).await
+}
+
+/// The same for listeners that others reach too: they may read, and change nothing.
+pub async fn serve_reading(listener: tokio::net::TcpListener, store: Store) -> std::io::Result<()> {
+    axum::serve(listener, router(store).layer(axum::middleware::from_fn(only_reading))).await
+}
+
+async fn only_reading(request: Request, next: axum::middleware::Next) -> Response {
+    match *request.method() {
+        Method::GET | Method::HEAD => next.run(request).await,
+        _ => refuse(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "this registry only answers"),
+    }
 }
 
 /// The registry's routes. Images that are pushed are named `docker.io/REPOSITORY:TAG`, so that a mirror entry for
