@@ -33,6 +33,8 @@ fn main() -> ExitCode {
     if args.next().is_some_and(|first| first == wasm::HOST_COMMAND) {
         return wasm::host_main(args);
     }
+    // The first process of a machine blocks signals, and what it starts would inherit that.
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
     let cli = Cli::parse();
     logging::init(&cli.log);
     // What enters namespaces must do so before there are threads.

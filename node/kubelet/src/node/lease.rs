@@ -18,8 +18,11 @@ pub async fn renew(node: Arc<Node>, node_uid: String) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        if let Err(error) = once(&api, &node.config.node_name, &node_uid).await {
-            tracing::warn!(%error, "renewing the node's lease");
+        // A connection that a partition has cut would be waited for much longer than the partition lasts.
+        match tokio::time::timeout(EVERY, once(&api, &node.config.node_name, &node_uid)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "renewing the node's lease"),
+            Err(_) => tracing::warn!("no answer within {} s to the renewal of the node's lease", EVERY.as_secs()),
         }
     }
 }

@@ -71,22 +71,49 @@ pub async fn keep(node: Arc<Node>, port: u16, mut last: Option<NodeStatus>) {
         let ready = last.as_ref().is_some_and(ready);
         tokio::time::sleep(if ready { LOOK } else { SOON }).await;
         let now = Timestamp::now();
-        let status = object::status(&node, port, &ask(&node).await, last.as_ref(), now);
+        let name = &node.config.node_name;
+        let there = match limited(api.get_opt(name)).await {
+            Ok(Some(object)) => object.status,
+            Ok(None) => {
+                last = register(&node, port).await.status;
+                continue;
+            }
+            Err(error) => {
+                tracing::warn!(error, "reading the node's status");
+                continue;
+            }
+        };
+        let status = object::status(&node, port, &ask(&node).await, there.as_ref(), now);
         let old = now.duration_since(reported) >= REPORT;
-        if !old && last.as_ref().is_some_and(|l| says(l) == says(&status)) {
+        let changed = last.as_ref().is_none_or(|last| says(last) != says(&status));
+        if !old && !changed && !contradicted(&status, there.as_ref()) {
             continue;
         }
-        match write(&api, &node.config.node_name, &status).await {
+        match limited(write(&api, name, &status)).await {
             Ok(_) => {
                 reported = now;
                 last = Some(status);
             }
-            Err(kube::Error::Api(s)) if s.code == 404 => {
-                last = register(&node, port).await.status;
-            }
-            Err(error) => tracing::warn!(%error, "writing the node's status"),
+            Err(error) => tracing::warn!(error, "writing the node's status"),
         }
     }
+}
+
+/// A request that is given up before the next one is due: a connection that a partition has cut answers much later.
+async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+    match tokio::time::timeout(LOOK, request).await {
+        Ok(answer) => answer.map_err(|error| error.to_string()),
+        Err(_) => Err(format!("no answer within {} s", LOOK.as_secs())),
+    }
+}
+
+/// Whether the object says otherwise than this node of itself: others mark a node that they have not heard of.
+fn contradicted(own: &NodeStatus, there: Option<&NodeStatus>) -> bool {
+    let state = |status: Option<&NodeStatus>, kind: &str| {
+        let conditions = status.and_then(|status| status.conditions.as_ref());
+        conditions.and_then(|all| all.iter().find(|c| c.type_ == kind)).map(|c| c.status.clone())
+    };
+    own.conditions.iter().flatten().any(|c| state(there, &c.type_).as_ref() != Some(&c.status))
 }
 
 fn ready(status: &NodeStatus) -> bool {
