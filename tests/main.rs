@@ -6,6 +6,7 @@ mod cluster;
 mod harness;
 mod kubectl;
 mod life;
+mod nodes;
 mod replay;
 mod roles;
 mod services;
