@@ -261,7 +261,8 @@ fn wasmtime() -> Option<PathBuf> {
     let program = root.join("bin/wasmtime");
     if !program.exists() {
         eprintln!("building wasmtime-cli {version} to compare with");
-        let features = "run,serve,cranelift,pooling-allocator,component-model,parallel-compilation";
+        let features =
+            "run,serve,cranelift,pooling-allocator,component-model,component-model-async,parallel-compilation";
         let built = Command::new("cargo")
             .args(["install", "wasmtime-cli", "--version", version, "--locked", "--quiet", "--root"])
             .arg(&root)

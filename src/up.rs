@@ -171,7 +171,12 @@ async fn ready(client: &kube::Client, node: &str) -> anyhow::Result<()> {
     };
     let nodes = Objects::<core::Node>::all(client.clone());
     let waited = tokio::time::timeout(NODE_PATIENCE, await_condition(nodes, node, says_so)).await;
-    waited.with_context(|| format!("node {node} is not ready after {} s", NODE_PATIENCE.as_secs()))??;
+    let found = waited.with_context(|| format!("node {node} is not ready after {} s", NODE_PATIENCE.as_secs()))??;
+    let conditions = found.and_then(|n| n.status).and_then(|s| s.conditions).unwrap_or_default();
+    for lack in conditions.iter().filter(|c| c.type_.ends_with("Pressure") && c.status == "True") {
+        let message = lack.message.as_deref().unwrap_or_default();
+        eprintln!("wherry: node {node} takes no new pods until there is more room: {}: {message}", lack.type_);
+    }
     Ok(())
 }
 

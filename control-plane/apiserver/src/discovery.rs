@@ -8,9 +8,9 @@ use crate::respond;
 use crate::server::Body;
 use api::kind::Scope;
 use api::{Kind, Map, Status, Value};
+use base64::prelude::{BASE64_STANDARD, Engine};
 use http::request::Parts;
 use http::{HeaderValue, Response, header};
-use base64::prelude::{BASE64_STANDARD, Engine};
 use std::sync::Arc;
 
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";

@@ -47,7 +47,7 @@ fn wrong(case: &Value, code: u16, status: &Value) -> Option<String> {
     let causes: Vec<&str> =
         status["details"]["causes"].as_array().into_iter().flatten().filter_map(|c| c["field"].as_str()).collect();
     let fields = case["causes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let good = Value::from(code) == case["code"]
+    let good = case["code"] == code
         && (case["reason"].is_null() || status["reason"] == case["reason"])
         && status["message"].as_str().unwrap_or("").contains(case["message"].as_str().unwrap_or(""))
         && fields.into_iter().all(|f| causes.contains(&f))

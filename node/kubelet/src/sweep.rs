@@ -2,11 +2,12 @@
 //! images that nobody uses once the disk is nearly full.
 
 use crate::node::Node;
+use crate::node::object::short_of_disk;
 use rpc::cri;
 use std::collections::{HashMap, HashSet};
 
-/// Upstream's thresholds: begin above 85 % use, stop below 80 %.
-const HIGH_PERCENT: u64 = 85;
+/// Unused images go before the node is out of disk: upstream begins at 85 % use, where 90 % is the limit for pods.
+const IMAGES_AT_PERCENT: u64 = 150;
 
 /// Once over everything. `known` are the uids of pods that have a worker: theirs is left to them, but for what is superfluous.
 pub async fn sweep(node: &Node, known: &HashSet<String>) {
@@ -16,7 +17,7 @@ pub async fn sweep(node: &Node, known: &HashSet<String>) {
     if let Err(error) = directories(node, known) {
         tracing::warn!(%error, "removing directories of pods that are gone");
     }
-    if nearly_full(node)
+    if short_of_disk(&node.config.root_dir, IMAGES_AT_PERCENT)
         && let Err(error) = images(node).await
     {
         tracing::warn!(%error, "removing unused images");
@@ -74,12 +75,6 @@ fn directories(node: &Node, known: &HashSet<String>) -> std::io::Result<()> {
     Ok(())
 }
 
-fn nearly_full(node: &Node) -> bool {
-    let Ok(s) = nix::sys::statvfs::statvfs(&node.config.root_dir) else { return false };
-    let (size, free) = (s.blocks(), s.blocks_available());
-    size > 0 && (size - free.min(size)) * 100 / size > HIGH_PERCENT
-}
-
 async fn images(node: &Node) -> crate::runtime::Result<()> {
     let containers = node.runtime.all_containers().await?;
     let used: HashSet<String> = containers.into_iter().flat_map(|c| [c.image_id, c.image_ref]).collect();
@@ -88,7 +83,7 @@ async fn images(node: &Node) -> crate::runtime::Result<()> {
             continue;
         }
         node.runtime.remove_image(&image.id).await?;
-        if !nearly_full(node) {
+        if !short_of_disk(&node.config.root_dir, IMAGES_AT_PERCENT) {
             break;
         }
     }

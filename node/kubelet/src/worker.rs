@@ -58,7 +58,8 @@ pub enum Event {
         kind: probes::Kind,
         verdict: bool,
     },
-    Written(Result<(), String>),
+    /// With the version of the object that the write made, where there still is one.
+    Written(Result<Option<u64>, String>),
     Unmounted(Result<(), String>),
     Removed(Result<(), String>),
 }
@@ -95,6 +96,8 @@ struct Worker {
     /// The last one was not taken.
     refused: bool,
     written: Option<PodStatus>,
+    /// The version that `written` made.
+    version: Option<u64>,
     /// A pod that runs at once needs no status before; a slow one gets it at that time.
     show_after: Timestamp,
     /// Volumes that are files are to be written again at that time.
@@ -158,6 +161,7 @@ impl Worker {
             writing: false,
             refused: false,
             written: None,
+            version: None,
             show_after: now + publish::PATIENCE,
             remount: None,
             removing: false,

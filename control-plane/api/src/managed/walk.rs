@@ -173,9 +173,8 @@ impl<'a> Shape<'a> {
     pub(super) fn element(self, item: &Value) -> Element {
         match self {
             Shape::Keyed(keys, ty) => {
-                let pairs = keys.iter().filter_map(|k| {
-                    Some((*k, item.get(k).cloned().or_else(|| key_default(ty, k))?))
-                });
+                let pairs =
+                    keys.iter().filter_map(|k| Some((*k, item.get(k).cloned().or_else(|| key_default(ty, k))?)));
                 Element::Keys(text_of(&Value::Map(pairs.collect())))
             }
             Shape::CustomItems(node) => Element::Keys(text_of(&Value::Map(keys_of(node, item)))),

@@ -28,7 +28,7 @@ fn in_value(schema: &Structural, value: &Value, path: &str, out: &mut Vec<FieldE
         Value::List(items) => {
             match &schema.list {
                 List::Atomic => {}
-                List::Set => once(items.iter().map(|i| i.clone()), path, out),
+                List::Set => once(items.iter().cloned(), path, out),
                 List::Map(keys) => keyed(keys, items, path, out),
             }
             if let Some(of) = &schema.items {

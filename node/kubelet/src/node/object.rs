@@ -17,9 +17,12 @@ use std::path::Path;
 /// Upstream's limits for the list of images.
 const IMAGES: usize = 50;
 const NAMES: usize = 5;
-/// Below that a node is out of memory or disk (upstream's hard eviction thresholds).
+/// Below that a node is out of memory (upstream's hard eviction threshold).
 const LEAST_MEMORY_BYTES: i64 = 100 << 20;
+/// Below that part of the filesystem a node is out of disk (upstream's hard eviction threshold), but a large filesystem
+/// keeps no more than this free: a tenth of it would hold back a machine that has room for thousands of images.
 const LEAST_DISK_PERCENT: u64 = 10;
+const LEAST_DISK_BYTES: u64 = 2 << 30;
 
 /// CPU, memory, disk and pods of this machine.
 pub fn capacity(root: &Path, max_pods: u32) -> BTreeMap<String, Quantity> {
@@ -42,8 +45,19 @@ pub fn allocatable(capacity: &BTreeMap<String, Quantity>) -> BTreeMap<String, Qu
     let memory = quantity::value_of(Some(capacity), "memory");
     let disk = quantity::value_of(Some(capacity), "ephemeral-storage");
     list.insert("memory".into(), Quantity(format!("{}Ki", (memory - LEAST_MEMORY_BYTES).max(0) / 1024)));
-    list.insert("ephemeral-storage".into(), Quantity((disk / 100 * 90).to_string()));
+    let kept = i64::try_from(reserve(disk.unsigned_abs())).unwrap_or(disk);
+    list.insert("ephemeral-storage".into(), Quantity((disk - kept).to_string()));
     list
+}
+
+/// What stays free, in bytes, of a filesystem of `size` bytes.
+fn reserve(size: u64) -> u64 {
+    (size / 100 * LEAST_DISK_PERCENT).min(LEAST_DISK_BYTES)
+}
+
+/// Whether the filesystem below `path` has less than `percent` of its reserve left.
+pub fn short_of_disk(path: &Path, percent: u64) -> bool {
+    disk(path).is_some_and(|(size, left)| left < reserve(size) / 100 * percent)
 }
 
 /// A line of /proc/meminfo in bytes; 0 where it cannot be read.
@@ -175,8 +189,7 @@ fn info(node: &Node, version: &cri::VersionResponse) -> NodeSystemInfo {
 fn conditions(node: &Node, asked: &Asked, old: Option<&NodeStatus>, now: Timestamp) -> Vec<NodeCondition> {
     let free = memory("MemAvailable");
     let tight = free > 0 && free < LEAST_MEMORY_BYTES;
-    let (size, left) = disk(&node.config.root_dir).unwrap_or((1, 1));
-    let full = left * 100 < size * LEAST_DISK_PERCENT;
+    let full = short_of_disk(&node.config.root_dir, 100);
     let ready = ready(asked);
     let list = [
         (

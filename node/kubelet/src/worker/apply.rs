@@ -161,12 +161,15 @@ impl Worker {
         }
     }
 
-    fn was_written(&mut self, result: Result<(), String>, now: Timestamp) {
+    fn was_written(&mut self, result: Result<Option<u64>, String>, now: Timestamp) {
         self.writing = false;
-        if let Err(error) = result {
-            tracing::warn!(pod = %PodId::of(&self.pod), error, "writing a pod's status");
-            self.refused = true;
-            self.show_after = now + self.patience();
+        match result {
+            Ok(version) => self.version = version,
+            Err(error) => {
+                tracing::warn!(pod = %PodId::of(&self.pod), error, "writing a pod's status");
+                self.refused = true;
+                self.show_after = now + self.patience();
+            }
         }
     }
 

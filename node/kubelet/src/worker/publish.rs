@@ -7,9 +7,11 @@ use crate::observed::EndReason;
 use crate::status;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// A pod that runs within this time is written once, as Running.
 pub(super) const PATIENCE: SignedDuration = SignedDuration::from_millis(40);
@@ -36,6 +38,13 @@ impl Worker {
         pod
     }
 
+    /// Whether somebody has said otherwise since: a node that was taken for lost finds its pods marked as not ready.
+    fn contradicted(&self) -> bool {
+        let (Some(made), Some(written)) = (self.version, &self.written) else { return false };
+        let later = version(&self.pod.metadata).is_some_and(|now| now > made);
+        later && self.pod.status.as_ref().is_some_and(|shown| verdicts(shown) != verdicts(written))
+    }
+
     pub(super) fn publish(&mut self, now: Timestamp) {
         if !self.seen {
             return;
@@ -44,7 +53,8 @@ impl Worker {
         self.node.board.show(&self.pod, status.clone(), &self.rt);
         let quick = self.written.is_none() && status.phase.as_deref() == Some("Pending");
         let early = (quick || self.refused) && self.show_after > now;
-        let same = !self.refused && self.written.as_ref().is_some_and(|w| own(w) == own(&status));
+        let same =
+            !self.refused && !self.contradicted() && self.written.as_ref().is_some_and(|w| own(w) == own(&status));
         if self.writing || self.removing || early || same {
             return;
         }
@@ -52,6 +62,7 @@ impl Worker {
         self.writing = true;
         self.refused = false;
         self.written = Some(status.clone());
+        self.version = None;
         let job = self.job();
         self.spawn(async move { Event::Written(write(&job.node, &job.pod, &status).await) });
     }
@@ -80,6 +91,12 @@ fn ours(c: &PodCondition) -> bool {
     status::OWNED.contains(&c.type_.as_str())
 }
 
+/// What others could have said instead of us: whether each of our conditions holds.
+fn verdicts(status: &PodStatus) -> BTreeMap<&str, &str> {
+    let own = status.conditions.iter().flatten().filter(|c| ours(c));
+    own.map(|c| (c.type_.as_str(), c.status.as_str())).collect()
+}
+
 /// Without what others write.
 fn own(status: &PodStatus) -> PodStatus {
     let mut own = status.clone();
@@ -98,8 +115,9 @@ fn merged(written: &PodStatus, fresh: Option<Vec<PodCondition>>) -> PodStatus {
     status
 }
 
-/// Writes a status by a strategic merge patch that touches only what is the kubelet's. A pod that is gone is fine.
-pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus) -> Result<(), String> {
+/// Writes a status by a strategic merge patch that touches only what is the kubelet's. Returns the version that it made;
+/// none of a pod that is gone, which is fine.
+pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus) -> Result<Option<u64>, String> {
     let id = PodId::of(pod);
     let mut patch = json!({"status": body(pod, status)});
     // The object that mirrors a pod from a file has a uid of its own.
@@ -108,10 +126,15 @@ pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus) -> Result<
     }
     let api: Api<Pod> = Api::namespaced(node.client.clone(), &id.namespace);
     match api.patch_status(&id.name, &PatchParams::default(), &Patch::Strategic(patch)).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(()),
+        Ok(after) => Ok(version(&after.metadata)),
+        Err(kube::Error::Api(s)) if s.code == 404 || s.code == 409 => Ok(None),
         Err(e) => Err(e.to_string()),
     }
+}
+
+/// Versions of one object grow (KEP-5504).
+fn version(metadata: &ObjectMeta) -> Option<u64> {
+    metadata.resource_version.as_ref()?.parse().ok()
 }
 
 fn body(pod: &Pod, status: &PodStatus) -> Value {

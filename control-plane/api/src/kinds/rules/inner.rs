@@ -8,12 +8,24 @@ use crate::value::Value;
 /// The orders of inner types that differ from the published ones. `name=text` is a field that the published type has
 /// elsewhere, with how it shows when it is not set.
 const ORDERS: &[(&str, &str)] = &[
-    ("Volume", "Name HostPath EmptyDir GCEPersistentDisk AWSElasticBlockStore GitRepo Secret NFS ISCSI Glusterfs PersistentVolumeClaim RBD Quobyte FlexVolume Cinder CephFS Flocker DownwardAPI FC AzureFile ConfigMap VsphereVolume AzureDisk PhotonPersistentDisk Projected PortworxVolume ScaleIO StorageOS CSI Ephemeral Image"),
-    ("PersistentVolumeSource", "GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI"),
+    (
+        "Volume",
+        "Name HostPath EmptyDir GCEPersistentDisk AWSElasticBlockStore GitRepo Secret NFS ISCSI Glusterfs PersistentVolumeClaim RBD Quobyte FlexVolume Cinder CephFS Flocker DownwardAPI FC AzureFile ConfigMap VsphereVolume AzureDisk PhotonPersistentDisk Projected PortworxVolume ScaleIO StorageOS CSI Ephemeral Image",
+    ),
+    (
+        "PersistentVolumeSource",
+        "GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI",
+    ),
     ("VolumeProjection", "Secret DownwardAPI ConfigMap ServiceAccountToken ClusterTrustBundle PodCertificate"),
     ("ObjectFieldSelector", "APIVersion FieldPath"),
-    ("PodSpec", "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride"),
-    ("PodSecurityContext", "HostNetwork=false HostPID=false HostIPC=false ShareProcessNamespace=null HostUsers=null SELinuxOptions WindowsOptions RunAsUser RunAsGroup RunAsNonRoot SupplementalGroups SupplementalGroupsPolicy FSGroup FSGroupChangePolicy Sysctls SeccompProfile AppArmorProfile SELinuxChangePolicy"),
+    (
+        "PodSpec",
+        "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride",
+    ),
+    (
+        "PodSecurityContext",
+        "HostNetwork=false HostPID=false HostIPC=false ShareProcessNamespace=null HostUsers=null SELinuxOptions WindowsOptions RunAsUser RunAsGroup RunAsNonRoot SupplementalGroups SupplementalGroupsPolicy FSGroup FSGroupChangePolicy Sysctls SeccompProfile AppArmorProfile SELinuxChangePolicy",
+    ),
     (
         "PersistentVolumeClaimSpec",
         "AccessModes Selector Resources VolumeName StorageClassName VolumeMode DataSource DataSourceRef VolumeAttributesClassName",
@@ -65,7 +77,8 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
     };
     let order = ORDERS.iter().find(|(name, _)| *name == only.unwrap_or(schema.name)).map_or("", |(_, order)| *order);
     let mut fields: Vec<&Field> = schema.fields.iter().filter(|f| !f.hidden).collect();
-    fields.retain(|f| !DROPPED.contains(&(schema.name, f.name)) && !(schema.name == "PodSpec" && HOST_FIELDS.contains(&f.name)));
+    let host = |name| schema.name == "PodSpec" && HOST_FIELDS.contains(&name);
+    fields.retain(|f| !DROPPED.contains(&(schema.name, f.name)) && !host(f.name));
     fields.sort_by_key(|f| schema::position(schema, f.name));
     let mut out = Vec::new();
     for word in order.split_whitespace() {
@@ -102,7 +115,7 @@ fn lift(spec: &Value) -> Value {
     let mut spec = spec.clone();
     let Some(map) = spec.as_map_mut() else { return spec };
     for key in HOST_FIELDS {
-        if let Some(value) = map.remove(*key) {
+        if let Some(value) = map.remove(key) {
             map.entry("securityContext").make_map().insert(*key, value);
         }
     }
