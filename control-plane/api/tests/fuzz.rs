@@ -1,6 +1,6 @@
 //! Nothing that a network or a manifest can say makes this crate panic.
 
-use api::codec::{json, yaml};
+use api::codec::{json, protobuf, yaml};
 use api::kind::Context;
 use api::managed::{self, Writer};
 use api::patch::{json as json_patch, merge, strategic};
@@ -110,6 +110,42 @@ proptest! {
     fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         drop(json::decode(&bytes));
         drop(yaml::decode(&bytes));
+    }
+
+    #[test]
+    fn any_message_is_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), which in any::<prop::sample::Index>()) {
+        drop(protobuf::envelope(&bytes));
+        drop(protobuf::message(&which.get(kinds::all()).type_name, &bytes));
+    }
+
+    #[test]
+    fn a_broken_message_is_read_or_refused(new in value(), which in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), byte: u8) {
+        let kind = which.get(kinds::all());
+        let mut object = object(kind, new);
+        if schema::check(&kind.type_name, &mut object).error.is_none()
+            && let Ok(mut bytes) = protobuf::encode(&kind.type_name, &object.0)
+            && !bytes.is_empty()
+        {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            drop(protobuf::message(&kind.type_name, &bytes));
+        }
+    }
+
+    #[test]
+    fn an_object_is_the_same_in_protobuf(new in value(), which in any::<prop::sample::Index>()) {
+        let kind = which.get(kinds::all());
+        let mut object = object(kind, new);
+        // The schemas in a definition may hold anything, of which protobuf keeps what it has fields for.
+        prop_assume!(kind.names.kind != "CustomResourceDefinition");
+        prop_assume!(schema::check(&kind.type_name, &mut object).error.is_none());
+        if let Ok(bytes) = protobuf::encode(&kind.type_name, &object.0) {
+            let mut back = Object(protobuf::message(&kind.type_name, &bytes).expect("what was written"));
+            back.set_type(&kind.api_version(), &kind.names.kind);
+            schema::check(&kind.type_name, &mut back);
+            let text = |o: Object| String::from_utf8(json::encode(&Value::Map(o.0))).expect("UTF-8");
+            prop_assert_eq!(text(back), text(object));
+        }
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl Chunks {
         Chunks { size, pieces: Box::new(Joined { pieces, buffer: BytesMut::new(), next: None }) }
     }
 
+    /// Chunks that are written as they are taken: `fill` adds a little each time and says whether there is more.
+    pub(crate) fn written(size: usize, fill: impl FnMut(&mut Vec<u8>) -> bool + Send + 'static) -> Chunks {
+        Chunks { size, pieces: Box::new(Written { fill, size, over: false }) }
+    }
+
     /// Whether it is worth sending in pieces.
     pub(crate) fn is_large(&self) -> bool {
         self.size > CHUNK
@@ -48,6 +53,26 @@ impl Iterator for Chunks {
     type Item = Bytes;
     fn next(&mut self) -> Option<Bytes> {
         self.pieces.next()
+    }
+}
+
+struct Written<F> {
+    fill: F,
+    size: usize,
+    over: bool,
+}
+
+impl<F: FnMut(&mut Vec<u8>) -> bool> Iterator for Written<F> {
+    type Item = Bytes;
+    fn next(&mut self) -> Option<Bytes> {
+        if self.over {
+            return None;
+        }
+        let mut out = Vec::with_capacity(self.size.min(CHUNK + SHARED));
+        while !self.over && out.len() < CHUNK {
+            self.over = !(self.fill)(&mut out);
+        }
+        (!out.is_empty()).then(|| out.into())
     }
 }
 
@@ -127,6 +152,20 @@ mod tests {
         assert_eq!(got.concat(), expected);
         assert_eq!(Chunks::joined(0, pieces().into_iter()).body(), expected);
         assert_eq!(Chunks::joined(0, std::iter::empty()).count(), 0);
+    }
+
+    #[test]
+    fn chunks_are_written_as_they_are_taken() {
+        let mut left = pieces().into_iter();
+        let fill = move |out: &mut Vec<u8>| {
+            left.next().is_some_and(|piece| {
+                out.extend_from_slice(&piece);
+                true
+            })
+        };
+        let got: Vec<Bytes> = Chunks::written(0, fill).collect();
+        assert!(got.len() > 1);
+        assert_eq!(got.concat(), pieces().concat());
     }
 
     #[test]

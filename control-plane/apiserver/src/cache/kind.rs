@@ -27,6 +27,8 @@ pub(crate) struct Entry {
     pub value: Bytes,
     pub revision: u64,
     pub made: Made,
+    /// Where the metadata ends in `value`, looked for once.
+    metadata_end: OnceLock<usize>,
     index: OnceLock<Index>,
 }
 
@@ -41,11 +43,17 @@ pub(crate) struct Index {
 
 impl Entry {
     pub(crate) fn new(name: Bytes, value: Bytes, revision: u64) -> Entry {
-        Entry { name, value, revision, made: Made::default(), index: OnceLock::new() }
+        Entry { name, value, revision, made: Made::default(), metadata_end: OnceLock::new(), index: OnceLock::new() }
     }
 
     pub(crate) fn decode(&self, kind: &Kind) -> Result<Object, Status> {
         crate::registry::decode(kind, &self.value, self.revision)
+    }
+
+    /// The metadata of the stored value; see `registry::metadata`.
+    pub(crate) fn metadata(&self) -> &[u8] {
+        let end = *self.metadata_end.get_or_init(|| crate::registry::metadata(&self.value).len());
+        &self.value[..end]
     }
 
     /// Hands the index to `look`. Of a kind that is stored in another version it is made each time.

@@ -73,9 +73,9 @@ pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object,
     Ok(object)
 }
 
-/// The metadata of a stored value, with its resourceVersion.
-pub(crate) fn decode_metadata(kind: &Kind, value: &[u8], revision: u64) -> Result<Map, Status> {
-    let mut part = metadata(value).to_vec();
+/// Decodes what [`metadata`] found, with its resourceVersion.
+pub(crate) fn decode_metadata(kind: &Kind, metadata: &[u8], revision: u64) -> Result<Map, Status> {
+    let mut part = metadata.to_vec();
     part.push(b'}');
     let decoded = json::decode(&part)
         .map_err(|e| Status::internal(format!("a stored {} cannot be read: {e}", kind.names.kind)))?;
@@ -102,10 +102,10 @@ pub(crate) fn write_item(kind: &Kind, value: &[u8], revision: u64, out: &mut Vec
     write_tail(value, revision, out);
 }
 
-/// `PartialObjectMetadata` of an object.
-pub(crate) fn write_partial(version: &str, value: &[u8], revision: u64, out: &mut Vec<u8>) {
+/// `PartialObjectMetadata` of what [`metadata`] found.
+pub(crate) fn write_partial(version: &str, metadata: &[u8], revision: u64, out: &mut Vec<u8>) {
     write_type("PartialObjectMetadata", &api_version("meta.k8s.io", version), out);
-    write_tail(metadata(value), revision, out);
+    write_tail(metadata, revision, out);
     out.push(b'}');
 }
 
@@ -126,7 +126,7 @@ fn write_tail(value: &[u8], revision: u64, out: &mut Vec<u8>) {
 }
 
 /// `{"metadata":{…}` of a stored value: up to the brace that closes the metadata.
-fn metadata(value: &[u8]) -> &[u8] {
+pub(crate) fn metadata(value: &[u8]) -> &[u8] {
     let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
     for (i, byte) in value.iter().enumerate() {
         match byte {
@@ -189,7 +189,7 @@ mod tests {
             [r#"{"metadata":{"name":"a","annotations":{"x":"}\"{"}},"data":{"k":"v"}}"#, r#"{"metadata":{"name":"a"}}"#]
         {
             let mut out = Vec::new();
-            write_partial("v1", &encode(config_map(), &object(text)), 7, &mut out);
+            write_partial("v1", metadata(&encode(config_map(), &object(text))), 7, &mut out);
             let mut expected = object(text);
             expected.0.remove("data");
             expected.set_type("meta.k8s.io/v1", "PartialObjectMetadata");

@@ -68,7 +68,7 @@ impl Shown {
                 out.extend_from_slice(&protobuf::wrap(&of, "PartialObjectMetadata", &self.protobuf(entry)?));
             }
             (Shape::Partial { version, .. }, Encoding::Json | Encoding::Yaml) => {
-                write_partial(version, &entry.value, revision, out);
+                write_partial(version, entry.metadata(), revision, out);
             }
             (Shape::Table { version, include }, _) => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
@@ -96,7 +96,7 @@ impl Shown {
             Shape::Partial { .. } => {
                 let form = Form { what: What::Metadata, of: "".into() };
                 self.caches.form(&entry.made, form, || {
-                    let meta = decode_metadata(&self.kind, &entry.value, entry.revision)?;
+                    let meta = decode_metadata(&self.kind, entry.metadata(), entry.revision)?;
                     protobuf::partial(&meta).map_err(Status::internal)
                 })
             }
@@ -154,21 +154,29 @@ impl Shown {
         head.extend_from_slice(b",\"items\":[");
         let size = entries.iter().map(|e| e.value.len() + AROUND).sum::<usize>() + head.len();
         let shown = self.clone();
-        let items = entries.into_iter().enumerate().map(move |(i, entry)| shown.json_item(i > 0, &entry));
-        let pieces = std::iter::once(Bytes::from(head)).chain(items).chain([Bytes::from_static(b"]}\n")]);
-        Chunks::joined(size, pieces)
+        let (mut entries, mut head, mut first) = (entries.into_iter(), Some(head), true);
+        Chunks::written(size, move |out| {
+            if let Some(head) = head.take() {
+                out.extend_from_slice(&head);
+                return true;
+            }
+            let Some(entry) = entries.next() else {
+                out.extend_from_slice(b"]}\n");
+                return false;
+            };
+            if !std::mem::take(&mut first) {
+                out.push(b',');
+            }
+            shown.json_item(&entry, out);
+            true
+        })
     }
 
-    fn json_item(&self, comma: bool, entry: &Entry) -> Bytes {
-        let mut out = Vec::with_capacity(entry.value.len() + 96);
-        if comma {
-            out.push(b',');
-        }
+    fn json_item(&self, entry: &Entry, out: &mut Vec<u8>) {
         match &self.accept.shape {
-            Shape::Partial { version, .. } => write_partial(version, &entry.value, entry.revision, &mut out),
-            Shape::Whole | Shape::Table { .. } => write_item(&self.kind, &self.stored(entry), entry.revision, &mut out),
+            Shape::Partial { version, .. } => write_partial(version, entry.metadata(), entry.revision, out),
+            Shape::Whole | Shape::Table { .. } => write_item(&self.kind, &self.stored(entry), entry.revision, out),
         }
-        out.into()
     }
 
     fn protobuf_list(
