@@ -3,6 +3,7 @@
 //! This crate does no IO, starts no task and reads no clock: whoever needs the time passes it in.
 
 pub mod codec;
+pub mod cron;
 pub mod kind;
 pub mod kinds;
 pub mod managed;

@@ -6,6 +6,7 @@ mod api_services;
 mod certificates;
 mod clusterdns;
 mod conditions;
+mod cronjob;
 mod daemonset;
 mod definitions;
 mod deployment;
@@ -62,6 +63,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(daemonset::DaemonSets),
         Arc::new(statefulset::StatefulSets),
         Arc::new(job::Jobs),
+        Arc::new(cronjob::CronJobs),
         Arc::new(ttl::TtlAfterFinished),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),

@@ -1,7 +1,7 @@
 //! Every controller's cases: objects given, a key planned, and what is to be done.
 //!
 //! `cases/<controller>/*.yaml` hold `given`, `key` and `then`; `UPDATE_CASES=1` rewrites `then`. Each plan is also carried
-//! out on the given objects and made again until nothing is left: it must come to rest.
+//! out on the given objects and made again until nothing is left to write: it must come to rest.
 
 use std::path::{Path, PathBuf};
 
@@ -106,7 +106,7 @@ fn settles(controller: &dyn Controller, mut case: Case, moment: Moment, mut deci
     let mut objects = case.given.clone();
     for round in 0..ROUNDS {
         let Decision::Do(plan_made) = &decision else { return Ok(()) };
-        if plan_made.actions.is_empty() {
+        if plan_made.actions.iter().all(|action| matches!(action, Action::Event(_))) {
             return Ok(());
         }
         carry_out(&mut objects, plan_made, round);

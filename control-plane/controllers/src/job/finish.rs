@@ -34,6 +34,11 @@ pub(crate) fn finished(status: &JobStatus) -> Option<Timestamp> {
     Some(ended.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }
 
+/// Whether it ended well.
+pub(crate) fn succeeded(status: &JobStatus) -> bool {
+    holds(status, "Complete").is_some()
+}
+
 /// The outcome that was decided before.
 pub(super) fn pending(status: &JobStatus) -> Option<Verdict> {
     let of = |kind: &str, succeeded: bool| {

@@ -6,6 +6,7 @@ use super::pods::template;
 use super::selectors::{LABEL_SELECTOR as SELECTOR, label_selector};
 use super::words;
 use super::workloads::{checked, immutable, mismatch, selects_template, updated};
+use crate::cron;
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
@@ -218,74 +219,17 @@ fn time_zone(at: &At<'_>) {
     if zone.is_empty() || zone.eq_ignore_ascii_case("local") {
         return at.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
     }
-    let letters = zone.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(&b));
-    if !letters || zone.contains("//") {
-        at.invalid(&format!("unknown time zone {zone}"));
+    if let Err(why) = cron::zone(zone) {
+        at.invalid(&why);
     }
 }
-
-const MACROS: &[&str] = &["@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"];
-/// The five fields of a schedule: lowest and highest number, and names.
-const FIELDS: [(u32, u32, &[&str]); 5] = [
-    (0, 59, &[]),
-    (0, 23, &[]),
-    (1, 31, &[]),
-    (1, 12, &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]),
-    (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
-];
 
 fn schedule(at: &At<'_>) {
     let text = at.text();
     if text.contains("TZ") {
         return at.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     }
-    if text.starts_with('@') {
-        if !MACROS.contains(&text) && !text.starts_with("@every ") {
-            at.invalid(&format!("unrecognized descriptor: {text}"));
-        }
-        return;
+    if let Err(why) = cron::Schedule::parse(text) {
+        at.invalid(&why);
     }
-    let parts: Vec<&str> = text.split_whitespace().collect();
-    if parts.len() != FIELDS.len() {
-        let shown = parts.join(" ");
-        return at.invalid(&format!("expected exactly 5 fields, found {}: [{shown}]", parts.len()));
-    }
-    for (part, (low, high, names)) in parts.iter().zip(FIELDS) {
-        if let Some(why) = part.split(',').find_map(|range| wrong_range(range, low, high, names)) {
-            return at.invalid(&why);
-        }
-    }
-}
-
-/// What is wrong with `a`, `a-b`, `*`, each with or without `/step`.
-fn wrong_range(text: &str, low: u32, high: u32, names: &[&str]) -> Option<String> {
-    let (range, step) = text.split_once('/').map_or((text, None), |(r, s)| (r, Some(s)));
-    let number = |t: &str| {
-        let named = names.iter().position(|n| n.eq_ignore_ascii_case(t)).and_then(|i| u32::try_from(i).ok());
-        named.map(|i| i + low).or_else(|| t.parse().ok())
-    };
-    let failed = |t: &str| format!("failed to parse int from {t}: strconv.Atoi: parsing {t:?}: invalid syntax");
-    let (from, to) = match range {
-        "*" | "?" => (low, high),
-        _ => {
-            let (from, to) = range.split_once('-').unwrap_or((range, range));
-            match (number(from), number(to)) {
-                (None, _) => return Some(failed(from)),
-                (_, None) => return Some(failed(to)),
-                (Some(a), Some(b)) => (a, b),
-            }
-        }
-    };
-    match step.map(str::parse::<u32>) {
-        Some(Err(_)) => return Some(failed(step.unwrap_or(""))),
-        Some(Ok(0)) => return Some(format!("step of range should be a positive number: {text}")),
-        _ => {}
-    }
-    if from < low {
-        return Some(format!("beginning of range ({from}) below minimum ({low}): {text}"));
-    }
-    if to > high {
-        return Some(format!("end of range ({to}) above maximum ({high}): {text}"));
-    }
-    (from > to).then(|| format!("beginning of range ({from}) beyond end of range ({to}): {text}"))
 }
