@@ -90,6 +90,10 @@ fn yaml_prints_what_it_reads_back() {
     let printed = String::from_utf8(yaml::encode(&value)).expect("text");
     let back = yaml::decode(printed.as_bytes()).unwrap_or_else(|e| panic!("{printed}: {e}"));
     assert_eq!(back.value, value, "{printed}");
+    let times =
+        json::decode(br#"{"a":"2026-01-02T03:04:05Z","b":"2026-01-02","c":"12:30","d":"2026-a"}"#).expect("json");
+    let expected = "a: \"2026-01-02T03:04:05Z\"\nb: \"2026-01-02\"\nc: \"12:30\"\nd: 2026-a\n";
+    assert_eq!(String::from_utf8_lossy(&yaml::encode(&times.value)), expected);
     let pod = json::decode(br#"{"spec":{"containers":[{"args":["a"],"name":"c"}]},"kind":"Pod"}"#).expect("json").value;
     let expected = "kind: Pod\nspec:\n  containers:\n  - args:\n    - a\n    name: c\n";
     assert_eq!(String::from_utf8_lossy(&yaml::encode(&pod)), expected);

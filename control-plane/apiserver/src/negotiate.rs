@@ -90,7 +90,7 @@ impl<'a> Clause<'a> {
     }
 }
 
-/// The ranges of the Accept header, best first; one that takes anything where there is no header.
+/// The ranges of the Accept header, best first; one that takes anything where there is no header, or nothing in it.
 pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
     let mut clauses: Vec<_> = headers
         .get_all(header::ACCEPT)
@@ -100,7 +100,7 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause<'_>> {
         .filter_map(Clause::parse)
         .filter(|c| c.q > 0.0)
         .collect();
-    if clauses.is_empty() && !headers.contains_key(header::ACCEPT) {
+    if headers.get_all(header::ACCEPT).iter().all(|v| v.as_bytes().trim_ascii().is_empty()) {
         clauses.push(Clause { media: "*/*", params: Vec::new(), q: 1.0 });
     }
     // Of equal weight what is named comes before what stands for anything.

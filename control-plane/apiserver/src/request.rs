@@ -69,11 +69,9 @@ impl RequestInfo {
             query,
             ..RequestInfo::default()
         };
-        let segments: Vec<String> = path
-            .trim_matches('/')
-            .split('/')
-            .map(|s| percent_encoding::percent_decode_str(s).decode_utf8_lossy().into_owned())
-            .collect();
+        // Decoded before it is split, as upstream: a slash in a name would be one in a key as well.
+        let decoded = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+        let segments: Vec<String> = decoded.trim_matches('/').split('/').map(str::to_owned).collect();
         let rest = match segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
             ["api", version, _, ..] => {
                 info.version = (*version).to_owned();
@@ -87,8 +85,17 @@ impl RequestInfo {
             _ => return info,
         };
         info.is_resource = true;
-        info.place(rest);
-        info.name_verb(method);
+        match rest {
+            // The form of watches before the parameter; it is still documented.
+            [first, rest @ ..] if first == "watch" && !rest.is_empty() && *method == Method::GET => {
+                info.place(rest);
+                info.watch();
+            }
+            _ => {
+                info.place(rest);
+                info.name_verb(method);
+            }
+        }
         info
     }
 
@@ -109,6 +116,16 @@ impl RequestInfo {
         let mut next = || rest.next().cloned().unwrap_or_default();
         (self.resource, self.name, self.subresource) = (next(), next(), next());
         self.rest = rest.as_slice().join("/");
+    }
+
+    /// A watch that the path asks for, of one object where it names one.
+    fn watch(&mut self) {
+        self.verb = "watch".to_owned();
+        self.label_selector = self.query.get("labelSelector").to_owned();
+        self.field_selector = match self.name.as_str() {
+            "" => self.query.get("fieldSelector").to_owned(),
+            name => format!("metadata.name={}", name.replace('\\', "\\\\").replace(',', "\\,").replace('=', "\\=")),
+        };
     }
 
     fn name_verb(&mut self, method: &Method) {
@@ -178,6 +195,10 @@ mod tests {
         GET /api/v1/nodes?fieldSelector=metadata.name=n1 | list - v1 - nodes n1 - -
         GET /api/v1/nodes?fieldSelector=metadata.name=n1,spec.unschedulable=true | list - v1 - nodes - - -
         GET /apis/rbac.authorization.k8s.io/v1/clusterroles/system:node | get rbac.authorization.k8s.io v1 - clusterroles system:node - -
+        GET /api/v1/secrets/a%2Fb | get - v1 - secrets a b -
+        GET /api/v1/watch/pods | watch - v1 - pods - - -
+        GET /api/v1/watch/namespaces/a/pods/b | watch - v1 a pods b - -
+        POST /api/v1/watch/pods | create - v1 - watch pods - -
         GET /apis/rbac.authorization.k8s.io/v1/clusterroles/a%3Ab | get rbac.authorization.k8s.io v1 - clusterroles a:b - -
     ";
 

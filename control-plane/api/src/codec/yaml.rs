@@ -330,8 +330,7 @@ fn put_text(text: &str, indent: Option<usize>, out: &mut String) {
         (Some(indent), true) => put_block(text, indent, out),
         _ if is_plain(text) => out.push_str(text),
         _ => {
-            let single =
-                !text.contains(['\n', '\t']) && text.chars().all(printable) && plain(text) == Value::from(text);
+            let single = !text.contains(['\n', '\t']) && text.chars().all(printable) && is_text(text);
             match single {
                 true => out.push_str(&format!("'{}'", text.replace('\'', "''"))),
                 false => put_double(text, out),
@@ -389,5 +388,18 @@ fn is_plain(text: &str) -> bool {
     let inside = text.contains(": ") || text.contains(" #") || text.contains(|c: char| c == '\t' || !printable(c));
     let document = text.starts_with("---") || text.starts_with("...");
     !(opens || dashed || inside || document || matches!(last, ' ' | ':') || text == "=" || text == "<<")
-        && plain(text) == Value::from(text)
+        && is_text(text)
+}
+
+/// Whether every reader of YAML 1.1 takes the plain word for text: others than ours know times and numbers of base 60.
+fn is_text(text: &str) -> bool {
+    let digits = text.trim_start_matches(['+', '-']);
+    let sixties = digits.starts_with(|c: char| c.is_ascii_digit())
+        && digits.contains(':')
+        && digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b':' | b'.' | b'_'));
+    let in_time =
+        |b: u8| b.is_ascii_digit() || matches!(b, b'-' | b'+' | b':' | b'.' | b' ' | b'T' | b't' | b'Z' | b'z');
+    let year = digits.split_once('-').is_some_and(|(y, _)| y.len() == 4 && y.bytes().all(|b| b.is_ascii_digit()));
+    let time = year && digits.bytes().all(in_time);
+    !sixties && !time && plain(text) == Value::from(text)
 }

@@ -6,7 +6,7 @@ use crate::registry::options::FieldValidation;
 use crate::server::Body;
 use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
-use api::{Kind, Map, Object, Status, Value};
+use api::{Kind, Object, Status, Value};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -36,29 +36,50 @@ pub(super) fn object(
 ) -> Result<Object, Status> {
     let kind = &call.kind;
     let encoding = negotiate::body(&call.parts.headers)?;
+    let (mut object, duplicates) = match encoding {
+        Sent::Protobuf => (of_protobuf(kind, body)?, Vec::new()),
+        Sent::Json | Sent::Yaml => of_text(kind, encoding, body)?,
+    };
+    check_type(kind, &mut object)?;
+    let doubled = doubled(encoding, &duplicates);
+    check_fields(kind, &mut object, doubled, Some((encoding, body)), validation, warnings)?;
+    Ok(object)
+}
+
+/// An object of JSON or YAML, and the keys that it has twice.
+fn of_text(kind: &Kind, encoding: Sent, body: &[u8]) -> Result<(Object, Vec<String>), Status> {
     let decoded = decode(&kind.type_name, encoding, body).map_err(|e| {
         let what = if encoding == Sent::Json { "couldn't get version/kind; json parse error: " } else { "" };
         unreadable(kind, body, &format!("{what}{}", e.message))
     })?;
-    let decoded = match decoded.value {
+    match decoded.value {
         // Null leaves an object as it is: without anything.
-        Value::Null => Decoded { value: Value::Map(Map::new()), ..decoded },
-        _ => decoded,
-    };
-    let Value::Map(map) = decoded.value else {
-        return Err(unreadable(
+        Value::Null => Ok((Object::default(), decoded.duplicates)),
+        Value::Map(map) => Ok((Object(map), decoded.duplicates)),
+        other => Err(unreadable(
             kind,
             body,
             &format!(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-                go_type(&decoded.value)
+                go_type(&other)
             ),
-        ));
-    };
-    let mut object = Object(map);
-    check_type(kind, &mut object)?;
-    let doubled = doubled(encoding, &decoded.duplicates);
-    check_fields(kind, &mut object, doubled, Some((encoding, body)), validation, warnings)?;
+        )),
+    }
+}
+
+/// An object of protobuf. Its envelope says the type, so that another one is told before its bytes are read as this one.
+fn of_protobuf(kind: &Kind, body: &[u8]) -> Result<Object, Status> {
+    let envelope = protobuf::envelope(body).map_err(|e| unreadable(kind, body, &e.message))?;
+    if kind.custom.is_some() {
+        let why = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot \
+                   be encoded to a protobuf message";
+        return Err(unhandled(kind, why));
+    }
+    let mut typed = Object::default();
+    typed.set_type(&envelope.api_version, &envelope.kind);
+    check_type(kind, &mut typed)?;
+    let mut object = Object(protobuf::message(&kind.type_name, envelope.raw).map_err(|e| unhandled(kind, &e.message))?);
+    object.set_type(typed.api_version(), typed.kind());
     Ok(object)
 }
 
@@ -86,6 +107,12 @@ fn unreadable(kind: &Kind, body: &[u8], why: &str) -> Status {
     let name = &kind.names.kind;
     let shown = summary(body);
     Status::bad_request(format!("the object provided is unrecognized (must be of type {name}): {why} ({shown})"))
+}
+
+/// What has the right type and yet is no object of it.
+fn unhandled(kind: &Kind, why: &str) -> Status {
+    let (version, name) = (&kind.names.version, &kind.names.kind);
+    Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
 }
 
 /// The beginning of a body: what may be an object as text, all else in hexadecimal.
@@ -158,13 +185,9 @@ pub(super) fn check_fields(
     validation: FieldValidation,
     warnings: &mut Vec<String>,
 ) -> Result<(), Status> {
-    let unhandled = |why: String| {
-        let (version, name) = (&kind.names.version, &kind.names.kind);
-        Status::bad_request(format!("{name} in version \"{version}\" cannot be handled as a {name}: {why}"))
-    };
     let checked = kind.read(object);
     if let Some(error) = checked.error {
-        return Err(unhandled(error));
+        return Err(unhandled(kind, &error));
     }
     if validation == FieldValidation::Ignore {
         return Ok(());
@@ -178,7 +201,7 @@ pub(super) fn check_fields(
         return Ok(());
     }
     match validation {
-        FieldValidation::Strict => Err(unhandled(format!("strict decoding error: {}", found.join(", ")))),
+        FieldValidation::Strict => Err(unhandled(kind, &format!("strict decoding error: {}", found.join(", ")))),
         FieldValidation::Warn | FieldValidation::Ignore => {
             warnings.extend(found);
             Ok(())

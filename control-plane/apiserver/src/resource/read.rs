@@ -10,8 +10,8 @@ use crate::server::Body;
 use crate::shape::ListMeta;
 use api::kind::Scope;
 use api::{Map, Status, Value};
-use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::{DecodeError, Engine};
 use http::Response;
 use std::sync::Arc;
 
@@ -207,7 +207,13 @@ impl Token {
 
     fn parse(text: &str) -> Result<Token, Status> {
         let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
-        let json = URL_SAFE_NO_PAD.decode(text).map_err(|e| invalid(&e.to_string()))?;
+        let json = URL_SAFE_NO_PAD.decode(text).map_err(|e| {
+            let at = match e {
+                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+                DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len() / 4 * 4,
+            };
+            invalid(&format!("illegal base64 data at input byte {at}"))
+        })?;
         let value = api::codec::json::decode(&json).map_err(|e| invalid(&e.message))?.value;
         if value.get("v").and_then(Value::as_str) != Some("meta.k8s.io/v1") {
             return Err(invalid("server does not recognize this encoded version"));

@@ -152,7 +152,9 @@ impl Shown {
         let untyped = self.kind.custom.is_some() && self.accept.shape == Shape::Whole;
         list_meta(meta, untyped, &mut head);
         head.extend_from_slice(b",\"items\":[");
-        let size = entries.iter().map(|e| e.value.len() + AROUND).sum::<usize>() + head.len();
+        let partial = matches!(self.accept.shape, Shape::Partial { .. });
+        let shown = |entry: &Entry| if partial { entry.metadata().len() } else { entry.value.len() };
+        let size = entries.iter().map(|e| shown(e) + AROUND).sum::<usize>() + head.len();
         let shown = self.clone();
         let (mut entries, mut head, mut first) = (entries.into_iter(), Some(head), true);
         Chunks::written(size, move |out| {

@@ -21,9 +21,15 @@ pub struct Envelope<'a> {
 /// # Errors
 /// The bytes are not what a client of Kubernetes sends.
 pub fn envelope(input: &[u8]) -> Result<Envelope<'_>, DecodeError> {
-    let body = input.strip_prefix(MAGIC).ok_or_else(|| {
-        DecodeError::new(0, "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]")
-    })?;
+    let body = match input.strip_prefix(MAGIC) {
+        Some([]) => return Err(DecodeError::new(0, "empty body")),
+        Some(body) => body,
+        None if input.is_empty() => return Err(DecodeError::new(0, "empty data")),
+        None => {
+            let why = "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]";
+            return Err(DecodeError::new(0, why));
+        }
+    };
     let mut out = Envelope { api_version: String::new(), kind: String::new(), raw: &[] };
     for part in Parts::of(body) {
         match part? {
