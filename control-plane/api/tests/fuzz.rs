@@ -1,6 +1,7 @@
 //! Nothing that a network or a manifest can say makes this crate panic.
 
 use api::codec::{json, protobuf, yaml};
+use api::cron::{self, Schedule};
 use api::kind::Context;
 use api::managed::{self, Writer};
 use api::patch::{json as json_patch, merge, strategic};
@@ -224,6 +225,16 @@ proptest! {
         prop_assert_eq!(again.map_err(|e| e.message), Ok(applied.clone()));
         managed::update(kind, Some(&live), &mut applied, writer("c"));
         drop(managed::apply(kind, Some(&applied), &object(kind, third), writer("b"), false));
+    }
+
+    #[test]
+    fn any_schedule_is_read_or_refused(text in "(@every |@)?[0-9*/,@a-zA-Z? .µ-]{0,24}", second in jiff::Timestamp::MIN.as_second()..jiff::Timestamp::MAX.as_second()) {
+        let zone = cron::zone("Europe/Berlin").expect("a zone");
+        if let Ok(schedule) = Schedule::parse(&text) {
+            let now = jiff::Timestamp::from_second(second).expect("in range");
+            prop_assert!(schedule.next(now, &zone).is_none_or(|next| next > now));
+        }
+        drop(cron::zone(&text));
     }
 
     #[test]
