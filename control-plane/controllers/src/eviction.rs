@@ -5,8 +5,7 @@ use std::time::Duration;
 use client::plan::Severity;
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
 use serde_json::json;
 
 use crate::pods;
@@ -85,16 +84,8 @@ pub(crate) fn meets(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 fn evict(pod: &Pod, now: Timestamp, plan: &mut Plan) {
-    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    conditions.retain(|condition| condition.type_ != "DisruptionTarget");
-    conditions.push(PodCondition {
-        type_: "DisruptionTarget".to_owned(),
-        status: "True".to_owned(),
-        reason: Some("DeletionByTaintManager".to_owned()),
-        message: Some("Taint manager: deleting due to NoExecute taint".to_owned()),
-        last_transition_time: Some(Time(now)),
-        ..PodCondition::default()
-    });
+    let message = "Taint manager: deleting due to NoExecute taint";
+    let conditions = pods::disrupted(pod, "DeletionByTaintManager", message, now);
     let patch =
         json!({"metadata": {"resourceVersion": pod.metadata.resource_version}, "status": {"conditions": conditions}});
     plan.patch(pod, Some("status"), patch);

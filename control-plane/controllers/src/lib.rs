@@ -12,6 +12,7 @@ mod definitions;
 mod deployment;
 mod deployment_status;
 mod discovery;
+mod disruption;
 mod endpoints;
 mod eviction;
 mod garbage;
@@ -72,6 +73,8 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
         Arc::new(eviction::TaintEviction),
         Arc::new(podgc::PodGarbage),
+        Arc::new(disruption::Disruptions),
+        Arc::new(disruption::stale::StaleDisruptions),
         Arc::new(clusterdns::ClusterDns),
         Arc::new(certificates::approving::Approving),
         Arc::new(certificates::signing::Signing { sign: config.sign.clone() }),

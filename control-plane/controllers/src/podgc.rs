@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use client::plan::DeleteOptions;
 use client::{Controller, Decision, Key, Moment, Plan, Read, View, Watches};
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::ApiResource;
 use serde_json::json;
@@ -40,7 +41,7 @@ impl Controller for PodGarbage {
         });
     }
 
-    fn plan(&self, view: &View, key: &Key, _: Moment) -> Decision {
+    fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
         let Some(pod) = view.of::<Pod>().get_key(key) else { return plan.into() };
         let node = pods::node(&pod);
@@ -51,7 +52,7 @@ impl Controller for PodGarbage {
             match view.answer(&read) {
                 None => return Decision::Need(vec![read]),
                 Some(Some(_)) => return plan.into(),
-                Some(None) => fail(&pod, &mut plan),
+                Some(None) => fail(&pod, moment.now, &mut plan),
             }
         }
         let surplus = || {
@@ -71,10 +72,13 @@ fn never_ran(pod: &Pod) -> bool {
 }
 
 /// A pod whose node is gone did not finish: it says so before it goes.
-fn fail(pod: &Pod, plan: &mut Plan) {
+fn fail(pod: &Pod, now: Timestamp, plan: &mut Plan) {
     if pods::is_finished(pod) {
         return;
     }
-    let patch = json!({"status": {"phase": "Failed", "reason": "NodeLost", "message": "PodGC: node no longer exists"}});
+    let conditions = pods::disrupted(pod, "DeletionByPodGC", "PodGC: node no longer exists", now);
+    let version = &pod.metadata.resource_version;
+    let patch =
+        json!({"metadata": {"resourceVersion": version}, "status": {"phase": "Failed", "conditions": conditions}});
     plan.patch(pod, Some("status"), patch);
 }

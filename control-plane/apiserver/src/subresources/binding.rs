@@ -1,6 +1,6 @@
 //! `bindings` and `pods/binding`: a pod gets its node, once.
 
-use super::{Call, change, now};
+use super::{Call, change, now, put_condition};
 use crate::lookup;
 use crate::server::Body;
 use api::{Map, Object, Status, Value};
@@ -88,11 +88,5 @@ fn scheduled(pod: &mut Object, now: &str) {
     ]
     .into_iter()
     .collect();
-    let mut conditions = pod.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]).to_vec();
-    let scheduled = |c: &Value| c.get("type").and_then(Value::as_str) == Some("PodScheduled");
-    match conditions.iter_mut().find(|c| scheduled(c)) {
-        Some(there) => *there = Value::Map(condition),
-        None => conditions.push(Value::Map(condition)),
-    }
-    pod.set(&["status", "conditions"], Value::List(conditions));
+    put_condition(pod, condition);
 }

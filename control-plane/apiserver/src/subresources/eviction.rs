@@ -1,6 +1,6 @@
 //! `pods/eviction`: a pod is deleted, unless a disruption budget needs it.
 
-use super::{Call, change};
+use super::{Call, change, put_condition};
 use crate::ctx::Ctx;
 use crate::lookup;
 use crate::registry::deletion;
@@ -29,7 +29,8 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         charge(call.ctx, &pod, dry_run).await?;
     }
     if !dry_run {
-        let kind = call.ctx.registry.known(lookup::PODS)?;
+        let (kind, at) = (call.ctx.registry.known(lookup::PODS)?, super::now());
+        change(call.ctx, lookup::PODS, &info.namespace, &info.name, |pod| Ok(Some(mark(pod, &at)))).await?;
         let options = deletion::options(&options, &info.query)?;
         call.ctx.registry.delete_with(&kind, &info.namespace, &info.name, &options, |_| Ok(())).await?;
     }
@@ -121,10 +122,10 @@ pub(super) fn disrupt(budget: &Object, pod: &str, ready: bool, now: &str) -> Res
 /// Says whether the budget allows another disruption.
 fn set_condition(budget: &mut Object, allowed: bool, now: &str) {
     let (status, reason) = if allowed { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
-    let mut conditions = budget.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]).to_vec();
+    let conditions = budget.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
     let text = |c: &Value, key| c.get(key).and_then(Value::as_str).unwrap_or("").to_owned();
-    let there = conditions.iter().position(|c| text(c, "type") == "DisruptionAllowed");
-    let since = there.map(|i| &conditions[i]).filter(|c| text(c, "status") == status);
+    let there = conditions.iter().find(|c| text(c, "type") == "DisruptionAllowed");
+    let since = there.filter(|c| text(c, "status") == status);
     let since = since.map_or_else(|| now.to_owned(), |c| text(c, "lastTransitionTime"));
     let condition: Map = [
         ("type", Value::from("DisruptionAllowed")),
@@ -136,11 +137,24 @@ fn set_condition(budget: &mut Object, allowed: bool, now: &str) {
     ]
     .into_iter()
     .collect();
-    match there {
-        Some(i) => conditions[i] = Value::Map(condition),
-        None => conditions.push(Value::Map(condition)),
-    }
-    budget.set(&["status", "conditions"], Value::List(conditions));
+    put_condition(budget, condition);
+}
+
+/// Says on the pod why it goes, for whoever judges its end.
+pub(super) fn mark(pod: &Object, now: &str) -> Object {
+    let condition: Map = [
+        ("type", Value::from("DisruptionTarget")),
+        ("status", "True".into()),
+        ("reason", "EvictionByEvictionAPI".into()),
+        ("message", "Eviction API: evicting".into()),
+        ("lastProbeTime", Value::Null),
+        ("lastTransitionTime", now.into()),
+    ]
+    .into_iter()
+    .collect();
+    let mut marked = pod.clone();
+    put_condition(&mut marked, condition);
+    marked
 }
 
 fn refused(why: &str, retry_seconds: u32) -> Status {

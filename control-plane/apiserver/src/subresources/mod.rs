@@ -22,7 +22,7 @@ use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{resource, respond};
 use api::managed::Writer;
-use api::{Kind, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value};
 use http::request::Parts;
 use http::{Request, Response};
 use std::sync::Arc;
@@ -216,6 +216,17 @@ async fn change(
         }
     }
     Err(crate::registry::modified(&kind, name))
+}
+
+/// Puts a condition in the place of the one of its type.
+fn put_condition(object: &mut Object, condition: Map) {
+    let kind = condition.get("type").cloned();
+    let mut conditions = object.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]).to_vec();
+    match conditions.iter_mut().find(|known| known.get("type") == kind.as_ref()) {
+        Some(there) => *there = Value::Map(condition),
+        None => conditions.push(Value::Map(condition)),
+    }
+    object.set(&["status", "conditions"], Value::List(conditions));
 }
 
 /// The pod of the path.

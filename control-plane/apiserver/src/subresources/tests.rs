@@ -142,3 +142,11 @@ fn only_what_is_answered_here_is_taken() {
         assert_eq!(serves(&RequestInfo::parse(&method.parse::<Method>().unwrap(), path, "")), taken, "{request}");
     }
 }
+
+#[test]
+fn an_evicted_pod_says_so_once() {
+    let pod = object(r#"{"metadata":{"name":"p"},"status":{"conditions":[{"type":"Ready","status":"True"}]}}"#);
+    let marked = eviction::mark(&eviction::mark(&pod, "S"), "T");
+    let expected = r#"{"metadata":{"name":"p"},"status":{"conditions":[{"status":"True","type":"Ready"},{"lastProbeTime":null,"lastTransitionTime":"T","message":"Eviction API: evicting","reason":"EvictionByEvictionAPI","status":"True","type":"DisruptionTarget"}]}}"#;
+    assert_eq!(shown(&marked), expected);
+}
