@@ -2,6 +2,7 @@
 //!
 //! Nothing here does IO: [`run`] hands each controller to the driver of `client`, with a client of its own identity.
 
+mod aggregation;
 mod api_services;
 mod certificates;
 mod clusterdns;
@@ -22,7 +23,9 @@ mod nodeipam;
 mod nodelifecycle;
 mod podgc;
 mod pods;
+mod protection;
 mod replicaset;
+mod replicationcontroller;
 mod revisions;
 mod rollout;
 mod rootca;
@@ -61,6 +64,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(rootca::RootCa { pem: config.root_ca.clone() }),
         Arc::new(deployment::Deployments),
         Arc::new(replicaset::ReplicaSets),
+        Arc::new(replicationcontroller::ReplicationControllers),
         Arc::new(daemonset::DaemonSets),
         Arc::new(statefulset::StatefulSets),
         Arc::new(job::Jobs),
@@ -75,6 +79,9 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(podgc::PodGarbage),
         Arc::new(disruption::Disruptions),
         Arc::new(disruption::stale::StaleDisruptions),
+        Arc::new(aggregation::Aggregation),
+        Arc::new(protection::Claims),
+        Arc::new(protection::Volumes),
         Arc::new(clusterdns::ClusterDns),
         Arc::new(certificates::approving::Approving),
         Arc::new(certificates::signing::Signing { sign: config.sign.clone() }),
