@@ -2,15 +2,27 @@
 //!
 //! [`schedule`] decides and does nothing else; [`run`] watches, keeps the queue and carries decisions out.
 
+mod budget;
+mod config;
+mod index;
+mod node;
+mod owners;
 pub mod plugins;
+mod pod;
 mod preempt;
+pub mod profile;
 pub mod queue;
 mod resources;
 mod run;
 mod schedule;
 mod selectors;
 pub mod snapshot;
+mod topology;
 
-pub use run::{Config, run};
+pub use config::{Config, Refused};
+pub use node::NodeInfo;
+pub use pod::PodInfo;
+pub use profile::Profile;
+pub use run::run;
 pub use schedule::{Nowhere, Placement, Preemption, schedule};
 pub use snapshot::Snapshot;

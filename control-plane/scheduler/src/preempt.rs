@@ -1,83 +1,143 @@
 //! Which pods of lower priority would have to end so that a pod finds room.
-//!
-//! PodDisruptionBudgets are not looked at: upstream breaks them too where it must.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::schedule::{Preemption, Rejects, begin, filter, unavailable};
-use crate::snapshot::{NodeInfo, Snapshot, priority, uid};
+use crate::node::NodeInfo;
+use crate::plugins::{Reason, Reject};
+use crate::pod::PodInfo;
+use crate::schedule::{Attempt, Preemption, Refusal, unavailable};
 
-/// Nodes that are tried: each means filtering the pod some times over.
-const CANDIDATES: usize = 100;
+const NO_VICTIMS: Reason = Reason::Plain("No preemption victims found for incoming pod");
+const USELESS: Reason = Reason::Plain("Preemption is not helpful for scheduling");
 
-/// The node where the least is lost; or why there is none.
-pub(crate) fn find(snapshot: &Snapshot, pod: &Pod, rejects: &Rejects) -> Result<Preemption, String> {
-    let spec = pod.spec.as_ref();
-    if spec.and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
-        return Err("not eligible due to preemptionPolicy=Never.".to_owned());
+pub(crate) enum Found {
+    /// The node where the least is lost.
+    Victims(Preemption),
+    /// The pod may not ask for room (now).
+    NotAsked(&'static str),
+    None(String),
+}
+
+/// What a node would lose.
+struct Candidate {
+    preemption: Preemption,
+    /// Victims whose end breaks a PodDisruptionBudget.
+    breaking: usize,
+}
+
+pub(crate) fn find(attempt: &mut Attempt, refusals: &[Refusal], seed: u64) -> Found {
+    let pod = attempt.cx.pod;
+    if pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
+        return Found::NotAsked("not eligible due to preemptionPolicy=Never.");
     }
-    if waits_for_victims(snapshot, pod) {
-        return Err("not eligible due to a terminating pod on the nominated node.".to_owned());
+    if waits_for_victims(attempt, refusals) {
+        return Found::NotAsked("not eligible due to a terminating pod on the nominated node.");
     }
-    let helped = rejects.iter().filter(|(_, (reject, _))| reject.preemption_helps);
-    let candidates: Vec<_> = helped.filter_map(|(name, _)| snapshot.get(name)).take(CANDIDATES).collect();
-    let found: Vec<_> = candidates.iter().filter_map(|node| victims(snapshot, pod, node)).collect();
-    let all = snapshot.nodes().count();
-    found.into_iter().min_by_key(loss).ok_or_else(|| {
-        let none = "No preemption victims found for incoming pod";
-        let useless = "Preemption is not helpful for scheduling";
-        let reasons =
-            std::iter::repeat_n(none, candidates.len()).chain(std::iter::repeat_n(useless, all - candidates.len()));
-        format!("{}.", unavailable(all, reasons))
-    })
+    let helped: Vec<usize> = refusals.iter().filter(|r| r.reject.preemption_helps).map(|r| r.slot).collect();
+    let (candidates, reasons) = candidates(attempt, &helped, seed);
+    match candidates.into_iter().min_by_key(loss) {
+        Some(candidate) => Found::Victims(candidate.preemption),
+        None => {
+            let useless = std::iter::repeat_n(&USELESS, refusals.len() - helped.len());
+            let reasons = reasons.iter().flat_map(|reject| reject.reasons()).chain(useless);
+            Found::None(unavailable(refusals.len(), reasons))
+        }
+    }
 }
 
 /// The pod made room before and its victims have not ended yet.
-fn waits_for_victims(snapshot: &Snapshot, pod: &Pod) -> bool {
-    let nominated = pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
-    nominated.and_then(|name| snapshot.get(name)).is_some_and(|node| {
-        node.pods.iter().any(|other| other.metadata.deletion_timestamp.is_some() && priority(other) < priority(pod))
-    })
+fn waits_for_victims(attempt: &Attempt, refusals: &[Refusal]) -> bool {
+    let pod = attempt.cx.pod;
+    let Some(node) = pod.nominated().and_then(|name| attempt.cx.snapshot.get(name)) else { return false };
+    let hopeless = refusals.iter().any(|refusal| refusal.slot == node.slot && !refusal.reject.preemption_helps);
+    !hopeless && node.pods.iter().any(|other| other.priority < pod.priority && ends_for_another(&other.pod))
 }
 
-/// The fewest pods of the node that must go, the least important first; none if even all of them do not suffice.
-fn victims(snapshot: &Snapshot, pod: &Pod, node: &Arc<NodeInfo>) -> Option<Preemption> {
-    let mut lower: Vec<_> = node.pods.iter().filter(|other| priority(other) < priority(pod)).cloned().collect();
-    if lower.is_empty() {
-        return None;
-    }
-    let fits = |gone: &[Arc<Pod>]| {
-        let mut without = snapshot.clone();
-        gone.iter().for_each(|victim| without.remove_pod(&node.name, uid(victim)));
-        without.get(&node.name).is_some_and(|node| filter(&begin(&without, pod), node).is_ok())
-    };
-    if !fits(&lower) {
-        return None;
-    }
-    // The most important is spared first, and of equals the one that runs longest.
-    lower.sort_by_key(|pod| (std::cmp::Reverse(priority(pod)), started(pod)));
-    let mut at = 0;
-    while at < lower.len() {
-        let spared = lower.remove(at);
-        if !fits(&lower) {
-            lower.insert(at, spared);
-            at += 1;
+fn ends_for_another(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let target = conditions.into_iter().find(|condition| condition.type_ == "DisruptionTarget");
+    pod.metadata.deletion_timestamp.is_some()
+        && target.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler"))
+}
+
+/// Nodes with victims, from a place that the seed tells, until there are enough to choose among.
+fn candidates(attempt: &mut Attempt, helped: &[usize], seed: u64) -> (Vec<Candidate>, Vec<Reject>) {
+    let (snapshot, args) = (attempt.cx.snapshot, attempt.cx.args);
+    let enough = (helped.len() * args.candidates_percentage / 100).max(args.candidates_least);
+    let start = if enough < helped.len() { (seed >> 8) as usize % helped.len() } else { 0 };
+    let (mut found, mut reasons): (Vec<Candidate>, Vec<Reject>) = Default::default();
+    let mut harmless = false;
+    for slot in helped[start..].iter().chain(&helped[..start]) {
+        match victims(attempt, snapshot.slot(*slot)) {
+            Ok(candidate) => {
+                harmless |= candidate.breaking == 0;
+                found.push(candidate);
+            }
+            Err(reject) => reasons.push(reject),
+        }
+        if harmless && found.len() >= enough {
+            break;
         }
     }
-    Some(Preemption { node: node.name.clone(), victims: lower })
+    (found, reasons)
 }
 
-fn started(pod: &Pod) -> Option<jiff::Timestamp> {
-    pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
+/// The fewest pods of the node that must go, the least important first; or why even all of them do not suffice.
+fn victims(attempt: &mut Attempt, node: &NodeInfo) -> Result<Candidate, Reject> {
+    let priority = attempt.cx.pod.priority;
+    if node.lowest.is_none_or(|lowest| lowest >= priority) {
+        return Err(Reject { reason: NO_VICTIMS, more: vec![], preemption_helps: false });
+    }
+    let mut lower: Vec<Arc<PodInfo>> = node.pods.iter().filter(|other| other.priority < priority).cloned().collect();
+    // The most important is spared first, and of equals the one that runs longest.
+    lower.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
+    let mut trial = node.clone();
+    for pod in &lower {
+        trial.remove(pod.uid());
+        attempt.shift(node, pod, -1);
+    }
+    if let Err((reject, _)) = attempt.check(&trial) {
+        lower.iter().for_each(|pod| attempt.shift(node, pod, 1));
+        return Err(reject);
+    }
+    let (mut victims, breaking) = spare(attempt, node, &mut trial, &lower);
+    victims.iter().for_each(|pod| attempt.shift(node, pod, 1));
+    victims.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
+    Ok(Candidate { preemption: Preemption { node: node.name().to_owned(), victims }, breaking })
 }
 
-/// Smaller is better: least important victims, then less importance in sum, then fewer, then younger ones.
-fn loss(preemption: &Preemption) -> (i32, i64, usize, std::cmp::Reverse<Option<jiff::Timestamp>>, String) {
-    let victims = &preemption.victims;
-    let highest = victims.iter().map(|pod| priority(pod)).max().unwrap_or(i32::MIN);
-    let sum = victims.iter().map(|pod| i64::from(priority(pod)) - i64::from(i32::MIN)).sum();
-    let oldest = victims.iter().filter(|pod| priority(pod) == highest).filter_map(|pod| started(pod)).min();
-    (highest, sum, victims.len(), std::cmp::Reverse(oldest), preemption.node.clone())
+/// Those that cannot stay, and how many of them break a budget: who would is spared before who would not.
+fn spare(
+    attempt: &mut Attempt,
+    node: &NodeInfo,
+    trial: &mut NodeInfo,
+    lower: &[Arc<PodInfo>],
+) -> (Vec<Arc<PodInfo>>, usize) {
+    let breaks = attempt.cx.snapshot.budgets.broken_by(lower);
+    let of = |which: bool| lower.iter().zip(&breaks).filter(move |(_, breaks)| **breaks == which);
+    let (mut gone, mut breaking) = (vec![], 0);
+    for (pod, breaks) in of(true).chain(of(false)) {
+        trial.add(pod.clone());
+        attempt.shift(node, pod, 1);
+        if attempt.check(trial).is_err() {
+            trial.remove(pod.uid());
+            attempt.shift(node, pod, -1);
+            breaking += usize::from(*breaks);
+            gone.push(pod.clone());
+        }
+    }
+    (gone, breaking)
+}
+
+/// Smaller is better: fewest broken budgets, then least important victims, then less importance in sum, then fewer, then
+/// younger ones.
+fn loss(candidate: &Candidate) -> (usize, i32, i64, usize, Reverse<Option<jiff::Timestamp>>) {
+    let victims = &candidate.preemption.victims;
+    let highest = victims.iter().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
+    let sum = victims.iter().map(|pod| i64::from(pod.priority) - i64::from(i32::MIN)).sum();
+    let oldest = victims.iter().filter(|pod| pod.priority == highest).filter_map(|pod| pod.started()).min();
+    (candidate.breaking, highest, sum, victims.len(), Reverse(oldest))
 }

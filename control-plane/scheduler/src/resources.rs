@@ -3,12 +3,81 @@
 //! Amounts are whole numbers: millicores of CPU, and units (bytes, pieces) of everything else.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::Quantity as Exact;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-pub type Amounts = BTreeMap<String, i64>;
+/// Amounts by resource: the three that every pod has to do with by name, the others in a short sorted list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Amounts {
+    pub cpu: i64,
+    pub memory: i64,
+    pub storage: i64,
+    others: Vec<(Arc<str>, i64)>,
+}
+
+impl Amounts {
+    pub fn get(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.cpu,
+            "memory" => self.memory,
+            "ephemeral-storage" => self.storage,
+            _ => self.at(name).map_or(0, |at| self.others[at].1),
+        }
+    }
+
+    fn entry(&mut self, name: &str) -> &mut i64 {
+        match name {
+            "cpu" => &mut self.cpu,
+            "memory" => &mut self.memory,
+            "ephemeral-storage" => &mut self.storage,
+            _ => {
+                let at = self.at(name).unwrap_or_else(|at| {
+                    self.others.insert(at, (name.into(), 0));
+                    at
+                });
+                &mut self.others[at].1
+            }
+        }
+    }
+
+    fn at(&self, name: &str) -> Result<usize, usize> {
+        self.others.binary_search_by(|(known, _)| known.as_ref().cmp(name))
+    }
+
+    /// Everything besides CPU, memory and ephemeral storage.
+    pub fn others(&self) -> impl Iterator<Item = (&Arc<str>, i64)> {
+        self.others.iter().map(|(name, amount)| (name, *amount))
+    }
+
+    fn merge(&mut self, other: &Amounts, with: impl Fn(i64, i64) -> i64) {
+        self.cpu = with(self.cpu, other.cpu);
+        self.memory = with(self.memory, other.memory);
+        self.storage = with(self.storage, other.storage);
+        for (name, amount) in &other.others {
+            let known = self.entry(name);
+            *known = with(*known, *amount);
+        }
+    }
+
+    pub fn add(&mut self, more: &Amounts) {
+        self.merge(more, i64::saturating_add);
+    }
+
+    pub fn subtract(&mut self, less: &Amounts) {
+        self.merge(less, i64::saturating_sub);
+    }
+
+    fn raise(&mut self, least: &Amounts) {
+        self.merge(least, i64::max);
+    }
+
+    pub fn is_zero(&self) -> bool {
+        self.cpu == 0 && self.memory == 0 && self.storage == 0 && self.others.iter().all(|(_, amount)| *amount == 0)
+    }
+}
 
 /// What a container that asks for nothing is taken to use when nodes are compared (never when they are filtered).
 const CPU_GUESS: i64 = 100;
@@ -18,7 +87,11 @@ const POD_LEVEL: [&str; 2] = ["cpu", "memory"];
 
 /// The amounts of a list of resources. One that cannot be read counts as nothing: the API lets none through.
 pub fn amounts(list: Option<&BTreeMap<String, Quantity>>) -> Amounts {
-    list.into_iter().flatten().map(|(name, quantity)| (name.clone(), amount(name, quantity))).collect()
+    let mut amounts = Amounts::default();
+    for (name, quantity) in list.into_iter().flatten() {
+        *amounts.entry(name) = amount(name, quantity);
+    }
+    amounts
 }
 
 fn amount(name: &str, quantity: &Quantity) -> i64 {
@@ -37,30 +110,30 @@ pub fn likely_requests(pod: &Pod) -> Amounts {
 }
 
 fn total(pod: &Pod, guess: bool) -> Amounts {
-    let Some(spec) = pod.spec.as_ref() else { return Amounts::new() };
+    let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
     let of = |container: &Container| container_requests(pod, container, guess);
-    let mut all = Amounts::new();
-    spec.containers.iter().for_each(|container| add(&mut all, &of(container)));
-    let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
+    let mut all = Amounts::default();
+    spec.containers.iter().for_each(|container| all.add(&of(container)));
+    let (mut sidecars, mut largest) = (Amounts::default(), Amounts::default());
     for init in spec.init_containers.iter().flatten() {
         let mut now = of(init);
         if init.restart_policy.as_deref() == Some("Always") {
-            add(&mut all, &now);
-            add(&mut sidecars, &now);
+            all.add(&now);
+            sidecars.add(&now);
             now = sidecars.clone();
         } else {
-            add(&mut now, &sidecars);
+            now.add(&sidecars);
         }
-        raise(&mut largest, &now);
+        largest.raise(&now);
     }
-    raise(&mut all, &largest);
+    all.raise(&largest);
     let whole = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-    for (name, amount) in amounts(whole) {
+    for (name, quantity) in whole.into_iter().flatten() {
         if POD_LEVEL.contains(&name.as_str()) || name.starts_with("hugepages-") {
-            all.insert(name, amount);
+            *all.entry(name) = amount(name, quantity);
         }
     }
-    add(&mut all, &amounts(spec.overhead.as_ref()));
+    all.add(&amounts(spec.overhead.as_ref()));
     all
 }
 
@@ -73,37 +146,14 @@ fn container_requests(pod: &Pod, container: &Container, guess: bool) -> Amounts 
         status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
     });
     if let Some(status) = statuses.into_iter().flatten().find(|status| status.name == container.name) {
-        raise(&mut requests, &amounts(status.allocated_resources.as_ref()));
-        raise(&mut requests, &asked(&status.resources));
+        requests.raise(&amounts(status.allocated_resources.as_ref()));
+        requests.raise(&asked(&status.resources));
     }
     if guess {
-        requests.entry("cpu".to_owned()).or_insert(CPU_GUESS);
-        requests.entry("memory".to_owned()).or_insert(MEMORY_GUESS);
+        let named = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+        let says = |name: &str| named.is_some_and(|named| named.contains_key(name));
+        requests.cpu = if says("cpu") || requests.cpu > 0 { requests.cpu } else { CPU_GUESS };
+        requests.memory = if says("memory") || requests.memory > 0 { requests.memory } else { MEMORY_GUESS };
     }
     requests
-}
-
-pub fn add(to: &mut Amounts, more: &Amounts) {
-    for (name, amount) in more {
-        let sum = to.entry(name.clone()).or_default();
-        *sum = sum.saturating_add(*amount);
-    }
-}
-
-pub fn subtract(from: &mut Amounts, less: &Amounts) {
-    for (name, amount) in less {
-        let rest = from.entry(name.clone()).or_default();
-        *rest = rest.saturating_sub(*amount);
-    }
-}
-
-fn raise(to: &mut Amounts, least: &Amounts) {
-    for (name, amount) in least {
-        let known = to.entry(name.clone()).or_default();
-        *known = (*known).max(*amount);
-    }
-}
-
-pub fn get(amounts: &Amounts, name: &str) -> i64 {
-    amounts.get(name).copied().unwrap_or(0)
 }

@@ -8,14 +8,20 @@ use std::time::{Duration, Instant};
 
 use client::execute::Outcome;
 use client::{Change, Changes, Executor, Informer, Informers, Key, Plan, Recorder};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::queue::{Happening, Queue};
+use crate::config::Config;
+use crate::pod::{PodInfo, is_finished, node_name, uid};
+use crate::profile::{DEFAULT_NAME, Profile};
+use crate::queue::{Event, Happening, Queue};
 use crate::resources::requests;
 use crate::schedule::{Nowhere, Placement, schedule};
-use crate::snapshot::{Snapshot, is_finished, node_name, priority, uid};
+use crate::snapshot::Snapshot;
 
 mod outcome;
 
@@ -24,22 +30,10 @@ const WRITES: usize = 64;
 /// Pods placed in a row before the loop looks at what has happened meanwhile.
 const BATCH: usize = 16;
 
-/// What the scheduler is told.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// It schedules the pods that name it.
-    pub scheduler_name: String,
-}
-
-impl Default for Config {
-    fn default() -> Config {
-        Config { scheduler_name: "default-scheduler".to_owned() }
-    }
-}
-
 struct Scheduler {
     config: Config,
-    executor: Executor,
+    /// One per profile: each tells events under its own name.
+    executors: Vec<Executor>,
     pods: Informer<Pod>,
     snapshot: Snapshot,
     queue: Queue,
@@ -48,6 +42,16 @@ struct Scheduler {
     /// Pods that were placed and are not yet seen there, by uid.
     assumed: HashMap<String, Key>,
     writes: JoinSet<Done>,
+}
+
+/// What else the cluster holds that decisions go by.
+struct Surroundings {
+    namespaces: Changes<Namespace>,
+    budgets: Changes<PodDisruptionBudget>,
+    services: Changes<Service>,
+    replica_sets: Changes<ReplicaSet>,
+    stateful_sets: Changes<StatefulSet>,
+    replication_controllers: Changes<ReplicationController>,
 }
 
 /// A write that ended.
@@ -60,33 +64,103 @@ struct Done {
 
 /// Schedules pods until stopped.
 pub async fn run(client: kube::Client, informers: Arc<Informers>, config: Config, stop: CancellationToken) {
-    let recorder = Recorder::start(client.clone(), &config.scheduler_name, stop.clone());
-    let (pods, nodes, namespaces) = (informers.of::<Pod>(), informers.of::<Node>(), informers.of::<Namespace>());
+    let executor = |profile: &Profile| {
+        Executor::new(client.clone(), Recorder::start(client.clone(), &profile.scheduler_name, stop.clone()))
+    };
+    let executors = config.profiles.iter().map(executor).collect();
+    let (pods, nodes) = (informers.of::<Pod>(), informers.of::<Node>());
+    let surroundings = Surroundings::of(&informers).await;
     pods.synced().await;
     nodes.synced().await;
-    namespaces.synced().await;
     let scheduler = Scheduler {
+        queue: Queue::new(config.backoff),
         config,
-        executor: Executor::new(client, recorder),
+        executors,
         pods: pods.clone(),
         snapshot: Snapshot::default(),
-        queue: Queue::default(),
         counted: HashMap::new(),
         assumed: HashMap::new(),
         writes: JoinSet::new(),
     };
-    stop.run_until_cancelled(scheduler.work(pods.changes(), nodes.changes(), namespaces.changes())).await;
+    stop.run_until_cancelled(scheduler.work(pods.changes(), nodes.changes(), surroundings)).await;
+}
+
+impl Surroundings {
+    async fn of(informers: &Informers) -> Surroundings {
+        async fn changes<K: client::Object<DynamicType = ()>>(informers: &Informers) -> Changes<K> {
+            let informer = informers.of::<K>();
+            informer.synced().await;
+            informer.changes()
+        }
+        Surroundings {
+            namespaces: changes(informers).await,
+            budgets: changes(informers).await,
+            services: changes(informers).await,
+            replica_sets: changes(informers).await,
+            stateful_sets: changes(informers).await,
+            replication_controllers: changes(informers).await,
+        }
+    }
+
+    /// Takes the next change into the snapshot; none when the informers have stopped.
+    async fn next(&mut self) -> Option<Surrounding> {
+        Some(tokio::select! {
+            Some(change) = self.namespaces.next() => Surrounding::Namespace(change),
+            Some(change) = self.budgets.next() => Surrounding::Budget(change),
+            Some(change) = self.services.next() => Surrounding::Service(change),
+            Some(change) = self.replica_sets.next() => Surrounding::controller("ReplicaSet", change, |set| {
+                set.spec.as_ref().map(|spec| spec.selector.clone())
+            }),
+            Some(change) = self.stateful_sets.next() => Surrounding::controller("StatefulSet", change, |set| {
+                set.spec.as_ref().map(|spec| spec.selector.clone())
+            }),
+            Some(change) = self.replication_controllers.next() => {
+                Surrounding::controller("ReplicationController", change, |set| {
+                    let match_labels = set.spec.as_ref().and_then(|spec| spec.selector.clone());
+                    Some(LabelSelector { match_labels, ..LabelSelector::default() })
+                })
+            }
+            else => return None,
+        })
+    }
+}
+
+enum Surrounding {
+    Namespace(Change<Namespace>),
+    Budget(Change<PodDisruptionBudget>),
+    Service(Change<Service>),
+    Controller(&'static str, Key, Option<LabelSelector>),
+}
+
+impl Surrounding {
+    fn controller<K>(kind: &'static str, change: Change<K>, of: fn(&K) -> Option<LabelSelector>) -> Surrounding {
+        Surrounding::Controller(kind, change.key, change.after.as_deref().and_then(of))
+    }
+
+    fn into(self, snapshot: &mut Snapshot) {
+        match self {
+            Surrounding::Namespace(change) => snapshot.set_namespace(&change.key.name, change.after.as_deref()),
+            Surrounding::Budget(change) => snapshot.budgets.set(&change.key, change.after.as_deref()),
+            Surrounding::Service(change) => {
+                let selector = change.after.as_ref().and_then(|s| s.spec.as_ref()).and_then(|s| s.selector.as_ref());
+                snapshot.owners.set_service(&change.key, selector);
+            }
+            Surrounding::Controller(kind, key, selector) => {
+                snapshot.owners.set_controller(kind, &key, selector.as_ref())
+            }
+        }
+    }
 }
 
 impl Scheduler {
-    async fn work(mut self, mut pods: Changes<Pod>, mut nodes: Changes<Node>, mut namespaces: Changes<Namespace>) {
+    async fn work(mut self, mut pods: Changes<Pod>, mut nodes: Changes<Node>, mut surroundings: Surroundings) {
         loop {
             let due = self.queue.next_at();
             let more = self.place_some();
             tokio::select! {
                 // Nodes come before pods: a pod that is decided about meets the cluster as it is.
                 biased;
-                Some(change) = namespaces.next() => self.snapshot.set_namespace(&change.key.name, change.after.as_deref()),
+                Some(change) = surroundings.next() => change.into(&mut self.snapshot),
                 Some(change) = nodes.next() => self.node(change),
                 Some(change) = pods.next() => self.pod(change),
                 Some(done) = self.writes.join_next(), if !self.writes.is_empty() => self.written(done),
@@ -103,24 +177,26 @@ impl Scheduler {
             if self.writes.len() >= WRITES {
                 return false;
             }
-            let Some(key) = self.queue.take(Instant::now()) else { return false };
-            self.place(&key);
+            let Some((key, pod)) = self.queue.take(Instant::now()) else { return false };
+            self.place(&key, pod);
         }
         true
     }
 
-    fn place(&mut self, key: &Key) {
-        let Some(pod) = self.pods.get_key(key).filter(|pod| self.waits(pod)) else {
+    fn place(&mut self, key: &Key, pod: Arc<PodInfo>) {
+        let current = self.pods.get_key(key).filter(|now| uid(now) == pod.uid());
+        let by = current.filter(|now| self.waits(now)).and_then(|now| self.profile_of(&now));
+        let Some((by, profile)) = by.and_then(|by| Some((by, self.config.profiles.get(by)?))) else {
             return self.queue.remove(key);
         };
-        if self.assumed.contains_key(uid(&pod)) {
+        if self.assumed.contains_key(pod.uid()) {
             return;
         }
         let seed = rand::random();
-        let decide = std::panic::AssertUnwindSafe(|| schedule(&self.snapshot, &pod, seed));
+        let decide = std::panic::AssertUnwindSafe(|| schedule(profile, &self.snapshot, &pod, seed));
         match std::panic::catch_unwind(decide) {
-            Ok(Placement::Node(node)) => self.bind(key, &pod, &node),
-            Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere),
+            Ok(Placement::Node(node)) => self.bind(key, &pod, &node, by),
+            Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere, by),
             Err(_) => {
                 tracing::error!(pod = %key, "deciding about a pod panicked");
                 self.queue.failed(key, Instant::now());
@@ -128,28 +204,44 @@ impl Scheduler {
         }
     }
 
-    fn bind(&mut self, key: &Key, pod: &Arc<Pod>, node: &str) {
-        let uid = uid(pod).to_owned();
-        self.snapshot.nominated.remove(&uid);
+    /// Which profile the pod asks for, if it is one of ours.
+    fn profile_of(&self, pod: &Pod) -> Option<usize> {
+        let named = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(DEFAULT_NAME);
+        self.config.profiles.iter().position(|profile| profile.scheduler_name == named)
+    }
+
+    fn bind(&mut self, key: &Key, pod: &Arc<PodInfo>, node: &str, by: usize) {
+        let uid = pod.uid().to_owned();
+        self.snapshot.end_nomination(&uid);
         self.snapshot.add_pod(node, pod.clone());
         self.counted.insert(uid.clone(), node.to_owned());
         self.assumed.insert(uid.clone(), key.clone());
-        self.act(key, uid, true, outcome::bind(pod, node));
+        self.act(key, uid, true, outcome::bind(&pod.pod, node), by);
     }
 
-    fn nowhere(&mut self, key: &Key, pod: &Arc<Pod>, nowhere: Nowhere) {
+    fn nowhere(&mut self, key: &Key, pod: &Arc<PodInfo>, nowhere: Nowhere, by: usize) {
         tracing::debug!(pod = %key, "{}", nowhere.message);
-        let plan = outcome::unschedulable(pod, &nowhere);
+        let mut plan = outcome::unschedulable(&pod.pod, &nowhere);
+        if nowhere.end_nomination {
+            self.snapshot.end_nomination(pod.uid());
+        }
         if let Some(preemption) = &nowhere.preempt {
-            let place = (pod.clone(), preemption.node.clone());
-            self.snapshot.nominated.insert(uid(pod).to_owned(), place);
+            // Who waits there with less priority has to look elsewhere.
+            let outdone = self.snapshot.nominated_to(&preemption.node).filter(|other| other.priority < pod.priority);
+            let outdone: Vec<Arc<PodInfo>> = outdone.cloned().collect();
+            for other in outdone {
+                outcome::end_nomination(&other.pod, &mut plan);
+                self.snapshot.end_nomination(other.uid());
+            }
+            self.snapshot.nominate(pod.clone(), &preemption.node);
         }
         self.queue.park(key, nowhere.refused_by, Instant::now());
-        self.act(key, uid(pod).to_owned(), false, plan);
+        self.act(key, pod.uid().to_owned(), false, plan, by);
     }
 
-    fn act(&mut self, key: &Key, uid: String, bound: bool, plan: Plan) {
-        let (executor, key) = (self.executor.clone(), key.clone());
+    fn act(&mut self, key: &Key, uid: String, bound: bool, plan: Plan, by: usize) {
+        let Some(executor) = self.executors.get(by).cloned() else { return };
+        let key = key.clone();
         self.writes.spawn(async move { Done { outcome: executor.act(&plan).await, key, uid, bound } });
     }
 
@@ -167,8 +259,7 @@ impl Scheduler {
         }
         if done.bound {
             self.assumed.remove(&done.uid);
-            self.uncount(&done.uid);
-            self.queue.happened(Happening::PodLeft, Instant::now());
+            self.uncount(&done.uid, Instant::now());
         }
         self.queue.failed(&done.key, Instant::now());
     }
@@ -176,10 +267,9 @@ impl Scheduler {
     fn waits(&self, pod: &Pod) -> bool {
         let spec = pod.spec.as_ref();
         let gated = spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
-        let named = spec.and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or("default-scheduler");
         node_name(pod).is_empty()
             && !gated
-            && named == self.config.scheduler_name
+            && self.profile_of(pod).is_some()
             && pod.metadata.deletion_timestamp.is_none()
             && !is_finished(pod)
     }
@@ -207,69 +297,75 @@ impl Scheduler {
             return self.gone(pod, now);
         }
         if node_name(pod).is_empty() {
-            if self.waits(pod) {
-                if let Some((known, _)) = self.snapshot.nominated.get_mut(uid(pod)) {
-                    *known = pod.clone();
-                }
-                self.nominate_as_told(pod);
-                return self.queue.put(key, priority(pod), now);
-            }
-            return self.queue.remove(key);
+            return match self.waits(pod) {
+                true => self.wanted(key, Arc::new(PodInfo::new(pod.clone())), now),
+                false => self.queue.remove(key),
+            };
         }
         self.queue.remove(key);
         self.assumed.remove(uid(pod));
-        self.snapshot.nominated.remove(uid(pod));
-        self.uncount(uid(pod));
-        self.snapshot.add_pod(node_name(pod), pod.clone());
-        self.counted.insert(uid(pod).to_owned(), node_name(pod).to_owned());
-        let placed_before = before.filter(|before| !node_name(before).is_empty());
-        if placed_before.is_none_or(|before| before.metadata.labels != pod.metadata.labels) {
-            self.queue.happened(Happening::PodCame, now);
+        self.snapshot.end_nomination(uid(pod));
+        let pod = Arc::new(PodInfo::new(pod.clone()));
+        let node = node_name(&pod.pod);
+        if self.counted.get(pod.uid()).map(String::as_str) != Some(node) || !self.snapshot.renew_pod(node, &pod) {
+            if let Some(known) = self.counted.insert(pod.uid().to_owned(), node.to_owned()) {
+                self.snapshot.remove_pod(&known, pod.uid());
+            }
+            self.snapshot.add_pod(node, pod.clone());
         }
-        if placed_before.is_some_and(|before| requests(before) != requests(pod)) {
-            self.queue.happened(Happening::PodLeft, now);
+        let placed_before = before.filter(|before| !node_name(before).is_empty());
+        if placed_before.is_none_or(|before| before.metadata.labels != pod.pod.metadata.labels) {
+            self.queue.happened(&Event::Pod(Happening::PodCame, &pod), now);
+        }
+        if placed_before.is_some_and(|before| requests(before) != pod.requests) {
+            self.queue.happened(&Event::Pod(Happening::PodLeft, &pod), now);
         }
     }
 
-    /// After a restart the API still tells where room was being made.
-    fn nominate_as_told(&mut self, pod: &Arc<Pod>) {
-        let told = pod.status.as_ref().and_then(|status| status.nominated_node_name.clone());
-        if let Some(node) = told.filter(|node| !node.is_empty()) {
-            self.snapshot.nominated.entry(uid(pod).to_owned()).or_insert_with(|| (pod.clone(), node));
+    /// A pod without a node. After a restart the API still tells where room was being made for it.
+    fn wanted(&mut self, key: &Key, pod: Arc<PodInfo>, now: Instant) {
+        let node = self.snapshot.nomination(pod.uid()).or(pod.nominated()).map(str::to_owned);
+        if let Some(node) = node {
+            self.snapshot.nominate(pod.clone(), &node);
         }
+        self.queue.put(key, pod, now);
     }
 
     fn gone(&mut self, pod: &Pod, now: Instant) {
         self.assumed.remove(uid(pod));
-        self.snapshot.nominated.remove(uid(pod));
-        if self.uncount(uid(pod)) {
-            self.queue.happened(Happening::PodLeft, now);
-        }
+        self.snapshot.end_nomination(uid(pod));
+        self.uncount(uid(pod), now);
     }
 
-    fn uncount(&mut self, uid: &str) -> bool {
-        let node = self.counted.remove(uid);
-        node.inspect(|node| self.snapshot.remove_pod(node, uid)).is_some()
+    fn uncount(&mut self, uid: &str, now: Instant) {
+        let Some(node) = self.counted.remove(uid) else { return };
+        if let Some(pod) = self.snapshot.remove_pod(&node, uid) {
+            self.queue.happened(&Event::Pod(Happening::PodLeft, &pod), now);
+        }
     }
 
     fn node(&mut self, change: Change<Node>) {
-        let now = Instant::now();
-        let Some(node) = change.after else { return self.snapshot.remove_node(&change.key.name) };
-        let known = self.snapshot.get(&change.key.name).and_then(|info| info.node.clone());
+        let name = change.key.name;
+        let Some(node) = change.after else { return self.snapshot.remove_node(&name) };
+        let known = self.snapshot.get(&name).and_then(|info| info.facts.node.clone());
         self.snapshot.set_node(node.clone());
-        let Some(before) = known else { return self.queue.happened(Happening::NodeAdded, now) };
-        let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
-        if allocatable(&before) != allocatable(&node) {
-            self.queue.happened(Happening::NodeGrew, now);
-        }
-        if before.metadata.labels != node.metadata.labels {
-            self.queue.happened(Happening::NodeRelabelled, now);
-        }
-        let closed = |node: &Node| node.spec.as_ref().map(|spec| (spec.taints.clone(), spec.unschedulable));
-        if closed(&before) != closed(&node) {
-            self.queue.happened(Happening::NodeOpened, now);
+        let Some(info) = self.snapshot.get(&name) else { return };
+        for happening in node_happenings(known.as_deref(), &node) {
+            self.queue.happened(&Event::Node(happening, info), Instant::now());
         }
     }
+}
+
+fn node_happenings(before: Option<&Node>, node: &Node) -> Vec<Happening> {
+    let Some(before) = before else { return vec![Happening::NodeAdded] };
+    let allocatable = |node: &Node| node.status.as_ref().and_then(|status| status.allocatable.clone());
+    let closed = |node: &Node| node.spec.as_ref().map(|spec| (spec.taints.clone(), spec.unschedulable));
+    let all = [
+        (allocatable(before) != allocatable(node), Happening::NodeGrew),
+        (before.metadata.labels != node.metadata.labels, Happening::NodeRelabelled),
+        (closed(before) != closed(node), Happening::NodeOpened),
+    ];
+    all.into_iter().filter(|(happened, _)| *happened).map(|(_, happening)| happening).collect()
 }
 
 async fn sleep_until(due: Option<Instant>) {

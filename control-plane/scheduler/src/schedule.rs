@@ -1,15 +1,19 @@
 //! Where a pod goes: a pure function of the cluster, the pod and a seed for ties.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Pod;
 use serde::Serialize;
 
-use crate::plugins::{ALL, BEST, Judge, Plugin, Reject};
+use crate::node::NodeInfo;
+use crate::plugins::{BEST, Context, Filter, Plugin, Reason, Reject};
+use crate::pod::PodInfo;
 use crate::preempt;
-use crate::snapshot::{NodeInfo, Snapshot, priority, uid};
+use crate::profile::Profile;
+use crate::snapshot::Snapshot;
+
+/// Fit nodes that are always looked for, if there are as many.
+const LEAST_FIT: usize = 100;
 
 /// The decision about one pod.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,110 +33,198 @@ pub struct Nowhere {
     /// Pods that could make room by ending, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preempt: Option<Preemption>,
+    /// Room is made for it nowhere: where it was told before is void.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub end_nomination: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub struct Preemption {
     pub node: String,
     #[serde(serialize_with = "names")]
-    pub victims: Vec<Arc<Pod>>,
+    pub victims: Vec<Arc<PodInfo>>,
 }
 
-/// A plugin that has something to say about the pod, and its view.
-pub(crate) struct Sitting<'a> {
-    plugin: &'static dyn Plugin,
-    judge: Box<dyn Judge + 'a>,
-}
-
-/// Nodes that do not do, with the plugin that said so.
-pub(crate) type Rejects = BTreeMap<String, (Reject, &'static str)>;
-
-pub fn schedule(snapshot: &Snapshot, pod: &Pod, seed: u64) -> Placement {
-    let snapshot = with_nominated(snapshot, pod);
-    let snapshot = snapshot.as_ref();
-    let judges = begin(snapshot, pod);
-    let (mut fit, mut rejects): (Vec<&Arc<NodeInfo>>, Rejects) = Default::default();
-    for node in snapshot.nodes() {
-        match filter(&judges, node) {
-            Ok(()) => fit.push(node),
-            Err(reject) => drop(rejects.insert(node.name.clone(), reject)),
-        }
+impl PartialEq for Preemption {
+    fn eq(&self, other: &Preemption) -> bool {
+        self.node == other.node && self.victims.iter().map(|v| v.uid()).eq(other.victims.iter().map(|v| v.uid()))
     }
+}
+
+/// One pod's way through the filters.
+pub(crate) struct Attempt<'a> {
+    pub cx: Context<'a>,
+    filters: Vec<(&'static dyn Plugin, Box<dyn Filter + 'a>)>,
+    /// Room that is being made for pods of at least the same priority is not given away.
+    nominated: HashMap<usize, Vec<Arc<PodInfo>>>,
+}
+
+/// A node that does not do, and the plugin that said so.
+pub(crate) struct Refusal {
+    pub slot: usize,
+    pub reject: Reject,
+    by: &'static str,
+}
+
+pub fn schedule(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Placement {
+    let mut attempt = Attempt::new(profile, snapshot, pod);
+    if let Some(node) = attempt.nominated_fits() {
+        return Placement::Node(node);
+    }
+    let (fit, refusals) = attempt.find(profile, seed);
     match fit[..] {
-        [] => Placement::Nowhere(nowhere(snapshot, pod, rejects)),
-        [only] => Placement::Node(only.name.clone()),
-        _ => Placement::Node(best(&judges, &fit, seed)),
+        [] => Placement::Nowhere(nowhere(profile, &mut attempt, refusals, seed)),
+        [only] => Placement::Node(only.name().to_owned()),
+        _ => Placement::Node(best(profile, attempt.cx, &fit, seed)),
     }
 }
 
-pub(crate) fn begin<'a>(snapshot: &'a Snapshot, pod: &'a Pod) -> Vec<Sitting<'a>> {
-    let begin = |plugin: &&'static dyn Plugin| Some(Sitting { plugin: *plugin, judge: plugin.begin(snapshot, pod)? });
-    ALL.iter().filter_map(begin).collect()
-}
-
-pub(crate) fn filter(judges: &[Sitting], node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
-    judges.iter().try_for_each(|s| s.judge.filter(node).map_err(|reject| (reject, s.plugin.name())))
-}
-
-/// Room that is being made for a pod of at least the same priority is not given away.
-fn with_nominated<'a>(snapshot: &'a Snapshot, pod: &Pod) -> Cow<'a, Snapshot> {
-    if snapshot.nominated.is_empty() {
-        return Cow::Borrowed(snapshot);
+impl<'a> Attempt<'a> {
+    fn new(profile: &'a Profile, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Attempt<'a> {
+        let cx = Context { snapshot, pod, args: &profile.args };
+        let filters = profile.filters.iter().filter_map(|plugin| Some((*plugin, plugin.filter(cx)?))).collect();
+        Attempt { cx, filters, nominated: snapshot.nominated_before(pod.uid(), pod.priority) }
     }
-    let mut snapshot = snapshot.clone();
-    let others: Vec<_> = snapshot.nominated.iter().filter(|(id, _)| *id != uid(pod)).map(|(_, n)| n.clone()).collect();
-    for (other, node) in others {
-        if priority(&other) >= priority(pod) && snapshot.get(&node).is_some() {
-            snapshot.add_pod(&node, other);
+
+    /// The node where room was made for the pod, if it takes the pod now.
+    fn nominated_fits(&mut self) -> Option<String> {
+        let node = self.cx.snapshot.get(self.cx.pod.nominated()?)?;
+        let among = self.only().is_none_or(|(only, _)| only.contains(node.name()));
+        (among && self.check(node).is_ok()).then(|| node.name().to_owned())
+    }
+
+    fn only(&self) -> Option<(BTreeSet<&str>, &'static str)> {
+        self.filters.iter().find_map(|(plugin, filter)| Some((filter.only()?, plugin.name())))
+    }
+
+    fn find(&mut self, profile: &Profile, seed: u64) -> (Vec<&'a NodeInfo>, Vec<Refusal>) {
+        let (snapshot, mut fit, mut refusals) = (self.cx.snapshot, vec![], vec![]);
+        let order = snapshot.order();
+        let only = self.only().map(|(only, by)| {
+            let slots = only.iter().filter_map(|name| snapshot.get(name)).map(|node| node.slot as u32);
+            (slots.collect::<Vec<_>>(), by)
+        });
+        if let Some((slots, by)) = only {
+            let reject = Reject { reason: Reason::NotAmong(by), more: vec![], preemption_helps: false };
+            let left_out = order.iter().filter(|slot| !slots.contains(slot));
+            refusals.extend(left_out.map(|slot| Refusal { slot: *slot as usize, reject: reject.clone(), by }));
+            self.look(&slots, slots.len(), &mut fit, &mut refusals);
+            return (fit, refusals);
+        }
+        let enough = enough(order.len(), profile.percentage_of_nodes);
+        let start = if enough < order.len() { (seed >> 8) as usize % order.len() } else { 0 };
+        let (before, from) = order.split_at(start);
+        self.look(from, enough, &mut fit, &mut refusals);
+        self.look(before, enough, &mut fit, &mut refusals);
+        (fit, refusals)
+    }
+
+    fn look(&mut self, slots: &[u32], enough: usize, fit: &mut Vec<&'a NodeInfo>, refusals: &mut Vec<Refusal>) {
+        for slot in slots {
+            if fit.len() >= enough {
+                return;
+            }
+            let node = self.cx.snapshot.slot(*slot as usize);
+            match self.check(node) {
+                Ok(()) => fit.push(node),
+                Err((reject, by)) if fit.is_empty() => refusals.push(Refusal { slot: node.slot, reject, by }),
+                // Nobody asks why a node does not do once another does.
+                Err(_) => {}
+            }
         }
     }
-    Cow::Owned(snapshot)
+
+    /// Whether the node takes the pod, as it is and also with those that room is being made for.
+    pub(crate) fn check(&mut self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
+        if let Some(others) = self.nominated.get(&node.slot).cloned() {
+            let mut with = node.clone();
+            others.iter().for_each(|other| with.add(other.clone()));
+            others.iter().for_each(|other| self.shift(node, other, 1));
+            let checked = self.filter(&with);
+            others.iter().for_each(|other| self.shift(node, other, -1));
+            checked?;
+        }
+        self.filter(node)
+    }
+
+    fn filter(&self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
+        for (plugin, filter) in &self.filters {
+            filter.check(node).map_err(|reject| (reject, plugin.name()))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {
+        self.filters.iter_mut().for_each(|(_, filter)| filter.shift(node, other, by));
+    }
 }
 
-fn best(judges: &[Sitting], fit: &[&Arc<NodeInfo>], seed: u64) -> String {
+/// How many fit nodes are enough to choose among: of many nodes a smaller share, as upstream.
+fn enough(nodes: usize, percentage: u32) -> usize {
+    let percentage = match percentage {
+        0 => 50usize.saturating_sub(nodes / 125).max(5),
+        set => set as usize,
+    };
+    (nodes * percentage / 100).max(LEAST_FIT).min(nodes)
+}
+
+fn best<'a>(profile: &'a Profile, cx: Context<'a>, fit: &[&'a NodeInfo], seed: u64) -> String {
     let mut totals = vec![0i64; fit.len()];
-    for sitting in judges {
-        let scores: Option<Vec<i64>> = fit.iter().map(|node| sitting.judge.score(node)).collect();
-        let Some(mut scores) = scores else { continue };
-        sitting.judge.normalize(&mut scores);
-        for (total, score) in totals.iter_mut().zip(scores) {
-            *total += score.clamp(0, BEST) * sitting.plugin.weight();
-        }
+    let mut scores = vec![0i64; fit.len()];
+    for (plugin, weight) in &profile.scores {
+        let Some(score) = plugin.score(cx, fit) else { continue };
+        scores.iter_mut().zip(fit).for_each(|(to, node)| *to = score.of(node));
+        score.normalize(&mut scores);
+        totals.iter_mut().zip(&scores).for_each(|(total, score)| *total += (*score).clamp(0, BEST) * weight);
     }
     let most = totals.iter().copied().max().unwrap_or(0);
-    let tied: Vec<_> = fit.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node).collect();
-    let chosen = seed % tied.len().max(1) as u64;
-    tied.get(chosen as usize).map(|node| node.name.clone()).unwrap_or_default()
+    let tied = || fit.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node);
+    let chosen = seed % tied().count().max(1) as u64;
+    tied().nth(chosen as usize).map(|node| node.name().to_owned()).unwrap_or_default()
 }
 
-fn nowhere(snapshot: &Snapshot, pod: &Pod, rejects: Rejects) -> Nowhere {
-    let refused_by = rejects.values().map(|(_, plugin)| *plugin).collect();
-    let all = snapshot.nodes().count();
+fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, seed: u64) -> Nowhere {
+    let mut refused_by: Vec<&'static str> = vec![];
+    for refusal in &refusals {
+        if refused_by.last() != Some(&refusal.by) {
+            refused_by.push(refusal.by);
+        }
+    }
+    let refused_by = refused_by.into_iter().collect();
+    let all = refusals.len();
     if all == 0 {
         let message = "no nodes available to schedule pods".to_owned();
-        return Nowhere { message, refused_by, preempt: None };
+        return Nowhere { message, refused_by, preempt: None, end_nomination: false };
     }
-    let reasons = rejects.values().flat_map(|(reject, _)| reject.reasons.iter().map(String::as_str));
-    let mut message = format!("{}.", unavailable(all, reasons));
-    let preempt = match preempt::find(snapshot, pod, &rejects) {
-        Ok(preemption) => Some(preemption),
-        Err(why) => {
-            message.push_str(&format!(" preemption: {why}"));
-            None
+    let mut message = unavailable(all, refusals.iter().flat_map(|refusal| refusal.reject.reasons()));
+    let (mut preempt, mut end_nomination) = (None, false);
+    if profile.preempts {
+        match preempt::find(attempt, &refusals, seed) {
+            preempt::Found::Victims(preemption) => preempt = Some(preemption),
+            preempt::Found::NotAsked(why) => message.push_str(&format!(" preemption: {why}")),
+            preempt::Found::None(why) => {
+                end_nomination = attempt.cx.pod.nominated().is_some();
+                message.push_str(&format!(" preemption: {why}"));
+            }
         }
-    };
-    Nowhere { message, refused_by, preempt }
+    }
+    Nowhere { message, refused_by, preempt, end_nomination }
 }
 
-/// "0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods"
-pub(crate) fn unavailable<'a>(all: usize, reasons: impl Iterator<Item = &'a str>) -> String {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    reasons.for_each(|reason| *counts.entry(reason).or_default() += 1);
+/// "0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods."
+pub(crate) fn unavailable<'a>(all: usize, reasons: impl Iterator<Item = &'a Reason>) -> String {
+    let mut counts: Vec<(&Reason, usize)> = vec![];
+    for reason in reasons {
+        match counts.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((reason, 1)),
+        }
+    }
     let mut parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     parts.sort();
-    format!("0/{all} nodes are available: {}", parts.join(", "))
+    format!("0/{all} nodes are available: {}.", parts.join(", "))
 }
 
-fn names<S: serde::Serializer>(pods: &[Arc<Pod>], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(pods.iter().map(|pod| pod.metadata.name.as_deref().unwrap_or_default()))
+fn names<S: serde::Serializer>(pods: &[Arc<PodInfo>], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(pods.iter().map(|pod| pod.pod.metadata.name.as_deref().unwrap_or_default()))
 }

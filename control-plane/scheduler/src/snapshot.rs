@@ -1,122 +1,242 @@
-//! The cluster as one scheduling decision sees it: nodes, and what runs on each.
+//! The cluster as scheduling decisions see it: nodes, what runs on each, and what is known across them.
+//!
+//! One task owns it and changes it in place, so there is nothing to copy before a decision: a change costs what it touches.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{Namespace, Node};
 
-use crate::resources::{self, Amounts};
+use crate::budget::Budgets;
+use crate::index::{Chosen, Counts, Group, Index};
+use crate::node::{Facts, NodeInfo};
+use crate::owners::Owners;
+use crate::pod::PodInfo;
+use crate::selectors::Labels;
+use crate::topology::Division;
 
-/// Cheap to clone: nodes are shared until they change.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Snapshot {
-    nodes: BTreeMap<String, Arc<NodeInfo>>,
+    /// A slot whose node is none and that has no pods is free.
+    slots: Vec<NodeInfo>,
+    by_name: HashMap<String, usize>,
+    free: Vec<usize>,
     /// Labels of namespaces, for terms that choose namespaces by label.
-    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
-    /// Pods that wait for room that is being made for them, and where.
-    pub nominated: HashMap<String, (Arc<Pod>, String)>,
-}
-
-/// A node with its pods.
-#[derive(Debug, Clone, Default)]
-pub struct NodeInfo {
-    pub name: String,
-    /// None while only pods tell of the node.
-    pub node: Option<Arc<Node>>,
-    pub pods: Vec<Arc<Pod>>,
-    pub allocatable: Amounts,
-    pub requested: Amounts,
-    pub likely: Amounts,
+    namespaces: HashMap<String, Labels>,
+    /// Pods that wait for room that is being made for them, by uid, with the node.
+    nominated: HashMap<String, (Arc<PodInfo>, String)>,
+    pub budgets: Budgets,
+    pub owners: Owners,
+    /// How many nodes have an image.
+    images: HashMap<String, i64>,
+    index: RefCell<Index>,
+    order: RefCell<Option<Arc<Vec<u32>>>>,
 }
 
 impl Snapshot {
-    /// The nodes that exist, ordered by name.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<NodeInfo>> {
-        self.nodes.values().filter(|info| info.node.is_some())
+    /// The nodes that exist.
+    pub fn nodes(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.slots.iter().filter(|node| node.facts.node.is_some())
     }
 
-    pub fn get(&self, name: &str) -> Option<&Arc<NodeInfo>> {
-        self.nodes.get(name).filter(|info| info.node.is_some())
+    pub fn get(&self, name: &str) -> Option<&NodeInfo> {
+        self.by_name.get(name).map(|slot| &self.slots[*slot]).filter(|node| node.facts.node.is_some())
+    }
+
+    pub fn slot(&self, slot: usize) -> &NodeInfo {
+        &self.slots[slot]
+    }
+
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The nodes in the order in which they are looked at: by turns from every zone.
+    pub fn order(&self) -> Arc<Vec<u32>> {
+        let mut order = self.order.borrow_mut();
+        order.get_or_insert_with(|| Arc::new(zones_by_turns(self.nodes()))).clone()
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
-        let info = self.info(node.metadata.name.as_deref().unwrap_or_default());
-        info.allocatable = resources::amounts(node.status.as_ref().and_then(|status| status.allocatable.as_ref()));
-        info.node = Some(node);
+        let slot = self.slot_of(node.metadata.name.as_deref().unwrap_or_default());
+        self.replace(slot, Facts::of(node));
     }
 
     pub fn remove_node(&mut self, name: &str) {
-        let info = self.info(name);
-        info.node = None;
-        if info.pods.is_empty() {
-            self.nodes.remove(name);
+        if let Some(slot) = self.by_name.get(name).copied() {
+            self.replace(slot, Facts::named(name));
+            self.free_if_empty(slot);
         }
+    }
+
+    fn replace(&mut self, slot: usize, facts: Facts) {
+        let before = std::mem::replace(&mut self.slots[slot].facts, Arc::new(facts));
+        let after = self.slots[slot].facts.clone();
+        let labels = |facts: &Arc<Facts>| facts.node.is_some().then(|| facts.labels().cloned());
+        let (was, is) = (labels(&before), labels(&after));
+        self.index.get_mut().node(slot, was.as_ref().map(Option::as_ref), is.as_ref().map(Option::as_ref), &self.slots);
+        if was != is {
+            *self.order.get_mut() = None;
+        }
+        if before.images != after.images {
+            before.images.keys().for_each(|name| self.count_image(name, -1));
+            after.images.keys().for_each(|name| self.count_image(name, 1));
+        }
+    }
+
+    fn count_image(&mut self, name: &str, by: i64) {
+        let count = self.images.entry(name.to_owned()).or_default();
+        *count += by;
+        if *count == 0 {
+            self.images.remove(name);
+        }
+    }
+
+    /// How many nodes have the image.
+    pub fn nodes_with_image(&self, name: &str) -> i64 {
+        self.images.get(name).copied().unwrap_or(0)
     }
 
     pub fn set_namespace(&mut self, name: &str, namespace: Option<&Namespace>) {
-        match namespace {
-            Some(namespace) => {
-                self.namespaces.insert(name.to_owned(), namespace.metadata.labels.clone().unwrap_or_default())
-            }
+        let labels = namespace.map(|namespace| namespace.metadata.labels.clone().unwrap_or_default());
+        if self.namespaces.get(name) == labels.as_ref() {
+            return;
+        }
+        match labels {
+            Some(labels) => self.namespaces.insert(name.to_owned(), labels),
             None => self.namespaces.remove(name),
         };
+        self.index.get_mut().namespaces();
+    }
+
+    pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
+        self.namespaces.get(name)
     }
 
     /// Counts a pod on a node.
-    pub fn add_pod(&mut self, node: &str, pod: Arc<Pod>) {
-        self.info(node).add(pod);
+    pub fn add_pod(&mut self, node: &str, pod: Arc<PodInfo>) {
+        let slot = self.slot_of(node);
+        self.index.get_mut().pod(slot, &pod, 1, &self.slots);
+        self.slots[slot].add(pod);
     }
 
-    /// Ends counting the pod of this uid.
-    pub fn remove_pod(&mut self, node: &str, uid: &str) {
-        let info = self.info(node);
-        info.remove(uid);
-        if info.pods.is_empty() && info.node.is_none() {
-            self.nodes.remove(node);
+    /// Takes a counted pod as it is now, if nothing that counts has changed.
+    pub fn renew_pod(&mut self, node: &str, pod: &Arc<PodInfo>) -> bool {
+        let Some(slot) = self.by_name.get(node).copied() else { return false };
+        let Some(known) = self.slots[slot].pods.iter_mut().find(|known| known.uid() == pod.uid()) else { return false };
+        let same = known.requests == pod.requests
+            && known.likely == pod.likely
+            && known.labels() == pod.labels()
+            && known.is_leaving() == pod.is_leaving()
+            && known.priority == pod.priority;
+        if same {
+            *known = pod.clone();
+        }
+        same
+    }
+
+    /// Ends counting the pod of this uid, and answers what was counted.
+    pub fn remove_pod(&mut self, node: &str, uid: &str) -> Option<Arc<PodInfo>> {
+        let slot = self.by_name.get(node).copied()?;
+        let pod = self.slots[slot].remove(uid);
+        if let Some(pod) = &pod {
+            self.index.get_mut().pod(slot, pod, -1, &self.slots);
+        }
+        self.free_if_empty(slot);
+        pod
+    }
+
+    pub fn nominate(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.nominated.insert(pod.uid().to_owned(), (pod, node.to_owned()));
+    }
+
+    pub fn end_nomination(&mut self, uid: &str) {
+        self.nominated.remove(uid);
+    }
+
+    pub fn nomination(&self, uid: &str) -> Option<&str> {
+        self.nominated.get(uid).map(|(_, node)| node.as_str())
+    }
+
+    pub fn has_nominations(&self) -> bool {
+        !self.nominated.is_empty()
+    }
+
+    /// Pods for which room is being made on the node.
+    pub fn nominated_to(&self, node: &str) -> impl Iterator<Item = &Arc<PodInfo>> {
+        self.nominated.values().filter(move |(_, to)| to == node).map(|(pod, _)| pod)
+    }
+
+    /// By node, the pods of at least this priority for which room is being made there, but the one of this uid.
+    pub fn nominated_before(&self, uid: &str, priority: i32) -> HashMap<usize, Vec<Arc<PodInfo>>> {
+        let mut by_node: HashMap<usize, Vec<Arc<PodInfo>>> = HashMap::new();
+        for (other, node) in self.nominated.values() {
+            if let Some(slot) = self.by_name.get(node).filter(|_| other.priority >= priority && other.uid() != uid) {
+                by_node.entry(*slot).or_default().push(other.clone());
+            }
+        }
+        by_node
+    }
+
+    /// What divides the cluster by a label key.
+    pub fn division(&self, key: &str) -> Division {
+        let mut index = self.index.borrow_mut();
+        let key = index.key(key, &self.slots);
+        index.topologies.at(key).clone()
+    }
+
+    pub fn counts(&self, group: &Group, topology_key: &str) -> Counts {
+        let mut index = self.index.borrow_mut();
+        let key = index.key(topology_key, &self.slots);
+        index.counts(group, key, &self.slots, |name| self.namespaces.get(name))
+    }
+
+    pub fn has_terms(&self) -> bool {
+        self.index.borrow().has_terms()
+    }
+
+    /// Calls with every term of placed pods that chooses the pod, and the domains of its topology key by slot.
+    pub fn each_choosing(&self, pod: &PodInfo, mut with: impl FnMut(Chosen, &Division)) {
+        let index = self.index.borrow();
+        for chosen in index.choosing(pod, |name| self.namespaces.get(name)) {
+            let division = index.topologies.at(chosen.key);
+            with(chosen, division);
         }
     }
 
-    fn info(&mut self, name: &str) -> &mut NodeInfo {
-        let info = self
-            .nodes
-            .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(NodeInfo { name: name.to_owned(), ..NodeInfo::default() }));
-        Arc::make_mut(info)
+    fn slot_of(&mut self, name: &str) -> usize {
+        if let Some(slot) = self.by_name.get(name) {
+            return *slot;
+        }
+        let slot = self.free.pop().unwrap_or(self.slots.len());
+        let node = NodeInfo { slot, facts: Arc::new(Facts::named(name)), ..NodeInfo::default() };
+        if slot == self.slots.len() {
+            self.slots.push(node)
+        } else {
+            self.slots[slot] = node
+        }
+        self.by_name.insert(name.to_owned(), slot);
+        slot
+    }
+
+    fn free_if_empty(&mut self, slot: usize) {
+        let node = &self.slots[slot];
+        if node.pods.is_empty() && node.facts.node.is_none() && self.by_name.remove(node.name()).is_some() {
+            self.free.push(slot);
+        }
     }
 }
 
-impl NodeInfo {
-    pub fn add(&mut self, pod: Arc<Pod>) {
-        resources::add(&mut self.requested, &resources::requests(&pod));
-        resources::add(&mut self.likely, &resources::likely_requests(&pod));
-        self.pods.push(pod);
+fn zones_by_turns<'a>(nodes: impl Iterator<Item = &'a NodeInfo>) -> Vec<u32> {
+    let mut zones: BTreeMap<[Option<&str>; 2], Vec<(&str, u32)>> = BTreeMap::new();
+    for node in nodes {
+        let label = |key: &str| node.facts.labels()?.get(key).map(String::as_str);
+        let zone = [label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone")];
+        zones.entry(zone).or_default().push((node.name(), node.slot as u32));
     }
-
-    pub fn remove(&mut self, uid: &str) {
-        let Some(at) = self.pods.iter().position(|pod| pod.metadata.uid.as_deref() == Some(uid)) else { return };
-        let pod = self.pods.swap_remove(at);
-        resources::subtract(&mut self.requested, &resources::requests(&pod));
-        resources::subtract(&mut self.likely, &resources::likely_requests(&pod));
-    }
-
-    pub fn label(&self, key: &str) -> Option<&str> {
-        self.node.as_ref()?.metadata.labels.as_ref()?.get(key).map(String::as_str)
-    }
-}
-
-pub fn priority(pod: &Pod) -> i32 {
-    pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0)
-}
-
-pub fn uid(pod: &Pod) -> &str {
-    pod.metadata.uid.as_deref().unwrap_or_default()
-}
-
-pub fn node_name(pod: &Pod) -> &str {
-    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
-}
-
-/// The pod came to its end by itself.
-pub fn is_finished(pod: &Pod) -> bool {
-    pod.status.as_ref().and_then(|s| s.phase.as_deref()).is_some_and(|phase| matches!(phase, "Succeeded" | "Failed"))
+    zones.values_mut().for_each(|nodes| nodes.sort_unstable());
+    let longest = zones.values().map(Vec::len).max().unwrap_or(0);
+    let turns = (0..longest).flat_map(|turn| zones.values().filter_map(move |nodes| nodes.get(turn)));
+    turns.map(|(_, slot)| *slot).collect()
 }

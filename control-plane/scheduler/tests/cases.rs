@@ -5,8 +5,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use scheduler::{Snapshot, schedule};
+use client::Key;
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use scheduler::{Config, PodInfo, Snapshot, schedule};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -17,6 +20,8 @@ struct Case {
     pod: Pod,
     #[serde(default)]
     seed: u64,
+    /// A KubeSchedulerConfiguration; its first profile decides.
+    config: Option<Value>,
     #[serde(default)]
     then: Value,
 }
@@ -35,8 +40,10 @@ fn check(file: &Path) -> Result<(), String> {
     let text = std::fs::read_to_string(file).unwrap();
     let case: Case = serde_saphyr::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
     let snapshot = snapshot(&case.given);
-    let placement = schedule(&snapshot, &case.pod, case.seed);
-    assert_eq!(placement, schedule(&snapshot, &case.pod, case.seed), "the same question has the same answer");
+    let configured = case.config.map(|config| Config::parse(&config.to_string()).unwrap().profiles.remove(0));
+    let (profile, pod) = (configured.unwrap_or_default(), PodInfo::new(Arc::new(case.pod)));
+    let placement = schedule(&profile, &snapshot, &pod, case.seed);
+    assert_eq!(placement, schedule(&profile, &snapshot, &pod, case.seed), "the same question has the same answer");
     let actual = serde_json::to_value(&placement).unwrap();
     if std::env::var_os("UPDATE_CASES").is_some() {
         let kept = text.split("\nthen:").next().unwrap().trim_end();
@@ -63,13 +70,99 @@ fn snapshot(objects: &[Value]) -> Snapshot {
                 let node = pod.spec.as_ref().unwrap().node_name.clone().unwrap_or_default();
                 if node.is_empty() {
                     let told = pod.status.as_ref().unwrap().nominated_node_name.clone().unwrap();
-                    snapshot.nominated.insert(pod.metadata.uid.clone().unwrap(), (Arc::new(pod), told));
+                    snapshot.nominate(Arc::new(PodInfo::new(Arc::new(pod))), &told);
                 } else {
-                    snapshot.add_pod(&node, Arc::new(pod));
+                    snapshot.add_pod(&node, Arc::new(PodInfo::new(Arc::new(pod))));
                 }
+            }
+            "PodDisruptionBudget" => {
+                let budget: PodDisruptionBudget = serde_json::from_value(decode).unwrap();
+                snapshot.budgets.set(&Key::of(&budget), Some(&budget));
+            }
+            "Service" => {
+                let service: Service = serde_json::from_value(decode).unwrap();
+                let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+                snapshot.owners.set_service(&Key::of(&service), selector);
+            }
+            "ReplicaSet" => {
+                let set: ReplicaSet = serde_json::from_value(decode).unwrap();
+                let selector = set.spec.as_ref().map(|spec| &spec.selector);
+                snapshot.owners.set_controller("ReplicaSet", &Key::of(&set), selector);
             }
             other => panic!("a case has a {other}"),
         }
     }
     snapshot
+}
+
+/// What is refused, and the words for it.
+#[test]
+fn configurations_are_refused_with_their_place() {
+    let refused = [
+        ("profils: []", "the configuration: unknown field `profils`"),
+        ("extenders: [{urlPrefix: http://x}]", "extenders: are not supported"),
+        (
+            "profiles: [{plugins: {score: {enabled: [{name: Mine}]}}}]",
+            "profiles[0].plugins.score.enabled: there is no plugin \"Mine\"",
+        ),
+        (
+            "profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]",
+            "profiles[0].plugins.bind: cannot be changed",
+        ),
+        (
+            "profiles: [{plugins: {multiPoint: {disabled: [{name: PrioritySort}]}}}]",
+            "PrioritySort cannot be switched off",
+        ),
+        ("profiles: [{schedulerName: a}, {schedulerName: a}]", "profiles: two have the same schedulerName"),
+        ("profiles: [{percentageOfNodesToScore: 101}]", "profiles[0].percentageOfNodesToScore: must be 0 to 100"),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {strategy: x}}]}]",
+            "profiles[0].pluginConfig[0].args: unknown field `strategy`",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeResourcesFit, args: {scoringStrategy: {type: Best}}}]}]",
+            "type \"Best\" is none of",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: NodeAffinity, args: {kind: NodeResourcesFitArgs}}]}]",
+            "kind must be NodeAffinityArgs",
+        ),
+        (
+            "profiles: [{pluginConfig: [{name: PodTopologySpread, args: {defaultConstraints: [{maxSkew: 1, topologyKey: a, whenUnsatisfiable: DoNotSchedule}]}}]}]",
+            "go with defaultingType List",
+        ),
+        ("podInitialBackoffSeconds: 20", "must be at least 1 and at most podMaxBackoffSeconds"),
+        ("leaderElection: {leaderElect: true}", "leaderElection.leaderElect: is not supported"),
+    ];
+    for (text, words) in refused {
+        let whole = format!("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n{text}\n");
+        let error = Config::parse(&whole).unwrap_err().to_string();
+        assert!(error.contains(words), "{text} was refused with {error:?}");
+    }
+    let wrong = Config::parse("apiVersion: kubescheduler.config.k8s.io/v1beta3\nkind: KubeSchedulerConfiguration\n");
+    assert!(wrong.unwrap_err().to_string().contains("known is kubescheduler.config.k8s.io/v1"));
+}
+
+#[test]
+fn a_configuration_has_profiles_weights_and_waits() {
+    let text = "
+apiVersion: kubescheduler.config.k8s.io/v1
+kind: KubeSchedulerConfiguration
+percentageOfNodesToScore: 30
+podInitialBackoffSeconds: 2
+podMaxBackoffSeconds: 60
+profiles:
+- schedulerName: one
+  plugins: {multiPoint: {disabled: [{name: ImageLocality}], enabled: [{name: NodeAffinity, weight: 7}]}}
+- schedulerName: two
+  percentageOfNodesToScore: 90
+";
+    let config = Config::parse(text).unwrap();
+    assert_eq!((config.backoff.first.as_secs(), config.backoff.most.as_secs()), (2, 60));
+    let names: Vec<_> = config.profiles.iter().map(|p| (p.scheduler_name.as_str(), p.percentage_of_nodes)).collect();
+    assert_eq!(names, [("one", 30), ("two", 90)]);
+    let weights = |at: usize| config.profiles[at].scores.iter().map(|(plugin, weight)| (plugin.name(), *weight));
+    assert_eq!(weights(0).find(|(name, _)| *name == "NodeAffinity"), Some(("NodeAffinity", 7)));
+    assert_eq!(weights(0).find(|(name, _)| *name == "ImageLocality"), None);
+    assert_eq!(weights(1).find(|(name, _)| *name == "ImageLocality"), Some(("ImageLocality", 1)));
 }

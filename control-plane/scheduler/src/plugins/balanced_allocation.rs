@@ -1,35 +1,48 @@
-//! Nodes whose CPU and memory would be used to like shares are better: neither then runs out while the other lies idle.
+//! Nodes whose resources would be used to like shares are better: none then runs out while another lies idle.
 
-use k8s_openapi::api::core::v1::Pod;
+use super::{BEST, Context, Plugin, Score};
+use crate::node::NodeInfo;
+use crate::resources::Amounts;
 
-use super::{BEST, Judge, Plugin};
-use crate::resources::{self, Amounts};
-use crate::snapshot::{NodeInfo, Snapshot};
-
+#[derive(Debug)]
 pub(super) struct NodeResourcesBalancedAllocation;
-struct Balance(Amounts);
+
+struct Balance<'a> {
+    requests: &'a Amounts,
+    resources: &'a [String],
+}
 
 impl Plugin for NodeResourcesBalancedAllocation {
     fn name(&self) -> &'static str {
         "NodeResourcesBalancedAllocation"
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let requests = resources::requests(pod);
+    fn weight(&self) -> Option<i64> {
+        Some(1)
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let (requests, resources) = (&cx.pod.requests, cx.args.balanced.as_slice());
         // A pod that asks for nothing brings nothing out of balance.
-        let asks = ["cpu", "memory"].iter().any(|name| resources::get(&requests, name) > 0);
-        asks.then(|| Box::new(Balance(requests)) as Box<dyn Judge>)
+        let asks = resources.iter().any(|name| requests.get(name) > 0);
+        asks.then(|| Box::new(Balance { requests, resources }) as Box<dyn Score>)
     }
 }
 
-impl Judge for Balance {
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        let share = |name: &str| {
-            let has = resources::get(&node.allocatable, name);
-            let used = resources::get(&node.requested, name) + resources::get(&self.0, name);
-            if has > 0 { (used as f64 / has as f64).min(1.0) } else { 1.0 }
+impl Score for Balance<'_> {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let share = |name: &String| {
+            let (has, asked) = (node.facts.allocatable.get(name), self.requests.get(name));
+            let counts = has > 0 && (asked > 0 || matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage"));
+            counts.then(|| ((node.requested.get(name) + asked) as f64 / has as f64).min(1.0))
         };
-        let deviation = (share("cpu") - share("memory")).abs() / 2.0;
-        Some(((1.0 - deviation) * BEST as f64) as i64)
+        let shares = || self.resources.iter().filter_map(share);
+        let count = shares().count();
+        if count < 2 {
+            return BEST;
+        }
+        let mean = shares().sum::<f64>() / count as f64;
+        let deviation = (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / count as f64).sqrt();
+        ((1.0 - deviation) * BEST as f64) as i64
     }
 }

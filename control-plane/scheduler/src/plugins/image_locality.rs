@@ -1,23 +1,19 @@
 //! Nodes that have the pod's images already are better, the more so the larger these are.
 
-use std::collections::HashMap;
-
-use k8s_openapi::api::core::v1::Pod;
-
-use super::{BEST, Judge, Plugin};
-use crate::snapshot::{NodeInfo, Snapshot};
+use super::{BEST, Context, Plugin, Score};
+use crate::node::NodeInfo;
 
 /// Below, fetching costs next to nothing; above (per container), more makes no difference any more. As upstream.
 const LEAST: i64 = 23 << 20;
 const MOST: i64 = 1000 << 20;
 
+#[derive(Debug)]
 pub(super) struct ImageLocality;
 
-struct Images<'a> {
-    wanted: Vec<String>,
-    /// How many nodes have an image: what is on few nodes shall not draw every pod to these.
-    spread: HashMap<&'a str, i64>,
-    nodes: i64,
+struct Images {
+    /// The pod's images that some nodes have, with the share of nodes: what is on few shall not draw every pod to these.
+    wanted: Vec<(String, f64)>,
+    most: i64,
 }
 
 impl Plugin for ImageLocality {
@@ -25,37 +21,31 @@ impl Plugin for ImageLocality {
         "ImageLocality"
     }
 
-    fn begin<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let spec = pod.spec.as_ref()?;
+    fn weight(&self) -> Option<i64> {
+        Some(1)
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let spec = cx.pod.pod.spec.as_ref()?;
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let wanted: Vec<String> = containers.filter_map(|c| c.image.as_deref().map(normalized)).collect();
-        let mut spread: HashMap<&str, i64> = HashMap::new();
-        for (name, _) in snapshot.nodes().flat_map(|node| images(node)) {
-            *spread.entry(name).or_default() += 1;
-        }
-        let nodes = snapshot.nodes().count() as i64;
-        (!spread.is_empty()).then(|| Box::new(Images { wanted, spread, nodes }) as Box<dyn Judge>)
-    }
-}
-
-impl Judge for Images<'_> {
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        let here: HashMap<&str, i64> = images(node).collect();
-        let share = |name: &String| {
-            let size = here.get(name.as_str())?;
-            let nodes = self.spread.get(name.as_str()).copied().unwrap_or(1);
-            Some((*size as f64 * nodes as f64 / self.nodes.max(1) as f64) as i64)
+        let images: Vec<String> = containers.filter_map(|c| c.image.as_deref().map(normalized)).collect();
+        let most = MOST * images.len().max(1) as i64;
+        let nodes = cx.snapshot.order().len().max(1) as f64;
+        let share = |name: String| {
+            let having = cx.snapshot.nodes_with_image(&name);
+            (having > 0).then(|| (name, having as f64 / nodes))
         };
-        let sum: i64 = self.wanted.iter().filter_map(share).sum();
-        let most = MOST * self.wanted.len().max(1) as i64;
-        Some(BEST * (sum.clamp(LEAST, most) - LEAST) / (most - LEAST))
+        let wanted: Vec<_> = images.into_iter().filter_map(share).collect();
+        (!wanted.is_empty()).then(|| Box::new(Images { wanted, most }) as Box<dyn Score>)
     }
 }
 
-fn images(node: &NodeInfo) -> impl Iterator<Item = (&str, i64)> {
-    let status = node.node.as_ref().and_then(|node| node.status.as_ref());
-    let images = status.into_iter().flat_map(|status| status.images.iter().flatten());
-    images.flat_map(|image| image.names.iter().flatten().map(|name| (name.as_str(), image.size_bytes.unwrap_or(0))))
+impl Score for Images {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let here = self.wanted.iter().filter_map(|(name, share)| Some((*node.facts.images.get(name)?, share)));
+        let sum: i64 = here.map(|(size, share)| (size as f64 * share) as i64).sum();
+        BEST * (sum.clamp(LEAST, self.most) - LEAST) / (self.most - LEAST)
+    }
 }
 
 /// An image without a tag is its latest.

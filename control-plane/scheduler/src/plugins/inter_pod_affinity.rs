@@ -1,31 +1,44 @@
 //! Pods that want to be near other pods, or away from them.
 
-use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Affinity, Pod, PodAffinityTerm, WeightedPodAffinityTerm};
+use super::{Context, Filter, Plugin, Reject, Score, to_range};
+use crate::index::{Group, Wish};
+use crate::node::NodeInfo;
+use crate::pod::{Choice, PodInfo, Term};
+use crate::queue::{Event, Happening};
+use crate::snapshot::Snapshot;
+use crate::topology::{Division, NOWHERE};
 
-use super::{Judge, Plugin, Reject, to_range};
-use crate::queue::Happening;
-use crate::selectors;
-use crate::snapshot::{NodeInfo, Snapshot};
-
-/// What an existing pod's required affinity to the new one counts in the score, as upstream.
-const HARD_WEIGHT: i64 = 1;
-
+#[derive(Debug)]
 pub(super) struct InterPodAffinity;
 
-/// A topology domain: a label of nodes and its value.
-type Domain = (String, String);
-
 struct Neighbours<'a> {
-    near: Vec<(&'a PodAffinityTerm, HashSet<String>)>,
-    /// The pod matches all its own terms and nobody else does: the first of a group that wants to be together.
-    first_of_group: bool,
-    away: Vec<(&'a PodAffinityTerm, HashSet<String>)>,
-    /// Domains that existing pods keep this one out of.
-    kept_out: HashSet<Domain>,
-    score: HashMap<Domain, i64>,
+    snapshot: &'a Snapshot,
+    pod: &'a PodInfo,
+    near: Near,
+    away: Vec<(Group, Counted)>,
+    /// Domains that placed pods keep this one out of, by topology key.
+    kept_out: Vec<Counted>,
 }
+
+/// What the pod must be near to: pods that all its terms choose.
+struct Near {
+    group: Group,
+    terms: Vec<Counted>,
+    /// Such pods in any domain at all.
+    placed: i64,
+    /// The pod itself is one: it may be the first of a group that wants to be together.
+    own: bool,
+}
+
+/// Pods counted by the domains of one topology key.
+struct Counted {
+    division: Division,
+    pods: Arc<Vec<i32>>,
+}
+
+struct Preferences(Vec<(Arc<Vec<u32>>, Vec<i64>)>);
 
 impl Plugin for InterPodAffinity {
     fn name(&self) -> &'static str {
@@ -36,140 +49,191 @@ impl Plugin for InterPodAffinity {
         &[Happening::NodeAdded, Happening::NodeRelabelled, Happening::PodLeft, Happening::PodCame]
     }
 
-    fn weight(&self) -> i64 {
-        2
+    /// A pod that comes can only be one to be near to; one that leaves may have been in the way. Namespaces chosen by label are
+    /// taken to be chosen.
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        let Some(other) = event.pod() else { return true };
+        let chooses = |by: &PodInfo, of: &PodInfo, terms: fn(&PodInfo) -> &Vec<Term>| {
+            terms(by).iter().any(|t| t.choice.asks_namespaces() || t.choice.chooses(of, |_| None))
+        };
+        match event.happening() {
+            Happening::PodCame => chooses(pod, other, |pod| &pod.terms.near),
+            _ => chooses(pod, other, |pod| &pod.terms.away) || chooses(other, pod, |pod| &pod.terms.away),
+        }
     }
 
-    fn begin<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let own = affinity(pod);
-        if own.is_none() && !snapshot.nodes().any(|node| node.pods.iter().any(|pod| affinity(pod).is_some())) {
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> Option<i64> {
+        Some(2)
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let terms = &cx.pod.terms;
+        if terms.near.is_empty() && terms.away.is_empty() && !cx.snapshot.has_terms() {
             return None;
         }
-        let near: Vec<_> = near(own).map(|term| (term, occupied(snapshot, pod, term))).collect();
-        let away = away(own).map(|term| (term, occupied(snapshot, pod, term))).collect();
-        let first_of_group = near.iter().all(|(term, domains)| domains.is_empty() && chosen(snapshot, pod, term, pod));
-        let kept_out = kept_out(snapshot, pod);
-        let score = score(snapshot, pod);
-        Some(Box::new(Neighbours { near, first_of_group, away, kept_out, score }))
+        let kept_out = kept_out(cx.snapshot, cx.pod);
+        if terms.near.is_empty() && terms.away.is_empty() && kept_out.is_empty() && !cx.snapshot.has_nominations() {
+            return None;
+        }
+        let away = terms.away.iter().map(|term| {
+            let group = group(vec![term.choice.clone()]);
+            let counted = Counted::of(cx.snapshot, &group, &term.topology_key);
+            (group, counted)
+        });
+        let (near, away) = (Near::of(cx.snapshot, cx.pod), away.collect());
+        Some(Box::new(Neighbours { snapshot: cx.snapshot, pod: cx.pod, near, away, kept_out }))
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let own = &cx.pod.terms.preferred;
+        if own.is_empty() && (cx.args.ignore_preferences_of_placed || !cx.snapshot.has_terms()) {
+            return None;
+        }
+        let mut preferences = Preferences(vec![]);
+        for (term, weight) in own {
+            let counted = Counted::of(cx.snapshot, &group(vec![term.choice.clone()]), &term.topology_key);
+            preferences.add(&counted.division, counted.pods.iter().enumerate().map(|(d, n)| (d, *n)), *weight);
+        }
+        cx.snapshot.each_choosing(cx.pod, |chosen, division| {
+            let weight = match chosen.wish {
+                Wish::Near => cx.args.hard_affinity_weight,
+                Wish::Preferred(_) if cx.args.ignore_preferences_of_placed => 0,
+                Wish::Preferred(weight) => weight,
+                Wish::Away => 0,
+            };
+            if weight != 0 {
+                preferences.add(division, chosen.by_domain.iter().map(|(d, n)| (*d as usize, *n)), weight);
+            }
+        });
+        (!preferences.0.is_empty()).then(|| Box::new(preferences) as Box<dyn Score>)
     }
 }
 
-impl Judge for Neighbours<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        for (term, domains) in &self.near {
-            let Some(domain) = node.label(&term.topology_key) else {
-                return Reject::firmly("node(s) didn't match pod affinity rules");
-            };
-            if !domains.contains(domain) && !self.first_of_group {
-                return Reject::firmly("node(s) didn't match pod affinity rules");
+impl Near {
+    fn of(snapshot: &Snapshot, pod: &PodInfo) -> Near {
+        let terms = &pod.terms.near;
+        let group = group(terms.iter().map(|term| term.choice.clone()).collect());
+        let own = group.has(pod, |name| snapshot.namespace_labels(name));
+        let terms: Vec<Counted> = terms.iter().map(|t| Counted::of(snapshot, &group, &t.topology_key)).collect();
+        let placed = terms.iter().flat_map(|term| term.pods.iter()).map(|count| i64::from(*count)).sum();
+        Near { group, terms, placed, own }
+    }
+
+    fn check(&self, slot: usize) -> bool {
+        let mut all_there = true;
+        for term in &self.terms {
+            match term.at(slot) {
+                Some(count) => all_there &= count > 0,
+                None => return false,
             }
         }
-        let meets = |(term, domains): &(&PodAffinityTerm, HashSet<String>)| {
-            node.label(&term.topology_key).is_some_and(|domain| domains.contains(domain))
-        };
-        if self.away.iter().any(meets) {
+        all_there || self.placed == 0 && self.own
+    }
+}
+
+impl Counted {
+    fn of(snapshot: &Snapshot, group: &Group, topology_key: &str) -> Counted {
+        let pods = snapshot.counts(group, topology_key).by_domain;
+        Counted { division: snapshot.division(topology_key), pods }
+    }
+
+    /// The pods in the node's domain; none if it is in no domain.
+    fn at(&self, slot: usize) -> Option<i32> {
+        self.division.of(slot).map(|domain| self.pods[domain])
+    }
+
+    fn shift(&mut self, slot: usize, by: i32) -> bool {
+        let domain = self.division.of(slot);
+        domain.into_iter().for_each(|domain| Arc::make_mut(&mut self.pods)[domain] += by);
+        domain.is_some()
+    }
+}
+
+impl Filter for Neighbours<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        if !self.near.check(node.slot) {
+            return Reject::firmly("node(s) didn't match pod affinity rules");
+        }
+        if self.away.iter().any(|(_, counted)| counted.at(node.slot).is_some_and(|count| count > 0)) {
             return Reject::for_now("node(s) didn't match pod anti-affinity rules");
         }
-        if self.kept_out.iter().any(|(key, value)| node.label(key) == Some(value)) {
+        if self.kept_out.iter().any(|counted| counted.at(node.slot).is_some_and(|count| count > 0)) {
             return Reject::for_now("node(s) didn't satisfy existing pods anti-affinity rules");
         }
         Ok(())
     }
 
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        if self.score.is_empty() {
-            return None;
+    fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {
+        let snapshot = self.snapshot;
+        let labels = |name: &str| snapshot.namespace_labels(name);
+        if !self.near.terms.is_empty() && self.near.group.has(other, labels) {
+            for term in &mut self.near.terms {
+                self.near.placed += i64::from(if term.shift(node.slot, by) { by } else { 0 });
+            }
         }
-        Some(self.score.iter().filter(|((key, value), _)| node.label(key) == Some(value)).map(|(_, score)| score).sum())
+        for (group, counted) in &mut self.away {
+            if group.has(other, labels) {
+                counted.shift(node.slot, by);
+            }
+        }
+        for term in other.terms.away.iter().filter(|term| term.choice.chooses(self.pod, labels)) {
+            let division = snapshot.division(&term.topology_key);
+            entry(&mut self.kept_out, &division).shift(node.slot, by);
+        }
+    }
+}
+
+fn kept_out(snapshot: &Snapshot, pod: &PodInfo) -> Vec<Counted> {
+    let mut kept_out: Vec<Counted> = vec![];
+    snapshot.each_choosing(pod, |chosen, division| {
+        if chosen.wish == Wish::Away {
+            let pods = Arc::make_mut(&mut entry(&mut kept_out, division).pods);
+            chosen.by_domain.iter().for_each(|(domain, count)| pods[*domain as usize] += count);
+        }
+    });
+    kept_out
+}
+
+/// The counts of the division's domains, all nothing if there are none yet.
+fn entry<'a>(all: &'a mut Vec<Counted>, division: &Division) -> &'a mut Counted {
+    let same = |counted: &Counted| Arc::ptr_eq(&counted.division.domain_of, &division.domain_of);
+    let at = all.iter().position(same).unwrap_or_else(|| {
+        all.push(Counted { division: division.clone(), pods: Arc::new(vec![0; division.nodes_in.len()]) });
+        all.len() - 1
+    });
+    &mut all[at]
+}
+
+/// Pods that are being deleted still count: they are there.
+fn group(all_of: Vec<Choice>) -> Group {
+    Group { all_of, with_leaving: true }
+}
+
+impl Preferences {
+    fn add(&mut self, division: &Division, counts: impl Iterator<Item = (usize, i32)>, weight: i64) {
+        let at = self.0.iter().position(|(known, _)| Arc::ptr_eq(known, &division.domain_of)).unwrap_or_else(|| {
+            self.0.push((division.domain_of.clone(), vec![0; division.nodes_in.len()]));
+            self.0.len() - 1
+        });
+        let scores = &mut self.0[at].1;
+        counts.for_each(|(domain, count)| scores[domain] += i64::from(count) * weight);
+    }
+}
+
+impl Score for Preferences {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let part = |(domain_of, scores): &(Arc<Vec<u32>>, Vec<i64>)| {
+            let domain = domain_of.get(node.slot).copied().filter(|domain| *domain != NOWHERE);
+            domain.map_or(0, |domain| scores[domain as usize])
+        };
+        self.0.iter().map(part).sum()
     }
 
     fn normalize(&self, scores: &mut [i64]) {
         to_range(scores);
     }
-}
-
-fn affinity(pod: &Pod) -> Option<&Affinity> {
-    let affinity = pod.spec.as_ref()?.affinity.as_ref()?;
-    (affinity.pod_affinity.is_some() || affinity.pod_anti_affinity.is_some()).then_some(affinity)
-}
-
-fn near(affinity: Option<&Affinity>) -> impl Iterator<Item = &PodAffinityTerm> {
-    let terms = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
-    terms.into_iter().flat_map(|terms| terms.required_during_scheduling_ignored_during_execution.iter().flatten())
-}
-
-fn away(affinity: Option<&Affinity>) -> impl Iterator<Item = &PodAffinityTerm> {
-    let terms = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-    terms.into_iter().flat_map(|terms| terms.required_during_scheduling_ignored_during_execution.iter().flatten())
-}
-
-/// Preferred terms with their weight, negative for those to be away from.
-fn preferred(affinity: Option<&Affinity>) -> Vec<(&PodAffinityTerm, i64)> {
-    let weighted = |sign: i64| move |t: &'_ WeightedPodAffinityTerm| sign * i64::from(t.weight);
-    let near = affinity.and_then(|affinity| affinity.pod_affinity.as_ref());
-    let near = near.into_iter().flat_map(|t| t.preferred_during_scheduling_ignored_during_execution.iter().flatten());
-    let away = affinity.and_then(|affinity| affinity.pod_anti_affinity.as_ref());
-    let away = away.into_iter().flat_map(|t| t.preferred_during_scheduling_ignored_during_execution.iter().flatten());
-    let near = near.map(|term| (&term.pod_affinity_term, weighted(1)(term)));
-    near.chain(away.map(|term| (&term.pod_affinity_term, weighted(-1)(term)))).collect()
-}
-
-/// Whether `owner`'s term chooses `other`.
-fn chosen(snapshot: &Snapshot, owner: &Pod, term: &PodAffinityTerm, other: &Pod) -> bool {
-    let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
-    let own = owner.metadata.namespace.as_deref().unwrap_or_default();
-    let named = term.namespaces.as_deref().unwrap_or_default();
-    let by_label = term.namespace_selector.as_ref();
-    let in_namespace = match (named.is_empty(), by_label) {
-        (true, None) => namespace == own,
-        (_, selector) => {
-            named.iter().any(|name| name == namespace)
-                || selector.is_some() && selectors::matches(selector, snapshot.namespaces.get(namespace))
-        }
-    };
-    let label = |pod: &Pod, key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-    let same = |key: &String| label(owner, key).is_none_or(|value| label(other, key) == Some(value));
-    let other_than = |key: &String| label(owner, key).is_none_or(|value| label(other, key) != Some(value));
-    in_namespace
-        && selectors::matches(term.label_selector.as_ref(), other.metadata.labels.as_ref())
-        && term.match_label_keys.iter().flatten().all(same)
-        && term.mismatch_label_keys.iter().flatten().all(other_than)
-}
-
-/// The domains in which a pod runs that the term chooses.
-fn occupied(snapshot: &Snapshot, pod: &Pod, term: &PodAffinityTerm) -> HashSet<String> {
-    let nodes = snapshot.nodes().filter(|node| node.pods.iter().any(|other| chosen(snapshot, pod, term, other)));
-    nodes.filter_map(|node| node.label(&term.topology_key).map(str::to_owned)).collect()
-}
-
-fn kept_out(snapshot: &Snapshot, pod: &Pod) -> HashSet<Domain> {
-    let mut domains = HashSet::new();
-    for node in snapshot.nodes() {
-        for other in &node.pods {
-            for term in away(affinity(other)).filter(|term| chosen(snapshot, other, term, pod)) {
-                if let Some(value) = node.label(&term.topology_key) {
-                    domains.insert((term.topology_key.clone(), value.to_owned()));
-                }
-            }
-        }
-    }
-    domains
-}
-
-fn score(snapshot: &Snapshot, pod: &Pod) -> HashMap<Domain, i64> {
-    let mut scores = HashMap::new();
-    let own = preferred(affinity(pod));
-    for node in snapshot.nodes() {
-        let mut count = |term: &PodAffinityTerm, weight: i64| {
-            if let Some(value) = node.label(&term.topology_key) {
-                *scores.entry((term.topology_key.clone(), value.to_owned())).or_default() += weight;
-            }
-        };
-        for other in &node.pods {
-            own.iter().filter(|(t, _)| chosen(snapshot, pod, t, other)).for_each(|(t, weight)| count(t, *weight));
-            let theirs = preferred(affinity(other)).into_iter().chain(near(affinity(other)).map(|t| (t, HARD_WEIGHT)));
-            theirs.filter(|(t, _)| chosen(snapshot, other, t, pod)).for_each(|(t, weight)| count(t, weight));
-        }
-    }
-    scores
 }

@@ -1,7 +1,8 @@
 //! The plugins: one file each, and the ordered list of them.
 //!
-//! A plugin begins anew for every pod ([`Plugin::begin`], upstream's PreFilter and PreScore); the [`Judge`] it answers then
-//! looks at single nodes (Filter and Score). Whatever a judge found out before it keeps in itself.
+//! A plugin looks at the pod and the cluster once and answers a [`Filter`] (upstream's PreFilter and Filter) and a [`Score`] (PreScore
+//! and Score) that then look at single nodes; none where it has nothing to say about this pod. SchedulingGates, PrioritySort,
+//! DefaultPreemption and DefaultBinder are the loop, the queue, `preempt` and the loop again: they look at no node.
 
 mod balanced_allocation;
 mod image_locality;
@@ -14,10 +15,15 @@ mod pod_topology_spread;
 mod resources_fit;
 mod taint_toleration;
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
 
-use crate::queue::Happening;
-use crate::snapshot::{NodeInfo, Snapshot};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::profile::Args;
+use crate::queue::{Event, Happening};
+use crate::snapshot::Snapshot;
 
 pub use node_affinity::matches as matches_affinity;
 pub use taint_toleration::tolerates;
@@ -39,7 +45,15 @@ pub static ALL: &[&dyn Plugin] = &[
 /// The largest score of one plugin for one node, before its weight.
 pub const BEST: i64 = 100;
 
-pub trait Plugin: Sync {
+/// What a plugin looks at once for a pod.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    pub snapshot: &'a Snapshot,
+    pub pod: &'a PodInfo,
+    pub args: &'a Args,
+}
+
+pub trait Plugin: Sync + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// What may let a pod through that this plugin refused.
@@ -47,25 +61,45 @@ pub trait Plugin: Sync {
         &[]
     }
 
-    /// How much its score counts.
-    fn weight(&self) -> i64 {
-        1
+    /// Whether what happened may let this very pod through.
+    fn hint(&self, _pod: &PodInfo, _event: &Event) -> bool {
+        true
     }
 
-    /// Looks at the pod and the whole cluster once; none if there is nothing to say about this pod.
-    fn begin<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>>;
-}
-
-/// A plugin's view of the nodes for one pod.
-pub trait Judge {
-    fn filter(&self, _node: &NodeInfo) -> Result<(), Reject> {
-        Ok(())
+    fn filters(&self) -> bool {
+        false
     }
 
-    /// How good the node is; none if this plugin has no preference at all.
-    fn score(&self, _node: &NodeInfo) -> Option<i64> {
+    /// How much its score counts; none if it never scores.
+    fn weight(&self) -> Option<i64> {
         None
     }
+
+    fn filter<'a>(&self, _cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        None
+    }
+
+    /// `fit` are the nodes that will be scored.
+    fn score<'a>(&self, _cx: Context<'a>, _fit: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        None
+    }
+}
+
+pub trait Filter {
+    /// The only nodes worth looking at, by name, if that is known at once.
+    fn only(&self) -> Option<BTreeSet<&str>> {
+        None
+    }
+
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject>;
+
+    /// Takes it as if `other` came to the node (1) or left it (-1): for filters that look beyond the node at hand.
+    fn shift(&mut self, _node: &NodeInfo, _other: &PodInfo, _by: i32) {}
+}
+
+pub trait Score {
+    /// How good the node is.
+    fn of(&self, node: &NodeInfo) -> i64;
 
     /// Brings the scores of all nodes into 0 to [`BEST`].
     fn normalize(&self, _scores: &mut [i64]) {}
@@ -74,20 +108,44 @@ pub trait Judge {
 /// Why a node does not do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    pub reasons: Vec<String>,
+    pub reason: Reason,
+    pub more: Vec<Reason>,
     /// Whether the end of other pods could change it.
     pub preemption_helps: bool,
 }
 
+/// A reason in upstream's words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    Plain(&'static str),
+    Insufficient(Arc<str>),
+    /// The node was not looked at, because this plugin knew the only ones worth it.
+    NotAmong(&'static str),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Plain(text) => f.write_str(text),
+            Reason::Insufficient(resource) => write!(f, "Insufficient {resource}"),
+            Reason::NotAmong(plugin) => write!(f, "node(s) didn't satisfy plugin(s) [{plugin}]"),
+        }
+    }
+}
+
 impl Reject {
     /// Only the node or the pod itself could change it.
-    pub fn firmly(reason: impl Into<String>) -> Result<(), Reject> {
-        Err(Reject { reasons: vec![reason.into()], preemption_helps: false })
+    pub fn firmly(reason: &'static str) -> Result<(), Reject> {
+        Err(Reject { reason: Reason::Plain(reason), more: vec![], preemption_helps: false })
     }
 
     /// Other pods are in the way.
-    pub fn for_now(reason: impl Into<String>) -> Result<(), Reject> {
-        Err(Reject { reasons: vec![reason.into()], preemption_helps: true })
+    pub fn for_now(reason: &'static str) -> Result<(), Reject> {
+        Err(Reject { reason: Reason::Plain(reason), more: vec![], preemption_helps: true })
+    }
+
+    pub fn reasons(&self) -> impl Iterator<Item = &Reason> {
+        std::iter::once(&self.reason).chain(&self.more)
     }
 }
 

@@ -1,14 +1,24 @@
-//! A pod's node selector and node affinity.
+//! A pod's node selector and node affinity, and what its profile adds to them.
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity as Terms, Pod};
+use std::collections::BTreeSet;
 
-use super::{Judge, Plugin, Reject, to_largest};
-use crate::queue::Happening;
+use k8s_openapi::api::core::v1::{Node, NodeAffinity as Terms, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
+
+use super::{Context, Filter, Plugin, Reject, Score, to_largest};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::queue::{Event, Happening};
 use crate::selectors;
-use crate::snapshot::{NodeInfo, Snapshot};
 
+#[derive(Debug)]
 pub(super) struct NodeAffinity;
-struct Wishes<'a>(&'a Pod);
+
+struct Required<'a> {
+    pod: &'a Pod,
+    added: Option<&'a Terms>,
+}
+
+struct Preferred<'a>(Vec<&'a PreferredSchedulingTerm>);
 
 impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
@@ -19,18 +29,40 @@ impl Plugin for NodeAffinity {
         &[Happening::NodeAdded, Happening::NodeRelabelled]
     }
 
-    fn weight(&self) -> i64 {
-        2
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.node().and_then(|node| node.facts.node.as_deref()).is_none_or(|node| matches(&pod.pod, node))
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let asks = pod.spec.as_ref().is_some_and(|spec| spec.node_selector.is_some()) || terms(pod).is_some();
-        asks.then(|| Box::new(Wishes(pod)) as Box<dyn Judge>)
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> Option<i64> {
+        Some(2)
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let (pod, added) = (cx.pod.pod.as_ref(), cx.args.added_affinity.as_ref());
+        let added = added.filter(|added| added.required_during_scheduling_ignored_during_execution.is_some());
+        (asks(pod) || added.is_some()).then(|| Box::new(Required { pod, added }) as Box<dyn Filter>)
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let terms = terms(&cx.pod.pod).into_iter().chain(cx.args.added_affinity.as_ref());
+        let wishes = terms.flat_map(|t| t.preferred_during_scheduling_ignored_during_execution.iter().flatten());
+        let wishes: Vec<_> = wishes.collect();
+        (!wishes.is_empty()).then(|| Box::new(Preferred(wishes)) as Box<dyn Score>)
     }
 }
 
 fn terms(pod: &Pod) -> Option<&Terms> {
     pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
+}
+
+/// Whether the pod asks anything of nodes.
+pub fn asks(pod: &Pod) -> bool {
+    let selects = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref()).is_some_and(|s| !s.is_empty());
+    selects || terms(pod).is_some_and(|terms| terms.required_during_scheduling_ignored_during_execution.is_some())
 }
 
 /// Whether the node is what the pod's selector and required affinity ask for.
@@ -42,19 +74,41 @@ pub fn matches(pod: &Pod, node: &Node) -> bool {
     selected && required.is_none_or(|required| selectors::chooses(required, node))
 }
 
-impl Judge for Wishes<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        match node.node.as_ref().is_some_and(|node| matches(self.0, node)) {
-            true => Ok(()),
-            false => Reject::firmly("node(s) didn't match Pod's node affinity/selector"),
-        }
+/// The nodes a term names, if it names any: all of its field requirements must agree.
+fn named(term: &NodeSelectorTerm) -> Option<BTreeSet<&str>> {
+    let fields = term.match_fields.iter().flatten().filter(|r| r.key == "metadata.name" && r.operator == "In");
+    let sets = fields.map(|r| r.values.iter().flatten().map(String::as_str).collect::<BTreeSet<_>>());
+    sets.reduce(|known, more| known.intersection(&more).copied().collect())
+}
+
+impl Filter for Required<'_> {
+    fn only(&self) -> Option<BTreeSet<&str>> {
+        let required = terms(self.pod)?.required_during_scheduling_ignored_during_execution.as_ref()?;
+        let names: Option<Vec<_>> = required.node_selector_terms.iter().map(named).collect();
+        names.filter(|names| !names.is_empty()).map(|names| names.into_iter().flatten().collect())
     }
 
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        let preferred = terms(self.0)?.preferred_during_scheduling_ignored_during_execution.as_ref()?;
-        let node = node.node.as_ref()?;
-        let met = preferred.iter().filter(|wish| selectors::term_chooses(&wish.preference, node));
-        Some(met.map(|wish| i64::from(wish.weight)).sum())
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        let Some(node) = node.facts.node.as_deref() else {
+            return Reject::firmly("node(s) didn't match Pod's node affinity/selector");
+        };
+        let added = self.added.and_then(|added| added.required_during_scheduling_ignored_during_execution.as_ref());
+        if added.is_some_and(|added| !selectors::chooses(added, node)) {
+            return Reject::firmly("node(s) didn't match scheduler-enforced node affinity");
+        }
+        if matches(self.pod, node) {
+            Ok(())
+        } else {
+            Reject::firmly("node(s) didn't match Pod's node affinity/selector")
+        }
+    }
+}
+
+impl Score for Preferred<'_> {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let Some(node) = node.facts.node.as_deref() else { return 0 };
+        let met = self.0.iter().filter(|wish| selectors::term_chooses(&wish.preference, node));
+        met.map(|wish| i64::from(wish.weight)).sum()
     }
 
     fn normalize(&self, scores: &mut [i64]) {

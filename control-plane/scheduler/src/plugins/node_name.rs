@@ -1,11 +1,11 @@
 //! A pod that names its node goes there.
 
-use k8s_openapi::api::core::v1::Pod;
+use super::{Context, Filter, Plugin, Reject};
+use crate::node::NodeInfo;
+use crate::pod::{PodInfo, node_name};
+use crate::queue::{Event, Happening};
 
-use super::{Judge, Plugin, Reject};
-use crate::queue::Happening;
-use crate::snapshot::{NodeInfo, Snapshot, node_name};
-
+#[derive(Debug)]
 pub(super) struct NodeName;
 struct Named<'a>(&'a str);
 
@@ -18,14 +18,22 @@ impl Plugin for NodeName {
         &[Happening::NodeAdded]
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let name = node_name(pod);
-        (!name.is_empty()).then(|| Box::new(Named(name)) as Box<dyn Judge>)
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.node().is_none_or(|node| node.name() == node_name(&pod.pod))
+    }
+
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let name = node_name(&cx.pod.pod);
+        (!name.is_empty()).then(|| Box::new(Named(name)) as Box<dyn Filter>)
     }
 }
 
-impl Judge for Named<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        if node.name == self.0 { Ok(()) } else { Reject::firmly("node(s) didn't match the requested node name") }
+impl Filter for Named<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        if node.name() == self.0 { Ok(()) } else { Reject::firmly("node(s) didn't match the requested node name") }
     }
 }

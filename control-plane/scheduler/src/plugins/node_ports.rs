@@ -1,19 +1,13 @@
 //! Two pods do not have the same port of a node.
 
-use k8s_openapi::api::core::v1::{Container, Pod};
+use super::{Context, Filter, Plugin, Reject};
+use crate::node::NodeInfo;
+use crate::pod::{HostPort, PodInfo};
+use crate::queue::{Event, Happening};
 
-use super::{Judge, Plugin, Reject};
-use crate::queue::Happening;
-use crate::snapshot::{NodeInfo, Snapshot};
-
+#[derive(Debug)]
 pub(super) struct NodePorts;
-struct Wanted(Vec<HostPort>);
-
-struct HostPort {
-    address: String,
-    protocol: String,
-    port: i32,
-}
+struct Wanted<'a>(&'a [HostPort]);
 
 impl Plugin for NodePorts {
     fn name(&self) -> &'static str {
@@ -24,39 +18,29 @@ impl Plugin for NodePorts {
         &[Happening::NodeAdded, Happening::PodLeft]
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let ports = host_ports(pod);
-        (!ports.is_empty()).then(|| Box::new(Wanted(ports)) as Box<dyn Judge>)
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.pod().is_none_or(|left| any_collides(&pod.ports, &left.ports))
+    }
+
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let ports = &cx.pod.ports;
+        (!ports.is_empty()).then(|| Box::new(Wanted(ports)) as Box<dyn Filter>)
     }
 }
 
-impl Judge for Wanted {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        let taken: Vec<_> = node.pods.iter().flat_map(|pod| host_ports(pod)).collect();
-        match self.0.iter().any(|wanted| taken.iter().any(|taken| collide(wanted, taken))) {
+impl Filter for Wanted<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        match any_collides(self.0, &node.ports) {
             true => Reject::for_now("node(s) didn't have free ports for the requested pod ports"),
             false => Ok(()),
         }
     }
 }
 
-/// The whole address 0.0.0.0 collides with every address.
-fn collide(a: &HostPort, b: &HostPort) -> bool {
-    let every = |port: &HostPort| port.address == "0.0.0.0" || port.address == "::";
-    a.port == b.port && a.protocol == b.protocol && (a.address == b.address || every(a) || every(b))
-}
-
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let Some(spec) = pod.spec.as_ref() else { return vec![] };
-    let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let or = |text: &Option<String>, default: &str| {
-        text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
-    };
-    let host = ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        Some(HostPort { address: or(&port.host_ip, "0.0.0.0"), protocol: or(&port.protocol, "TCP"), port: number })
-    });
-    host.collect()
+fn any_collides(wanted: &[HostPort], taken: &[HostPort]) -> bool {
+    wanted.iter().any(|wanted| taken.iter().any(|taken| wanted.collides(taken)))
 }

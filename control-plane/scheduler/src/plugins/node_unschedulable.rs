@@ -1,13 +1,17 @@
 //! A cordoned node takes only pods that tolerate it.
 
-use k8s_openapi::api::core::v1::{Pod, Taint};
+use k8s_openapi::api::core::v1::Taint;
 
-use super::{Judge, Plugin, Reject, tolerates};
-use crate::queue::Happening;
-use crate::snapshot::{NodeInfo, Snapshot};
+use super::{Context, Filter, Plugin, Reject, tolerates};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::queue::{Event, Happening};
 
+#[derive(Debug)]
 pub(super) struct NodeUnschedulable;
-struct Cordon<'a>(&'a Pod);
+
+/// The pod does not tolerate a cordon.
+struct Cordon;
 
 impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
@@ -18,23 +22,26 @@ impl Plugin for NodeUnschedulable {
         &[Happening::NodeAdded, Happening::NodeOpened]
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        Some(Box::new(Cordon(pod)))
+    fn hint(&self, _: &PodInfo, event: &Event) -> bool {
+        event.node().is_none_or(|node| Cordon.check(node).is_ok())
     }
-}
 
-impl Judge for Cordon<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        let spec = node.node.as_ref().and_then(|node| node.spec.as_ref());
-        let closed = spec.and_then(|spec| spec.unschedulable) == Some(true);
-        let taint = || Taint {
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let taint = Taint {
             key: "node.kubernetes.io/unschedulable".to_owned(),
             effect: "NoSchedule".to_owned(),
             ..Taint::default()
         };
-        if closed && !tolerates(self.0, &taint()) {
-            return Reject::firmly("node(s) were unschedulable");
-        }
-        Ok(())
+        (!tolerates(&cx.pod.pod, &taint)).then(|| Box::new(Cordon) as Box<dyn Filter>)
+    }
+}
+
+impl Filter for Cordon {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        if node.facts.is_closed { Reject::firmly("node(s) were unschedulable") } else { Ok(()) }
     }
 }

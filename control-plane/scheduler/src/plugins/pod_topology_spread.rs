@@ -1,28 +1,46 @@
 //! Pods of a kind spread evenly over zones, nodes or whatever label divides the cluster.
 
-use std::collections::HashMap;
+mod counting;
 
-use k8s_openapi::api::core::v1::{Pod, TopologySpreadConstraint};
+use std::sync::Arc;
 
-use super::{BEST, Judge, Plugin, Reject, matches_affinity, tolerates};
-use crate::queue::Happening;
-use crate::selectors;
-use crate::snapshot::{NodeInfo, Snapshot};
+use super::{BEST, Context, Filter, Plugin, Reject, Score};
+use crate::index::sum;
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::queue::{Event, Happening};
+use crate::topology::Division;
+use counting::{Constraint, Counting, constraints};
 
+#[derive(Debug)]
 pub(super) struct PodTopologySpread;
 
-struct Spread<'a> {
-    hard: Vec<Counted<'a>>,
-    soft: Vec<Counted<'a>>,
+struct Hard(Vec<Counting>);
+
+struct Soft {
+    parts: Vec<Part>,
+    /// Nodes that lack a label the pod asks to be spread by are not compared.
+    ignored: Vec<Division>,
 }
 
-/// A constraint with the pods it counts, by domain.
-struct Counted<'a> {
-    constraint: &'a TopologySpreadConstraint,
-    domains: HashMap<String, i64>,
-    /// Whether the pod itself is among those it counts.
-    own: i64,
+/// What one constraint adds to a score.
+struct Part {
+    division: Division,
+    counts: Counts,
+    /// The more domains there are, the less a pod in one of them counts for.
+    weight: f64,
+    max_skew: i32,
 }
+
+enum Counts {
+    ByDomain(Vec<i32>),
+    /// A domain is a node: its own count is all there is to know.
+    ByNode(Arc<Vec<i32>>),
+}
+
+/// The score of a node that is not compared.
+const IGNORED: i64 = -1;
+const HOSTNAME: &str = "kubernetes.io/hostname";
 
 impl Plugin for PodTopologySpread {
     fn name(&self) -> &'static str {
@@ -30,107 +48,123 @@ impl Plugin for PodTopologySpread {
     }
 
     fn helped_by(&self) -> &'static [Happening] {
-        &[Happening::NodeAdded, Happening::NodeRelabelled, Happening::PodLeft, Happening::PodCame]
+        &[
+            Happening::NodeAdded,
+            Happening::NodeRelabelled,
+            Happening::NodeOpened,
+            Happening::PodLeft,
+            Happening::PodCame,
+        ]
     }
 
-    fn weight(&self) -> i64 {
-        2
+    /// Pods of other namespaces do not count.
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.pod().is_none_or(|other| other.namespace() == pod.namespace())
     }
 
-    fn begin<'a>(&self, snapshot: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        let constraints = pod.spec.as_ref()?.topology_spread_constraints.as_ref().filter(|all| !all.is_empty())?;
-        let of = |when: &str| -> Vec<&'a TopologySpreadConstraint> {
-            constraints.iter().filter(|constraint| constraint.when_unsatisfiable == when).collect()
-        };
-        let count = |all: Vec<&'a TopologySpreadConstraint>| {
-            all.iter().map(|constraint| count(snapshot, pod, constraint, &all)).collect()
-        };
-        Some(Box::new(Spread { hard: count(of("DoNotSchedule")), soft: count(of("ScheduleAnyway")) }))
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> Option<i64> {
+        Some(2)
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        let (hard, _) = constraints(cx, "DoNotSchedule");
+        (!hard.is_empty()).then(|| Box::new(Hard(Counting::all(cx, hard))) as Box<dyn Filter>)
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, fit: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let (soft, all_keys) = constraints(cx, "ScheduleAnyway");
+        if soft.is_empty() {
+            return None;
+        }
+        let divisions: Vec<Division> = soft.iter().map(|c| cx.snapshot.division(&c.topology_key)).collect();
+        let ignored = if all_keys { divisions.clone() } else { vec![] };
+        let compared: Vec<usize> = fit.iter().map(|node| node.slot).filter(|slot| has_all(&ignored, *slot)).collect();
+        let parts = soft.iter().zip(divisions).map(|(c, division)| Part::new(cx, c, division, &compared, &ignored));
+        Some(Box::new(Soft { parts: parts.collect(), ignored }))
     }
 }
 
-impl Judge for Spread<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        for counted in &self.hard {
-            let Some(domain) = node.label(&counted.constraint.topology_key) else {
-                let reason = "node(s) didn't match pod topology spread constraints (missing required label)";
-                return Reject::firmly(reason);
+fn has_all(divisions: &[Division], slot: usize) -> bool {
+    divisions.iter().all(|division| division.of(slot).is_some())
+}
+
+impl Filter for Hard {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        for counting in &self.0 {
+            let Some(domain) = counting.division.of(node.slot) else {
+                return Reject::firmly("node(s) didn't match pod topology spread constraints (missing required label)");
             };
-            let here = counted.domains.get(domain).copied().unwrap_or(0);
-            if here + counted.own - counted.fewest() > i64::from(counted.constraint.max_skew) {
+            if counting.skew_with_pod(domain) > counting.max_skew {
                 return Reject::for_now("node(s) didn't match pod topology spread constraints");
             }
         }
         Ok(())
     }
 
-    /// The number of like pods in the node's domains, counted the less the more domains there are.
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        if self.soft.is_empty() {
-            return None;
-        }
-        let part = |counted: &Counted| {
-            let here = node.label(&counted.constraint.topology_key).and_then(|domain| counted.domains.get(domain));
-            let weight = ((counted.domains.len() + 2) as f64).ln();
-            here.map_or(0.0, |here| *here as f64 * weight + f64::from(counted.constraint.max_skew - 1))
+    fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {
+        self.0.iter_mut().for_each(|counting| counting.shift(node.slot, other, by));
+    }
+}
+
+impl Part {
+    fn new(cx: Context, constraint: &Constraint, division: Division, compared: &[usize], all: &[Division]) -> Part {
+        let counted = cx.snapshot.counts(&constraint.group, &constraint.topology_key);
+        let by_node = constraint.topology_key == HOSTNAME;
+        let domains = if by_node { compared.len() } else { domains(&division, compared) };
+        let counts = match by_node {
+            true => Counts::ByNode(counted.by_node),
+            false => match constraint.mask(cx, all) {
+                None => Counts::ByDomain(counted.by_domain.to_vec()),
+                Some(mask) => {
+                    let some: Vec<i32> =
+                        counted.by_node.iter().zip(mask).map(|(n, m)| if m { *n } else { 0 }).collect();
+                    Counts::ByDomain(sum(&some, &division.domain_of, division.nodes_in.len()))
+                }
+            },
         };
-        Some(self.soft.iter().map(part).sum::<f64>().round() as i64)
+        Part { division, counts, weight: ((domains + 2) as f64).ln(), max_skew: constraint.max_skew }
+    }
+
+    fn of(&self, slot: usize) -> f64 {
+        let Some(domain) = self.division.of(slot) else { return 0.0 };
+        let count = match &self.counts {
+            Counts::ByDomain(counts) => counts[domain],
+            Counts::ByNode(counts) => counts.get(slot).copied().unwrap_or(0),
+        };
+        f64::from(count) * self.weight + f64::from(self.max_skew - 1)
+    }
+}
+
+/// How many domains these nodes are in; being in none counts as one.
+fn domains(division: &Division, slots: &[usize]) -> usize {
+    let mut seen = vec![false; division.nodes_in.len() + 1];
+    for slot in slots {
+        seen[division.of(*slot).unwrap_or(division.nodes_in.len())] = true;
+    }
+    seen.into_iter().filter(|seen| *seen).count()
+}
+
+impl Score for Soft {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        if !has_all(&self.ignored, node.slot) {
+            return IGNORED;
+        }
+        self.parts.iter().map(|part| part.of(node.slot)).sum::<f64>().round() as i64
     }
 
     fn normalize(&self, scores: &mut [i64]) {
-        let (fewest, most) = (scores.iter().copied().min().unwrap_or(0), scores.iter().copied().max().unwrap_or(0));
+        let compared = || scores.iter().copied().filter(|score| *score != IGNORED);
+        let (fewest, most) = (compared().min().unwrap_or(0), compared().max().unwrap_or(0));
         for score in scores {
-            *score = if most == 0 { BEST } else { BEST * (most + fewest - *score) / most };
+            *score = match *score {
+                IGNORED => 0,
+                _ if most == 0 => BEST,
+                score => BEST * (most + fewest - score) / most,
+            };
         }
     }
-}
-
-impl Counted<'_> {
-    fn fewest(&self) -> i64 {
-        let wanted = self.constraint.min_domains.unwrap_or(1);
-        if (self.domains.len() as i64) < i64::from(wanted) {
-            return 0;
-        }
-        self.domains.values().copied().min().unwrap_or(0)
-    }
-}
-
-fn count<'a>(
-    snapshot: &Snapshot,
-    pod: &Pod,
-    constraint: &'a TopologySpreadConstraint,
-    together: &[&TopologySpreadConstraint],
-) -> Counted<'a> {
-    let mut domains = HashMap::new();
-    for node in snapshot.nodes().filter(|node| counts(pod, constraint, node)) {
-        // A node that lacks the label of another constraint would never be chosen.
-        if together.iter().any(|other| node.label(&other.topology_key).is_none()) {
-            continue;
-        }
-        let Some(domain) = node.label(&constraint.topology_key) else { continue };
-        let alike = |other: &&std::sync::Arc<Pod>| {
-            other.metadata.namespace == pod.metadata.namespace
-                && other.metadata.deletion_timestamp.is_none()
-                && chooses(constraint, pod, other)
-        };
-        *domains.entry(domain.to_owned()).or_default() += node.pods.iter().filter(alike).count() as i64;
-    }
-    Counted { constraint, domains, own: i64::from(chooses(constraint, pod, pod)) }
-}
-
-fn chooses(constraint: &TopologySpreadConstraint, pod: &Pod, other: &Pod) -> bool {
-    let label = |pod: &Pod, key: &String| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).cloned();
-    let mut keys = constraint.match_label_keys.iter().flatten();
-    selectors::matches(constraint.label_selector.as_ref(), other.metadata.labels.as_ref())
-        && keys.all(|key| label(pod, key).is_none_or(|value| label(other, key) == Some(value)))
-}
-
-/// Whether a node's pods count: by default where the pod's node affinity lets it go, whatever the taints.
-fn counts(pod: &Pod, constraint: &TopologySpreadConstraint, info: &NodeInfo) -> bool {
-    let Some(node) = &info.node else { return false };
-    let honours = |policy: &Option<String>, default: bool| policy.as_ref().map_or(default, |text| text == "Honor");
-    let affinity = !honours(&constraint.node_affinity_policy, true) || matches_affinity(pod, node);
-    let taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
-    let mut hard = taints.filter(|taint| taint.effect != "PreferNoSchedule");
-    affinity && (!honours(&constraint.node_taints_policy, false) || hard.all(|taint| tolerates(pod, taint)))
 }

@@ -1,17 +1,17 @@
-//! The node has room for what the pod asks for; of those with room, the emptier ones are better (least allocated).
+//! The node has room for what the pod asks for; which of those with room is better is the profile's strategy.
 
-use k8s_openapi::api::core::v1::Pod;
+use super::{BEST, Context, Filter, Plugin, Reason, Reject, Score};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::profile::{Args, Shape};
+use crate::queue::{Event, Happening};
 
-use super::{BEST, Judge, Plugin, Reject};
-use crate::queue::Happening;
-use crate::resources::{self, Amounts};
-use crate::snapshot::{NodeInfo, Snapshot};
-
+#[derive(Debug)]
 pub(super) struct NodeResourcesFit;
 
-struct Fit {
-    requests: Amounts,
-    likely: Amounts,
+struct Fit<'a> {
+    pod: &'a PodInfo,
+    args: &'a Args,
 }
 
 impl Plugin for NodeResourcesFit {
@@ -23,35 +23,128 @@ impl Plugin for NodeResourcesFit {
         &[Happening::NodeAdded, Happening::NodeGrew, Happening::PodLeft]
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        Some(Box::new(Fit { requests: resources::requests(pod), likely: resources::likely_requests(pod) }))
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.node().is_none_or(|node| {
+            let has = &node.facts.allocatable;
+            let others = pod.requests.others().all(|(name, asked)| asked <= has.get(name));
+            others && pod.requests.cpu <= has.cpu && pod.requests.memory <= has.memory && node.facts.most_pods > 0
+        })
+    }
+
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> Option<i64> {
+        Some(1)
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        Some(Box::new(Fit { pod: cx.pod, args: cx.args }))
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        Some(Box::new(Fit { pod: cx.pod, args: cx.args }))
     }
 }
 
-impl Judge for Fit {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
-        let mut reject = Reject { reasons: vec![], preemption_helps: true };
-        let most = resources::get(&node.allocatable, "pods");
-        if node.pods.len() as i64 + 1 > most {
-            reject.reasons.push("Too many pods".to_owned());
+impl Filter for Fit<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
+        let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
+        let lacks = |asked: i64, used: i64, has: i64| asked > 0 && asked > has - used;
+        let full = node.pods.len() as i64 >= node.facts.most_pods;
+        let cpu = lacks(asked.cpu, used.cpu, has.cpu);
+        let memory = lacks(asked.memory, used.memory, has.memory);
+        let storage = lacks(asked.storage, used.storage, has.storage);
+        let mut others =
+            asked.others().filter(|(name, asked)| lacks(*asked, used.get(name), has.get(name)) && !self.ignores(name));
+        if !full && !cpu && !memory && !storage && others.next().is_none() {
+            return Ok(());
         }
-        for (name, asked) in self.requests.iter().filter(|(_, asked)| **asked > 0) {
-            let has = resources::get(&node.allocatable, name);
-            if *asked > has - resources::get(&node.requested, name) {
-                reject.reasons.push(format!("Insufficient {name}"));
-                reject.preemption_helps &= *asked <= has;
+        Err(self.reject(node, full, [cpu, memory, storage]))
+    }
+}
+
+impl Fit<'_> {
+    fn reject(&self, node: &NodeInfo, full: bool, lacking: [bool; 3]) -> Reject {
+        let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
+        let mut more = vec![];
+        let mut preemption_helps = true;
+        let named = ["Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"];
+        let fits = [asked.cpu <= has.cpu, asked.memory <= has.memory, asked.storage <= has.storage];
+        if full {
+            more.push(Reason::Plain("Too many pods"));
+        }
+        for ((reason, lacks), fits) in named.into_iter().zip(lacking).zip(fits).filter(|((_, lacks), _)| *lacks) {
+            debug_assert!(lacks);
+            more.push(Reason::Plain(reason));
+            preemption_helps &= fits;
+        }
+        for (name, asked) in asked.others().filter(|(name, asked)| *asked > 0 && !self.ignores(name)) {
+            if asked > has.get(name) - used.get(name) {
+                more.push(Reason::Insufficient(name.clone()));
+                preemption_helps &= asked <= has.get(name);
             }
         }
-        if reject.reasons.is_empty() { Ok(()) } else { Err(reject) }
+        let reason = more.remove(0);
+        Reject { reason, more, preemption_helps }
     }
 
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        let free = |name: &str| {
-            let has = resources::get(&node.allocatable, name);
-            let used = resources::get(&node.likely, name) + resources::get(&self.likely, name);
-            (has > 0).then(|| (has - used).max(0) * BEST / has)
-        };
-        let shares: Vec<i64> = ["cpu", "memory"].into_iter().filter_map(free).collect();
-        Some(shares.iter().sum::<i64>() / shares.len().max(1) as i64)
+    fn ignores(&self, name: &str) -> bool {
+        let group = name.split_once('/').map(|(group, _)| group);
+        self.args.ignored_resources.iter().any(|ignored| ignored == name)
+            || group.is_some_and(|group| self.args.ignored_groups.iter().any(|ignored| ignored == group))
     }
+
+    /// What would be used of a resource, and what there is; none if it does not count.
+    fn use_of(&self, node: &NodeInfo, name: &str) -> Option<(i64, i64)> {
+        let has = node.facts.allocatable.get(name);
+        let used = match name {
+            "cpu" => node.likely.cpu + self.pod.likely.cpu,
+            "memory" => node.likely.memory + self.pod.likely.memory,
+            "ephemeral-storage" => node.requested.storage + self.pod.requests.storage,
+            // What the pod does not ask for is no reason to go where there is more of it.
+            other => match self.pod.requests.get(other) {
+                0 => return None,
+                asked => node.requested.get(other) + asked,
+            },
+        };
+        (has > 0).then_some((used, has))
+    }
+}
+
+impl Score for Fit<'_> {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let strategy = &self.args.fit;
+        let (mut sum, mut weights) = (0i64, 0i64);
+        for (name, weight) in &strategy.resources {
+            let Some((used, has)) = self.use_of(node, name) else { continue };
+            let score = match &strategy.shape {
+                Shape::LeastAllocated => (has - used).max(0) * BEST / has,
+                Shape::MostAllocated => used.min(has) * BEST / has,
+                Shape::Ratio(points) => match along(points, if used > has { 100 } else { used * 100 / has }) {
+                    // As upstream: a resource without a score has no say.
+                    0 => continue,
+                    score => score,
+                },
+            };
+            sum += score * weight;
+            weights += weight;
+        }
+        match &strategy.shape {
+            _ if weights == 0 => 0,
+            Shape::Ratio(_) => (sum as f64 / weights as f64).round() as i64,
+            Shape::LeastAllocated | Shape::MostAllocated => sum / weights,
+        }
+    }
+}
+
+/// The score at a utilization, on straight lines between the points.
+fn along(points: &[(i64, i64)], at: i64) -> i64 {
+    let Some(next) = points.iter().position(|(utilization, _)| at <= *utilization) else {
+        return points.last().map_or(0, |(_, score)| *score);
+    };
+    let (x1, y1) = points[next];
+    let Some((x0, y0)) = next.checked_sub(1).map(|before| points[before]) else { return y1 };
+    y0 + (y1 - y0) * (at - x0) / (x1 - x0).max(1)
 }

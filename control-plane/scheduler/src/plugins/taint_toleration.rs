@@ -2,10 +2,12 @@
 
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 
-use super::{Judge, Plugin, Reject, to_largest};
-use crate::queue::Happening;
-use crate::snapshot::{NodeInfo, Snapshot};
+use super::{Context, Filter, Plugin, Reject, Score, to_largest};
+use crate::node::NodeInfo;
+use crate::pod::PodInfo;
+use crate::queue::{Event, Happening};
 
+#[derive(Debug)]
 pub(super) struct TaintToleration;
 struct Taints<'a>(&'a Pod);
 
@@ -18,40 +20,48 @@ impl Plugin for TaintToleration {
         &[Happening::NodeAdded, Happening::NodeOpened]
     }
 
-    fn weight(&self) -> i64 {
-        3
+    fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
+        event.node().is_none_or(|node| Taints(&pod.pod).check(node).is_ok())
     }
 
-    fn begin<'a>(&self, _: &'a Snapshot, pod: &'a Pod) -> Option<Box<dyn Judge + 'a>> {
-        Some(Box::new(Taints(pod)))
+    fn filters(&self) -> bool {
+        true
+    }
+
+    fn weight(&self) -> Option<i64> {
+        Some(3)
+    }
+
+    fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
+        Some(Box::new(Taints(&cx.pod.pod)))
+    }
+
+    fn score<'a>(&self, cx: Context<'a>, fit: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        // Where no node has a taint that only asks, all are as good as each other.
+        let asked = fit.iter().any(|node| node.facts.taints.iter().any(|taint| taint.effect == "PreferNoSchedule"));
+        asked.then(|| Box::new(Taints(&cx.pod.pod)) as Box<dyn Score>)
     }
 }
 
-impl Judge for Taints<'_> {
-    fn filter(&self, node: &NodeInfo) -> Result<(), Reject> {
+impl Filter for Taints<'_> {
+    fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
         let hard = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
-        match taints(node).filter(hard).find(|taint| !tolerates(self.0, taint)) {
-            Some(taint) => {
-                let value = taint.value.as_deref().unwrap_or_default();
-                Reject::firmly(format!("node(s) had untolerated taint {{{}: {value}}}", taint.key))
-            }
-            None => Ok(()),
+        match node.facts.taints.iter().filter(hard).all(|taint| tolerates(self.0, taint)) {
+            true => Ok(()),
+            false => Reject::firmly("node(s) had untolerated taint(s)"),
         }
     }
+}
 
-    fn score(&self, node: &NodeInfo) -> Option<i64> {
-        let unwelcome = taints(node).filter(|t| t.effect == "PreferNoSchedule" && !tolerates(self.0, t));
-        Some(unwelcome.count() as i64)
+impl Score for Taints<'_> {
+    fn of(&self, node: &NodeInfo) -> i64 {
+        let soft = node.facts.taints.iter().filter(|taint| taint.effect == "PreferNoSchedule");
+        soft.filter(|taint| !tolerates(self.0, taint)).count() as i64
     }
 
     fn normalize(&self, scores: &mut [i64]) {
         to_largest(scores, true);
     }
-}
-
-fn taints(node: &NodeInfo) -> impl Iterator<Item = &Taint> {
-    let spec = node.node.as_ref().and_then(|node| node.spec.as_ref());
-    spec.into_iter().flat_map(|spec| spec.taints.iter().flatten())
 }
 
 /// Whether one of the pod's tolerations is for this taint.
@@ -60,18 +70,20 @@ pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
 }
 
 fn is_for(toleration: &Toleration, taint: &Taint) -> bool {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    fn text(text: &Option<String>) -> &str {
+        text.as_deref().unwrap_or_default()
+    }
     let (effect, key) = (text(&toleration.effect), text(&toleration.key));
     let effect = effect.is_empty() || effect == taint.effect;
     let key_fits = key.is_empty() || key == taint.key;
     let (asked, has) = (text(&toleration.value), text(&taint.value));
     let numbers = || Some((has.parse::<i64>().ok()?, asked.parse::<i64>().ok()?));
-    let value = match toleration.operator.as_deref().unwrap_or_default() {
+    let value = || match toleration.operator.as_deref().unwrap_or_default() {
         "Exists" => true,
         "" | "Equal" => !key.is_empty() && asked == has,
         "Lt" => numbers().is_some_and(|(has, asked)| has < asked),
         "Gt" => numbers().is_some_and(|(has, asked)| has > asked),
         _ => false,
     };
-    effect && key_fits && value
+    effect && key_fits && value()
 }

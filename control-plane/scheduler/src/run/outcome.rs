@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::core::ApiResource;
 use serde_json::json;
 
+use crate::pod::uid;
 use crate::schedule::{Nowhere, Preemption};
-use crate::snapshot::uid;
 
 pub(super) fn bind(pod: &Pod, node: &str) -> Plan {
     let mut plan = Plan::done();
@@ -40,10 +40,11 @@ pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere) -> Plan {
     });
     let nominated = nowhere.preempt.as_ref().map(|preemption| preemption.node.as_str());
     let was_nominated = before.and_then(|status| status.nominated_node_name.as_deref());
-    if !same || nominated.is_some() && nominated != was_nominated {
+    let ends = nowhere.end_nomination && was_nominated.is_some();
+    if !same || ends || nominated.is_some() && nominated != was_nominated {
         let mut status = json!({"conditions": with_condition(conditions, unscheduled(&nowhere.message))});
-        if let Some(node) = nominated {
-            status["nominatedNodeName"] = json!(node);
+        if nominated.is_some() || ends {
+            status["nominatedNodeName"] = json!(nominated);
         }
         let version = &pod.metadata.resource_version;
         plan.patch(pod, Some("status"), json!({"metadata": {"resourceVersion": version}, "status": status}));
@@ -55,7 +56,7 @@ pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere) -> Plan {
 }
 
 fn make_room(pod: &Pod, preemption: &Preemption, plan: &mut Plan) {
-    for victim in preemption.victims.iter().filter(|victim| victim.metadata.deletion_timestamp.is_none()) {
+    for victim in preemption.victims.iter().filter(|victim| !victim.is_leaving()).map(|victim| &victim.pod) {
         let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or_default();
         let why = PodCondition {
             type_: "DisruptionTarget".to_owned(),
@@ -72,6 +73,11 @@ fn make_room(pod: &Pod, preemption: &Preemption, plan: &mut Plan) {
         let message = format!("Preempted by pod {} on node {}", uid(pod), preemption.node);
         plan.event(victim.as_ref(), Severity::Normal, "Preempted", message);
     }
+}
+
+/// Room was being made for the pod where another now takes it.
+pub(super) fn end_nomination(pod: &Pod, plan: &mut Plan) {
+    plan.patch(pod, Some("status"), json!({"status": {"nominatedNodeName": null}}));
 }
 
 fn unscheduled(message: &str) -> PodCondition {
