@@ -63,7 +63,7 @@ pub enum Command {
     /// The controllers alone, against an apiserver.
     ControllerManager(ControllerManager),
     /// The scheduler alone, against an apiserver.
-    Scheduler(Remote),
+    Scheduler(Scheduler),
     /// The kubelet alone, against an apiserver and a CRI runtime.
     Kubelet(Kubelet),
     /// The Service proxy alone, against an apiserver.
@@ -177,6 +177,15 @@ pub struct ControllerManager {
     /// The certificate that pods trust the API by, as PEM. Without this flag: the one in the kubeconfig.
     #[arg(long, value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Scheduler {
+    #[command(flatten)]
+    pub remote: Remote,
+    /// A KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1). Without this flag: one profile with the default plugins.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// How the small client reaches a cluster.

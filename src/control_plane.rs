@@ -9,6 +9,7 @@ use anyhow::Context;
 use apiserver::{Config, InternalUser, Server};
 use client::Informers;
 use std::net::IpAddr;
+use std::path::Path;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -105,9 +106,15 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
 }
 
 /// `wherry scheduler`.
-pub async fn scheduler(flags: cli::Remote, stop: CancellationToken) -> anyhow::Result<()> {
-    let client = tls::client(&flags.kubeconfig).await?;
+pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow::Result<()> {
+    let config = flags.config.as_deref().map(scheduler_config).transpose()?.unwrap_or_default();
+    let client = tls::client(&flags.remote.kubeconfig).await?;
     let informers = Informers::new(client.clone(), stop.clone());
-    scheduler::run(client, informers, scheduler::Config::default(), stop).await;
+    scheduler::run(client, informers, config, stop).await;
     Ok(())
+}
+
+fn scheduler_config(file: &Path) -> anyhow::Result<scheduler::Config> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    scheduler::Config::parse(&text).with_context(|| format!("in {}", file.display()))
 }
