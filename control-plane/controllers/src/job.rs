@@ -5,6 +5,8 @@
 
 pub(crate) mod finish;
 mod indexes;
+mod per_index;
+mod policy;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use serde_json::json;
 
 use crate::pods;
 use finish::Verdict;
+use policy::Failure;
 
 const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
@@ -91,6 +94,7 @@ struct Work<'a> {
     before: JobStatus,
     status: JobStatus,
     completed: BTreeSet<i32>,
+    failed_indexes: BTreeSet<i32>,
 }
 
 impl<'a> Work<'a> {
@@ -99,7 +103,8 @@ impl<'a> Work<'a> {
         pods.sort_by_key(|pod| pod.metadata.name.clone());
         let before = job.status.clone().unwrap_or_default();
         let completed = indexes::parse(before.completed_indexes.as_deref().unwrap_or_default());
-        Work { job, spec, moment, pods, status: before.clone(), before, completed }
+        let failed_indexes = indexes::parse(before.failed_indexes.as_deref().unwrap_or_default());
+        Work { job, spec, moment, pods, status: before.clone(), before, completed, failed_indexes }
     }
 
     fn plan(mut self, plan: &mut Plan) {
@@ -118,9 +123,15 @@ impl<'a> Work<'a> {
 
     /// A pod that is deleted counts as failed: it may never come to say so.
     fn has_failed(&self, pod: &Pod) -> bool {
-        let replaces_failed_only = self.spec.pod_replacement_policy.as_deref() == Some("Failed");
+        // A policy is asked of pods that have come to their end.
+        let replaces_failed_only =
+            self.spec.pod_replacement_policy.as_deref() == Some("Failed") || self.spec.pod_failure_policy.is_some();
         let going = pod.metadata.deletion_timestamp.is_some() && !replaces_failed_only;
         pods::phase(pod) == "Failed" || going && pods::phase(pod) != "Succeeded"
+    }
+
+    fn failure(&self, pod: &Pod) -> Failure {
+        policy::judge(self.spec.pod_failure_policy.as_ref(), pod)
     }
 
     /// Moves finished pods one step on: into the status by uid, then without finalizer, then into a number.
@@ -138,6 +149,9 @@ impl<'a> Work<'a> {
             self.status.succeeded = add(self.status.succeeded, gone_succeeded.len());
         }
         let was_completed = self.completed.clone();
+        self.note_failed_indexes();
+        let held = self.held();
+        let is_held = |pod: &Pod| held.values().any(|known| known.metadata.uid == pod.metadata.uid);
         for pod in self.pods.iter().filter(|pod| is_tracked(pod)) {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
             let (is_failed, is_done) = (self.has_failed(pod), pods::phase(pod) == "Succeeded");
@@ -148,6 +162,8 @@ impl<'a> Work<'a> {
                 }
                 (_, true, true, None) => true,
                 (_, true, false, _) => note(&mut succeeded, uid),
+                (true, false, _, _) if is_held(pod) => continue,
+                (true, false, _, _) if self.failure(pod) == Failure::Ignored => true,
                 (true, false, _, _) => note(&mut failed, uid),
                 (false, false, _, _) => continue,
             };
@@ -232,7 +248,10 @@ impl<'a> Work<'a> {
         let wanted = match self.spec.completions {
             None if self.succeeded() > 0 => (active.len() as i32).min(parallel),
             None => parallel,
-            Some(completions) => parallel.min((completions - self.succeeded()).max(0)),
+            Some(completions) => {
+                let over = self.succeeded() + self.failed_indexes.len() as i32;
+                parallel.min((completions - over).max(0))
+            }
         };
         let surplus = active.len() as i32 - wanted;
         if surplus > 0 {
@@ -248,8 +267,12 @@ impl<'a> Work<'a> {
 
     /// How long to wait after failures before the next pod.
     fn backoff(&self) -> Option<Duration> {
+        if self.spec.backoff_limit_per_index.is_some() {
+            return None;
+        }
         let failures = u32::try_from(self.failed()).unwrap_or(0);
-        let last = self.pods.iter().filter(|pod| self.has_failed(pod)).filter_map(|pod| finish::ended(pod)).max()?;
+        let counts = |pod: &&Arc<Pod>| self.has_failed(pod) && self.failure(pod) != Failure::Ignored;
+        let last = self.pods.iter().filter(counts).filter_map(|pod| finish::ended(pod)).max()?;
         let wait = client::backoff::delay(BACKOFF_FIRST, BACKOFF_MOST, failures.checked_sub(1)?);
         let until = last + SignedDuration::try_from(wait).ok()?;
         Duration::try_from(until.duration_since(self.moment.now)).ok().filter(|left| !left.is_zero())
@@ -260,7 +283,11 @@ impl<'a> Work<'a> {
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
         let taken: BTreeSet<i32> = self.active().into_iter().filter_map(|pod| index_of(pod)).collect();
         let all = 0..self.spec.completions.unwrap_or(0);
-        let mut free = all.filter(|index| !taken.contains(index) && !self.completed.contains(index));
+        let held = self.held();
+        let over = |index: &i32| self.completed.contains(index) || self.failed_indexes.contains(index);
+        let free: Vec<i32> = all.filter(|index| !taken.contains(index) && !over(index)).collect();
+        let free: Vec<i32> = free.into_iter().filter(|index| !self.index_waits(held.get(index), plan)).collect();
+        let mut free = free.into_iter();
         for n in 0..count {
             let index = if self.is_indexed() { free.next() } else { None };
             if self.is_indexed() && index.is_none() {
@@ -270,6 +297,7 @@ impl<'a> Work<'a> {
             let seed = pods::nth(self.moment, n);
             let mut pod = pods::from_template(&self.spec.template, namespace, pods::owner(self.job), &prefix, seed);
             self.mark(&mut pod, index);
+            self.carry_on(&mut pod, index.and_then(|index| held.get(&index)));
             plan.create(&pod);
             let made = pod.metadata.name.as_deref().unwrap_or_default();
             plan.event(self.job, Severity::Normal, "SuccessfulCreate", format!("Created pod: {made}"));

@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Work;
+use super::policy::{self, Failure};
 use crate::pods;
 
 /// The outcome of a job, before all its pods have come to rest.
@@ -53,7 +54,15 @@ pub(super) fn judge(work: &Work, since: Timestamp, plan: &mut Plan) -> Option<Ve
     let fail = |reason: &str, message: &str| {
         Some(Verdict { succeeded: false, reason: reason.to_owned(), message: message.to_owned() })
     };
-    let limit = work.spec.backoff_limit.unwrap_or(6);
+    let ends_job = |pod: &std::sync::Arc<Pod>| match work.failure(pod) {
+        Failure::EndsJob(why) if work.has_failed(pod) => Some(why),
+        _ => None,
+    };
+    if let Some(why) = work.pods.iter().find_map(ends_job) {
+        return fail("PodFailurePolicy", &why);
+    }
+    let limit =
+        work.spec.backoff_limit.unwrap_or(if work.spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 });
     if work.failed() > limit || restarts_exceed(work, limit) {
         return fail("BackoffLimitExceeded", "Job has reached the specified backoff limit");
     }
@@ -65,6 +74,13 @@ pub(super) fn judge(work: &Work, since: Timestamp, plan: &mut Plan) -> Option<Ve
             _ => return fail("DeadlineExceeded", "Job was active longer than specified deadline"),
         }
     }
+    if let Some((reason, message)) = indexes_failed(work) {
+        return fail(reason, message);
+    }
+    if let Some(rule) = policy::success(work.spec.success_policy.as_ref(), &work.completed) {
+        let message = format!("Matched rules at index {rule}");
+        return Some(Verdict { succeeded: true, reason: "SuccessPolicy".to_owned(), message });
+    }
     let done = match work.spec.completions {
         Some(completions) => work.succeeded() >= completions,
         None => work.succeeded() > 0 && work.active().is_empty(),
@@ -74,6 +90,17 @@ pub(super) fn judge(work: &Work, since: Timestamp, plan: &mut Plan) -> Option<Ve
         reason: "CompletionsReached".to_owned(),
         message: "Reached expected number of succeeded pods".to_owned(),
     })
+}
+
+/// Whether too many indexes have failed, or some have and none is left.
+fn indexes_failed(work: &Work) -> Option<(&'static str, &'static str)> {
+    let failed = work.failed_indexes.len();
+    if work.spec.max_failed_indexes.is_some_and(|most| failed > usize::try_from(most).unwrap_or(0)) {
+        let message = "Job has exceeded the specified maximal number of failed indexes";
+        return Some(("MaxFailedIndexesExceeded", message));
+    }
+    let all = usize::try_from(work.spec.completions.unwrap_or(0)).unwrap_or(0);
+    (failed > 0 && failed + work.completed.len() >= all).then_some(("FailedIndexes", "Job has failed indexes"))
 }
 
 /// Containers that restart within their pod count too.
