@@ -30,6 +30,7 @@ pub mod offline;
 mod proof;
 mod raft;
 mod read;
+pub mod remote;
 mod segment;
 mod start;
 mod state;

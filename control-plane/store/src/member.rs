@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, LinearizableReadError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{BasicNode, ChangeMembers, ReadPolicy};
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
@@ -21,9 +21,9 @@ use crate::disk::{DiskFile, Opening};
 use crate::expiry::Leases;
 use crate::log::Log;
 use crate::machine::{Image, Shared};
-use crate::message::{self, Piece, Request, Response};
+use crate::message::{self, Letter, Piece, Request, Response};
 use crate::network::ask;
-use crate::raft::{Raft, Snapshot, SnapshotMeta};
+use crate::raft::{Raft, Snapshot, SnapshotMeta, Types};
 use crate::wire::{Answer, Wire};
 use crate::{blocking, writer};
 
@@ -33,6 +33,10 @@ const LEADER: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A request to the leader; a write waits for a quorum's disks.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long a leader waits for a quorum's disks: less than who asked it does.
+const QUORUM: Duration = Duration::from_secs(8);
+/// How long a member waits to see its own write, which comes with the leader's next message.
+const SEE: Duration = Duration::from_secs(2);
 /// A new member gets the whole state before it counts.
 const JOIN: Duration = Duration::from_secs(600);
 
@@ -79,20 +83,41 @@ impl Member {
         let commands = Arc::new(commands);
         let until = Instant::now() + LEADER;
         loop {
-            let leader = match writer::propose(&self.raft, &self.log, &commands).await? {
-                writer::Proposed::Done(outcomes) => return Ok(outcomes),
+            let leader = match self.try_propose(&commands).await? {
+                writer::Proposed::Done(outcomes, _) => return Ok(outcomes),
                 writer::Proposed::NotLeader(leader) => leader,
             };
             if let (Some(leader), Some(wire)) = (leader, &self.wire) {
                 let request = Request::Write(commands.to_vec());
                 match ask(&**wire, &leader, &request, ANSWER).await.map_err(|error| lost(&leader, &error))? {
-                    Response::Written(outcomes) => return Ok(outcomes),
+                    Response::Written(outcomes, index) => {
+                        self.see(index).await;
+                        return Ok(outcomes);
+                    }
                     Response::NotLeader(_) => {}
                     Response::Failed(error) => return Err(error),
                     other => return Err(unexpected(&other)),
                 }
             }
             self.wait_for_leader(until).await?;
+        }
+    }
+
+    async fn try_propose(&self, commands: &Arc<Vec<Command>>) -> Result<writer::Proposed> {
+        let proposed = writer::propose(&self.raft, &self.log, commands);
+        if self.wire.is_none() {
+            return proposed.await;
+        }
+        let late = |_| Error::Unavailable("no quorum took the write in time; it may be carried out later".into());
+        tokio::time::timeout(QUORUM, proposed).await.map_err(late)?
+    }
+
+    /// Waits until this member has applied what the leader has carried out for it: who writes here reads it here. The
+    /// write is done either way.
+    async fn see(&self, index: u64) {
+        let wait = self.raft.wait(Some(SEE));
+        if let Err(error) = wait.applied_index_at_least(Some(index), "a write of this member's").await {
+            tracing::debug!(%error, "this member lags behind its own write");
         }
     }
 
@@ -207,16 +232,15 @@ impl Member {
         if let Err(error) = self.raft.trigger().transfer_leader(to).await {
             return tracing::warn!(%error, "the lead could not be handed over");
         }
-        let led = |metrics: &openraft::RaftMetrics<crate::raft::Types>| {
-            metrics.current_leader.is_some_and(|leader| leader != self.id)
-        };
+        let led =
+            |metrics: &openraft::RaftMetrics<Types>| metrics.current_leader.is_some_and(|leader| leader != self.id);
         if let Err(error) = self.raft.wait(Some(within)).metrics(led, "another member leads").await {
             tracing::warn!(%error, "no other member took the lead in time");
         }
     }
 
     async fn handle(&self, request: Request) -> Result<Response> {
-        let fatal = |error: RaftError<crate::raft::Types>| Error::Unavailable(error.to_string());
+        let fatal = |error: RaftError<Types>| Error::Unavailable(error.to_string());
         Ok(match request {
             Request::Append(rpc) => Response::Append(self.raft.append_entries(rpc).await.map_err(fatal)?),
             Request::Vote(rpc) => Response::Vote(self.raft.vote(rpc).await.map_err(fatal)?),
@@ -228,8 +252,8 @@ impl Member {
             Request::Snapshot(piece) => self.receive(piece).await?,
             Request::Write(commands) => {
                 commands.iter().try_for_each(writer::check)?;
-                match writer::propose(&self.raft, &self.log, &Arc::new(commands)).await? {
-                    writer::Proposed::Done(outcomes) => Response::Written(outcomes),
+                match self.try_propose(&Arc::new(commands)).await? {
+                    writer::Proposed::Done(outcomes, index) => Response::Written(outcomes, index),
                     writer::Proposed::NotLeader(leader) => Response::NotLeader(leader),
                 }
             }
@@ -243,6 +267,7 @@ impl Member {
             Request::KeepAlive(_) | Request::Join { .. } | Request::Leave { .. } if !self.raft.is_leader() => {
                 Response::NotLeader(self.leader_address())
             }
+            Request::Members => Response::Members { members: self.members(), leader: self.raft.current_leader().await },
             Request::KeepAlive(lease) => Response::KeptAlive(self.leases.renew(lease)?),
             Request::Join { id, address } => self.join(id, address).await?,
             Request::Leave { id } => self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await?,
@@ -263,16 +288,30 @@ impl Member {
             }
             Some(_) | None => {}
         }
-        match self.raft.add_learner(id, node, true).await {
-            Ok(_) => self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await,
-            Err(error) => answered(error),
+        match self.one_by_one(|| self.raft.add_learner(id, node.clone(), true)).await? {
+            Response::Done => self.change(ChangeMembers::AddVoterIds(BTreeSet::from([id])), true).await,
+            other => Ok(other),
         }
     }
 
     async fn change(&self, change: ChangeMembers<u64, BasicNode>, retain: bool) -> Result<Response> {
-        match self.raft.change_membership(change, retain).await {
-            Ok(_) => Ok(Response::Done),
-            Err(error) => answered(error),
+        self.one_by_one(|| self.raft.change_membership(change.clone(), retain)).await
+    }
+
+    /// Raft changes its members in one way at a time: another change is waited for.
+    async fn one_by_one<T, F>(&self, change: impl Fn() -> F) -> Result<Response>
+    where
+        F: Future<Output = std::result::Result<T, RaftError<Types, ClientWriteError<Types>>>>,
+    {
+        let until = Instant::now() + ANSWER;
+        loop {
+            match change().await {
+                Ok(_) => return Ok(Response::Done),
+                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
+                    ChangeMembershipError::InProgress(_),
+                ))) if Instant::now() < until => sleep(LOOK_AGAIN).await,
+                Err(error) => return answered(error),
+            }
         }
     }
 
@@ -330,13 +369,17 @@ impl Member {
 impl Answer for Member {
     fn answer(&self, request: Bytes) -> BoxFuture<'_, io::Result<Bytes>> {
         Box::pin(async move {
-            let request = message::decode(&request)?;
-            message::encode(&self.handle(request).await.unwrap_or_else(Response::Failed))
+            let Letter { to, request }: Letter<Request> = message::decode(&request)?;
+            let answer = match to.filter(|to| *to != self.id) {
+                None => self.handle(request).await,
+                Some(to) => Err(Error::Unavailable(format!("this is member {}, not {to}", self.id))),
+            };
+            message::encode(&answer.unwrap_or_else(Response::Failed))
         })
     }
 }
 
-fn answered(error: RaftError<crate::raft::Types, ClientWriteError<crate::raft::Types>>) -> Result<Response> {
+fn answered(error: RaftError<Types, ClientWriteError<Types>>) -> Result<Response> {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
             Ok(Response::NotLeader(forward.leader_node.map(|node| node.addr)))

@@ -11,6 +11,15 @@ use crate::command::{Command, Outcome};
 use crate::contract::Error;
 use crate::raft::{SnapshotMeta, Types, VoteOf};
 
+/// A request on its way.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Letter<R> {
+    /// The member that it is meant for. Addresses change hands; what raft counts one member's answer for must not be
+    /// another's. `None` where any member may answer.
+    pub to: Option<u64>,
+    pub request: R,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub enum Request {
     Append(AppendEntriesRequest<Types>),
@@ -28,6 +37,8 @@ pub enum Request {
         id: u64,
         address: String,
     },
+    /// Who belongs to the cluster, as far as you know?
+    Members,
     /// Go on without this member.
     Leave {
         id: u64,
@@ -51,9 +62,15 @@ pub enum Response {
     TransferLeader(TransferLeaderResponse<Types>),
     /// The last piece is answered by raft.
     Snapshot(Option<SnapshotResponse<Types>>),
-    Written(Vec<Outcome>),
+    /// What became of it, and the log entry that holds it.
+    Written(Vec<Outcome>, u64),
     ReadIndex(u64),
     KeptAlive(u64),
+    /// Number, address and whether it votes.
+    Members {
+        members: Vec<(u64, String, bool)>,
+        leader: Option<u64>,
+    },
     Done,
     /// Ask this one, if it is known.
     NotLeader(Option<String>),

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use crate::contract::Error;
 use crate::machine::Image;
-use crate::message::{self, Piece, Request, Response};
+use crate::message::{self, Letter, Piece, Request, Response};
 use crate::raft::{Snapshot, SnapshotMeta, Types, VoteOf};
 use crate::wire::Wire;
 use crate::{blocking, image};
@@ -29,9 +29,13 @@ const APPEND: u32 = 10;
 /// One block, the last one included, after which the other side fills its tables.
 const PIECE: Duration = Duration::from_secs(60);
 
-/// Sends a message and reads the answer.
+/// Sends a message to whoever is at an address, and reads the answer.
 pub async fn ask(wire: &dyn Wire, address: &str, request: &Request, within: Duration) -> io::Result<Response> {
-    let request = message::encode(request)?;
+    send(wire, address, &Letter { to: None, request }, within).await
+}
+
+async fn send(wire: &dyn Wire, address: &str, letter: &Letter<&Request>, within: Duration) -> io::Result<Response> {
+    let request = message::encode(letter)?;
     let answer = tokio::time::timeout(within, wire.call(address, request)).await??;
     message::decode(&answer)
 }
@@ -65,7 +69,8 @@ impl Link {
             let error = io::Error::new(io::ErrorKind::NotConnected, "this store has one member and no peers");
             return Err(RPCError::Unreachable(Unreachable::new(&error)));
         };
-        match ask(&**wire, &self.address, &request, within).await {
+        let letter = Letter { to: Some(self.target), request: &request };
+        match send(&**wire, &self.address, &letter, within).await {
             Ok(Response::Failed(error)) => Err(RPCError::Network(NetworkError::new(&error))),
             Ok(answer) => Ok(answer),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {

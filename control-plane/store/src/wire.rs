@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::JoinSet;
 
 /// A frame holds at most one group of the largest transactions, or one block of an image.
@@ -21,6 +23,8 @@ const IDLE: usize = 4;
 const SERVED: usize = 256;
 /// Until a connection stands, handshake included.
 const DIAL: Duration = Duration::from_secs(5);
+/// A connection without a whole request for this long is ended: its other side may be gone without a word.
+const SILENCE: Duration = Duration::from_secs(120);
 /// A listener that fails does so again at once when the process has no more files.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
@@ -67,7 +71,12 @@ impl Wire for Framed {
     fn call(&self, address: &str, request: Bytes) -> BoxFuture<'static, io::Result<Bytes>> {
         let (dial, idle, address) = (self.dial.clone(), self.idle.clone(), address.to_owned());
         Box::pin(async move {
-            let known = idle.lock().get_mut(&address).and_then(Vec::pop);
+            let known = loop {
+                let Some(mut stream) = idle.lock().get_mut(&address).and_then(Vec::pop) else { break None };
+                if is_open(&mut stream) {
+                    break Some(stream);
+                }
+            };
             let mut stream = match known {
                 Some(stream) => stream,
                 None => tokio::time::timeout(DIAL, dial.dial(address.clone())).await??,
@@ -82,6 +91,13 @@ impl Wire for Framed {
             Ok(answer)
         })
     }
+}
+
+/// Whether the other side has neither ended a waiting stream nor said anything out of turn: it may have been restarted.
+fn is_open(stream: &mut Stream) -> bool {
+    let mut byte = [0];
+    let mut context = Context::from_waker(Waker::noop());
+    Pin::new(stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
 }
 
 /// Serves every connection, for as long as it is polled.
@@ -107,7 +123,7 @@ pub async fn serve(mut listen: Box<dyn Listen>, answer: Arc<dyn Answer>) {
 
 async fn serve_one(mut stream: Stream, answer: Arc<dyn Answer>) {
     let ended = async {
-        while let Some(request) = read(&mut stream).await? {
+        while let Some(request) = tokio::time::timeout(SILENCE, read(&mut stream)).await?? {
             let answer = answer.answer(request).await?;
             write(&mut stream, &answer).await?;
         }

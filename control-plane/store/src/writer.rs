@@ -103,7 +103,8 @@ async fn work(member: Arc<Member>, mut waiting: mpsc::Receiver<Request>) {
 
 /// What became of commands that were put to raft.
 pub enum Proposed {
-    Done(Vec<Outcome>),
+    /// With the log entry that holds them.
+    Done(Vec<Outcome>, u64),
     /// Nothing: another member leads, at this address if one is known.
     NotLeader(Option<String>),
 }
@@ -112,7 +113,7 @@ pub async fn propose(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>) -> Re
     let bytes = commands.iter().map(size).sum();
     log.reserve(bytes, if commands.iter().any(puts) { FREE_TO_PUT } else { FREE_TO_DELETE })?;
     match raft.client_write(Group { commands: commands.clone() }).await {
-        Ok(response) => Ok(Proposed::Done(response.data)),
+        Ok(response) => Ok(Proposed::Done(response.data, response.log_id.index)),
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
             Ok(Proposed::NotLeader(forward.leader_node.map(|node| node.addr)))
         }
