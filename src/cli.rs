@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Kubernetes in one binary, with WebAssembly pods beside containers.
 ///
@@ -21,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Log {
     /// What to log: a level (error, warn, info, debug, trace) or per-part levels such as `warn,apiserver=debug`.
-    #[arg(long, global = true, default_value = "warn", env = "WHERRY_LOG")]
+    #[arg(long, global = true, default_value = "warn,openraft=error", env = "WHERRY_LOG")]
     pub log: String,
     /// How log lines are written to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -51,8 +52,8 @@ pub enum Command {
     Logs(Logs),
     /// Delete the objects of manifests.
     Delete(Delete),
-    /// A control plane without a node.
-    Server(Apiserver),
+    /// A control plane without a node: alone, the first of several, or one that joins them.
+    Server(Server),
     /// The further nodes of `wherry up --nodes`, one by one: stop, kill, start, cut off.
     #[command(subcommand)]
     Machine(Machine),
@@ -72,7 +73,7 @@ pub enum Command {
     Dns(Dns),
     /// The CRI runtime of a node alone.
     Shim(Reset),
-    /// Look after the data of a control plane that does not run.
+    /// Look after the data of a control plane.
     #[command(subcommand)]
     Store(Store),
 }
@@ -88,6 +89,25 @@ pub enum Store {
     /// Everything in one file.
     #[command(subcommand)]
     Snapshot(Snapshot),
+    /// The servers whose stores are one, asked while they run.
+    #[command(subcommand)]
+    Member(Member),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Member {
+    /// Show them, and which one leads.
+    List(StoreDir),
+    /// Have the others go on without a server that is gone for good.
+    Remove(MemberNumber),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MemberNumber {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// The number that `wherry store member list` shows.
+    pub id: u64,
 }
 
 #[derive(Debug, Subcommand)]
@@ -125,6 +145,9 @@ pub struct Cluster {
     /// The address that nodes and pods reach the API at. Without this flag: this machine's address.
     #[arg(long, value_name = "ADDRESS")]
     pub advertise_address: Option<IpAddr>,
+    /// The address that the API listens at. Without this flag: every address of this machine.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))]
+    pub bind_address: IpAddr,
     /// Addresses of Services. Without this flag: 10.96.0.0/16, or the next range that no other cluster here has.
     #[arg(long, value_name = "CIDR")]
     pub service_cidr: Option<ipnet::IpNet>,
@@ -137,6 +160,30 @@ pub struct Cluster {
 pub struct Apiserver {
     #[command(flatten)]
     pub cluster: Cluster,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct Server {
+    #[command(flatten)]
+    pub cluster: Cluster,
+    /// Let other servers join: this one is the first. A server that was alone so far becomes it with all it has.
+    #[arg(long, conflicts_with = "join")]
+    pub cluster_init: bool,
+    /// The cluster to join: a copy of the file server.token in the directory of a server that runs, mode 0600. Needed
+    /// once; afterwards the server has its place.
+    #[arg(long, value_name = "FILE")]
+    pub join: Option<PathBuf>,
+    /// The port that the servers reach one another at. Without this flag: 2380, or the next one that is free.
+    #[arg(long, value_name = "PORT")]
+    pub peer_port: Option<u16>,
+    /// How often the server that leads says so to the others, in milliseconds. Without this flag: 100.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(10..=10_000))]
+    pub heartbeat_interval: Option<u64>,
+    /// How long the others wait for that before they elect another one, in milliseconds. Without this flag: 1000.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u64).range(100..=60_000))]
+    pub election_timeout: Option<u64>,
+    #[command(flatten)]
+    pub election: Election,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -154,6 +201,25 @@ pub struct Node {
     /// The node's address. Without this flag: the machine's.
     #[arg(long, value_name = "ADDRESS")]
     pub node_ip: Option<IpAddr>,
+}
+
+/// The times by which one of several leads, as upstream's components have them.
+#[derive(Debug, Clone, Args)]
+pub struct Election {
+    /// How long the others leave a leader alone that does not renew its Lease.
+    #[arg(long, value_name = "SECONDS", default_value = "15s", value_parser = seconds)]
+    pub leader_elect_lease_duration: Duration,
+    /// How long a leader tries to renew its Lease before it stops its work.
+    #[arg(long, value_name = "SECONDS", default_value = "10s", value_parser = seconds)]
+    pub leader_elect_renew_deadline: Duration,
+    /// Between two tries.
+    #[arg(long, value_name = "SECONDS", default_value = "2s", value_parser = seconds)]
+    pub leader_elect_retry_period: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|n| (1..=3600).contains(n));
+    number.map(Duration::from_secs).ok_or_else(|| "a time such as 15s is needed, up to an hour".to_owned())
 }
 
 /// How a role that runs alone finds its cluster.

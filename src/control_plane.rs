@@ -4,12 +4,16 @@ use crate::cli;
 use crate::data_dir::DataDir;
 use crate::machine;
 use crate::machines::Machines;
+use crate::peers::{Accepted, Dialer};
+use crate::servers::Door;
 use crate::tls;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use apiserver::{Config, InternalUser, Server};
 use client::Informers;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 use store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +34,6 @@ pub struct Api {
 impl Api {
     /// Opens the store, starts the apiserver and writes `DIR/admin.kubeconfig`.
     pub async fn start(dir: &DataDir, flags: &cli::Cluster) -> anyhow::Result<Api> {
-        let store = Store::open(store::Config::new(dir.path.join("store"))).await.context("opening the store")?;
         let advertise = match flags.advertise_address {
             Some(address) => address,
             None => match Machines::of(&dir.path, &dir.settings) {
@@ -38,22 +41,26 @@ impl Api {
                 None => machine::address()?,
             },
         };
+        let store = open_store(dir, advertise).await?;
         // People reach the API from elsewhere even where nodes have a network of their own.
         let outside = machine::address().ok().map(|address| address.to_string());
+        let bound = Some(flags.bind_address).filter(|a| !a.is_unspecified()).map(|a| a.to_string());
         let domain = "cluster.local";
         let config = Config {
             data_dir: dir.path.clone(),
-            bind: (std::net::Ipv4Addr::UNSPECIFIED, dir.settings.secure_port).into(),
+            bind: (flags.bind_address, dir.settings.secure_port).into(),
             advertise,
             service_cidr: dir.settings.service_cidr,
             node_port_range: NODE_PORTS,
             cluster_domain: domain.into(),
-            external_names: outside.into_iter().chain([machine::name()]).collect(),
+            external_names: outside.into_iter().chain(bound.clone()).chain([machine::name()]).collect(),
+            several: dir.settings.place.is_some(),
             issuer: format!("https://kubernetes.default.svc.{domain}"),
         };
         let server = Server::start(config, store.clone()).await.context("starting the apiserver")?;
         let pki = server.pki();
-        let url = format!("https://127.0.0.1:{}", server.local_addr().port());
+        let local = if bound.is_some() { flags.bind_address } else { Ipv4Addr::LOCALHOST.into() };
+        let url = format!("https://{}", SocketAddr::new(local, server.local_addr().port()));
         let text = apiserver::pki::kubeconfig::text(&url, &pki.authority, "kubernetes-super-admin", &pki.admin);
         apiserver::pki::kubeconfig::write(&dir.kubeconfig(), &text)
             .context("writing the administrator's kubeconfig")?;
@@ -75,6 +82,43 @@ impl Api {
         self.server.shutdown().await;
         self.store.close().await.context("closing the store")
     }
+}
+
+/// Opens the store, alone or in its place among others, and returns when it has caught up with them.
+async fn open_store(dir: &DataDir, advertise: IpAddr) -> anyhow::Result<Store> {
+    let mut config = store::Config::new(dir.path.join("store"));
+    let Some(place) = &dir.settings.place else {
+        return Store::open(config).await.context("opening the store");
+    };
+    ensure!(
+        place.heartbeat_ms * 2 <= place.election_ms,
+        "an election timeout of {} ms must be several heartbeats of {} ms",
+        place.election_ms,
+        place.heartbeat_ms
+    );
+    let member = apiserver::pki::members::open(&dir.path.join("pki"), place.id).context("the server's certificate")?;
+    let address = SocketAddr::new(advertise, place.peer_port);
+    let door = Door::open(&dir.path, &dir.settings, &address.to_string(), &member)?;
+    let opens = door.opens_with();
+    let accepted = Accepted::listen(address, &member, door).await?;
+    let dialer = Arc::new(Dialer::new(&member)?);
+    let mut cluster = store::Cluster::new(address.to_string(), dialer, Box::new(accepted));
+    cluster.join = place.join.clone();
+    let [heartbeat, election] = [place.heartbeat_ms, place.election_ms].map(Duration::from_millis);
+    cluster.timing = store::Timing { heartbeat, election };
+    config.node_id = place.id;
+    config.cluster = Some(cluster);
+    let store = Store::open(config).await.context("opening the store; it needs most of the cluster's servers")?;
+    for member in store.members() {
+        // It was here, and here is this one now: without its disk, so that it may not come back under its number.
+        if member.address == address.to_string() && member.id != place.id {
+            let replaced = store.remove_member(member.id).await;
+            replaced.with_context(|| format!("replacing member {} of the store", member.id))?;
+        }
+    }
+    // Nobody else sets it.
+    let _ = opens.set(store.clone());
+    Ok(store)
 }
 
 /// `wherry apiserver`.

@@ -41,6 +41,29 @@ pub struct Settings {
     /// How many nodes this machine has.
     #[serde(default = "one")]
     pub nodes: usize,
+    /// The place of this server among several. None for one that is alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+/// What a server among several keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The number of the store's member, for ever.
+    pub id: u64,
+    pub peer_port: u16,
+    /// Members that it joins through. Empty for the first one.
+    pub join: Vec<String>,
+    pub heartbeat_ms: u64,
+    pub election_ms: u64,
+}
+
+impl Place {
+    pub fn new(id: u64, peer_port: u16) -> Place {
+        let store::Timing { heartbeat, election } = store::Timing::default();
+        let [heartbeat_ms, election_ms] = [heartbeat, election].map(|time| time.as_millis() as u64);
+        Place { id, peer_port, join: Vec::new(), heartbeat_ms, election_ms }
+    }
 }
 
 fn one() -> usize {
@@ -88,8 +111,13 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Opens or makes the directory, decides what has not been decided yet, and announces it.
+    /// Opens or makes the directory, and decides what has not been decided yet.
     pub fn open(flags: &Cluster) -> anyhow::Result<DataDir> {
+        DataDir::open_or(flags, |path| decide(flags, path))
+    }
+
+    /// The same for a server that joins others: `join` makes an empty directory one of the cluster's.
+    pub fn open_or(flags: &Cluster, join: impl FnOnce(&Path) -> anyhow::Result<Settings>) -> anyhow::Result<DataDir> {
         make_private(&flags.data_dir)?;
         let path = flags.data_dir.canonicalize().with_context(|| format!("finding {}", flags.data_dir.display()))?;
         let lock = lock(&path)?;
@@ -99,7 +127,7 @@ impl DataDir {
                 path.display()
             ),
             Some(settings) => settings.with(flags, &path)?,
-            None => decide(flags, &path)?,
+            None => join(&path)?,
         };
         settings.keep(&path)?;
         Ok(DataDir { path, settings, _lock: lock })
@@ -127,6 +155,12 @@ impl DataDir {
             settings.node_network = Some(free_range(None, NODE_NETWORK, &taken)?);
         }
         settings.keep(&self.path)
+    }
+
+    /// Gives this server a place among several, or changes it.
+    pub fn take_place(&mut self, place: Place) -> anyhow::Result<()> {
+        self.settings.place = Some(place);
+        self.settings.keep(&self.path)
     }
 
     /// Makes the ranges known to other clusters of this machine, until the value is dropped.
@@ -195,11 +229,15 @@ fn decide(flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
     let service_cidr = free_range(flags.service_cidr, 96, &services.collect::<Vec<_>>())?;
     let taken = others.iter().flat_map(Settings::ranges).chain([service_cidr]);
     let pod_cidr = free_range(flags.pod_cidr, 244, &taken.collect::<Vec<_>>())?;
-    let secure_port = match flags.secure_port {
-        Some(port) => port,
-        None => machine::free_port(6443).context("no port from 6443 on is free; choose one with --secure-port")?,
-    };
+    let secure_port = secure_port(flags)?;
     Ok(Settings { secure_port, ..Settings::new(path, service_cidr, pod_cidr) })
+}
+
+pub fn secure_port(flags: &Cluster) -> anyhow::Result<u16> {
+    match flags.secure_port {
+        Some(port) => Ok(port),
+        None => machine::free_port(6443).context("no port from 6443 on is free; choose one with --secure-port"),
+    }
 }
 
 impl Settings {
@@ -218,6 +256,7 @@ impl Settings {
             server: None,
             node_network: None,
             nodes: 1,
+            place: None,
         }
     }
 
@@ -246,8 +285,10 @@ impl Settings {
         if let Some(port) = flags.secure_port {
             self.secure_port = port;
         }
+        // Servers of one cluster on one machine share its ranges.
+        let others = others(path).into_iter().filter(|other| other.place.is_none() || self.place.is_none());
         let clash =
-            others(path).into_iter().find(|o| o.ranges().any(|theirs| self.ranges().any(|ours| overlap(theirs, ours))));
+            others.into_iter().find(|o| o.ranges().any(|theirs| self.ranges().any(|ours| overlap(theirs, ours))));
         if let Some(other) = clash {
             bail!(
                 "another cluster that runs here (tag {}) has taken the address ranges of {}: stop it first",

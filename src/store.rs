@@ -1,9 +1,10 @@
-//! `wherry store`: looks after the data of a control plane that does not run.
+//! `wherry store`: looks after the data of a control plane that does not run, and after the members of one that does.
 
 use crate::cli;
+use crate::servers;
 use anyhow::{Context, ensure};
 use std::path::Path;
-use store::{Config, Store, offline};
+use store::{Config, Store, offline, remote};
 
 pub async fn run(command: cli::Store) -> anyhow::Result<()> {
     match command {
@@ -11,6 +12,8 @@ pub async fn run(command: cli::Store) -> anyhow::Result<()> {
         cli::Store::Check(flags) => check(&dir(&flags)),
         cli::Store::Defrag(flags) => defrag(&dir(&flags)),
         cli::Store::Snapshot(cli::Snapshot::Save(flags)) => save(&dir(&flags.store), &flags.file).await,
+        cli::Store::Member(cli::Member::List(flags)) => members(&flags.data_dir).await,
+        cli::Store::Member(cli::Member::Remove(flags)) => remove(&flags.store.data_dir, flags.id).await,
         cli::Store::Snapshot(cli::Snapshot::Restore(flags)) => restore(&flags.file, &dir(&flags.store)),
     }
 }
@@ -37,6 +40,27 @@ fn status(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn members(dir: &Path) -> anyhow::Result<()> {
+    let (dialer, address) = servers::dialer(dir)?;
+    let (members, leader) = remote::members(dialer, &address).await.context("asking for the members")?;
+    for member in members {
+        let votes = if member.votes { "votes" } else { "catches up" };
+        let leads = if leader == Some(member.id) { ", leads" } else { "" };
+        println!("{:<12}{:<24}{votes}{leads}", member.id, member.address);
+    }
+    Ok(())
+}
+
+async fn remove(dir: &Path, id: u64) -> anyhow::Result<()> {
+    let (dialer, address) = servers::dialer(dir)?;
+    let (members, _) = remote::members(dialer.clone(), &address).await.context("asking for the members")?;
+    ensure!(members.iter().any(|member| member.id == id), "there is no member {id}");
+    ensure!(members.len() > 1, "{id} is the only member");
+    remote::remove(dialer, &address, id).await.context("removing the member")?;
+    println!("the others go on without member {id}");
+    Ok(())
+}
+
 fn check(dir: &Path) -> anyhow::Result<()> {
     let checked = offline::check(dir).context("checking the store")?;
     println!("{} keys, {} changes, {} records of the log", checked.keys, checked.changes, checked.records);
@@ -59,6 +83,8 @@ fn defrag(dir: &Path) -> anyhow::Result<()> {
 
 async fn save(dir: &Path, file: &Path) -> anyhow::Result<()> {
     ensure!(dir.join("version").exists(), "{} holds no store", dir.display());
+    let members = offline::status(dir).context("looking at the store")?.members.len();
+    ensure!(members <= 1, "{} is one of {members} members, and not opened without them", dir.display());
     let store = Store::open(Config::new(dir)).await.context("opening the store")?;
     let saved = store.save(file).await;
     store.close().await.context("closing the store")?;

@@ -10,13 +10,16 @@ use crate::manifests;
 use crate::node::{self, Certificates, Node, Plan};
 use crate::progress::Step;
 use crate::registry;
+use crate::servers;
 use anyhow::Context;
 use apiserver::InternalUser;
-use client::Informers;
+use client::lease::{self, Timing};
+use client::{Informers, Key};
 use k8s_openapi::api::core::v1 as core;
 use kube::api::Api as Objects;
 use kube::runtime::wait::await_condition;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +44,7 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     let address = api.advertise;
     let roles_stop = CancellationToken::new();
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, &roles_stop, &mut roles);
+    start_roles(&api, &dir, Timing::default(), &roles_stop, &mut roles);
     started.done(&format!("https://{address}:{}", api.server.local_addr().port()));
 
     let started = Step::start("node");
@@ -110,22 +113,41 @@ async fn start_machines(machines: &Machines, client: &kube::Client, mirror: &str
 }
 
 /// `wherry server`: the control plane of `up`, without a node.
-pub async fn server(flags: cli::Apiserver, stop: CancellationToken) -> anyhow::Result<()> {
-    let dir = DataDir::open(&flags.cluster)?;
+pub async fn server(flags: cli::Server, stop: CancellationToken) -> anyhow::Result<()> {
+    let dir = servers::open(&flags).await?;
     dir.announce()?;
-    let api = Api::start(&dir, &flags.cluster).await?;
+    let started = stop.run_until_cancelled(Api::start(&dir, &flags.cluster)).await;
+    let Some(api) = started.transpose()? else { return Ok(()) };
     println!("{}", dir.kubeconfig().display());
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, &stop, &mut roles);
+    start_roles(&api, &dir, timing(&flags.election)?, &stop, &mut roles);
     let join = join::publish(&api.client(InternalUser::Admin), &dir, &api).await?;
     eprintln!("A machine joins with a copy of {0}: wherry node --join {0}", join.display());
+    if dir.settings.place.is_some() {
+        let token = dir.path.join("server.token");
+        eprintln!("A server joins with a copy of {0}: wherry server --join {0}", token.display());
+    }
     while roles.join_next().await.is_some() {}
     api.stop().await
 }
 
-/// The controllers and the scheduler, each under its own identity.
-fn start_roles(api: &Api, dir: &DataDir, stop: &CancellationToken, roles: &mut JoinSet<()>) {
-    let reader = Informers::new(api.client(InternalUser::ControllerManager), stop.clone());
+fn timing(flags: &cli::Election) -> anyhow::Result<Timing> {
+    let timing = Timing {
+        lasts: flags.leader_elect_lease_duration,
+        give_up: flags.leader_elect_renew_deadline,
+        retry: flags.leader_elect_retry_period,
+    };
+    anyhow::ensure!(
+        timing.lasts > timing.give_up && timing.give_up > timing.retry,
+        "the lease duration must be longer than the renew deadline, and that longer than the retry period"
+    );
+    Ok(timing)
+}
+
+/// The controllers and the scheduler, each under its own identity; among several servers, where they lead.
+fn start_roles(api: &Api, dir: &DataDir, timing: Timing, stop: &CancellationToken, roles: &mut JoinSet<()>) {
+    let elects = dir.settings.place.as_ref().map(|place| format!("{}_{}", dir.settings.node_name, place.id));
+    let reader = api.client(InternalUser::ControllerManager);
     let config = controllers::Config {
         root_ca: Some(api.server.pki().authority.cert_pem().to_owned()),
         cluster_cidr: Some(dir.settings.pod_cidr.to_string()),
@@ -133,14 +155,38 @@ fn start_roles(api: &Api, dir: &DataDir, stop: &CancellationToken, roles: &mut J
         node_cidr_prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
         ..controllers::Config::default()
     };
-    let service = api.server.identities();
-    let client_for = move |name: &str| kube::Client::new(service(InternalUser::Controller(name.to_owned())), "default");
-    let token = stop.clone();
-    roles.spawn(async move { controllers::run(client_for, reader, config, token).await });
+    let service = Arc::new(api.server.identities());
+    let leases = reader.clone();
+    let controllers = move |stop: CancellationToken| {
+        let (service, config) = (service.clone(), config.clone());
+        let client_for =
+            move |name: &str| kube::Client::new(service(InternalUser::Controller(name.to_owned())), "default");
+        let informers = Informers::new(reader.clone(), stop.clone());
+        controllers::run(client_for, informers, config, stop)
+    };
+    roles.spawn(where_leading(elects.clone(), "kube-controller-manager", leases, timing, stop.clone(), controllers));
     let client = api.client(InternalUser::Scheduler);
-    let informers = Informers::new(client.clone(), stop.clone());
-    let token = stop.clone();
-    roles.spawn(async move { scheduler::run(client, informers, Default::default(), token).await });
+    let leases = client.clone();
+    let scheduler = move |stop: CancellationToken| {
+        let informers = Informers::new(client.clone(), stop.clone());
+        scheduler::run(client.clone(), informers, Default::default(), stop)
+    };
+    roles.spawn(where_leading(elects, "kube-scheduler", leases, timing, stop.clone(), scheduler));
+}
+
+/// Does the work where this server holds the Lease; where it is alone, at once.
+async fn where_leading<F: Future<Output = ()>>(
+    me: Option<String>,
+    lease: &str,
+    client: kube::Client,
+    timing: Timing,
+    stop: CancellationToken,
+    work: impl Fn(CancellationToken) -> F,
+) {
+    match me {
+        None => work(stop).await,
+        Some(me) => lease::stand(client, &Key::new("kube-system", lease), &me, timing, stop, work).await,
+    }
 }
 
 async fn start_node(api: &Api, dir: &DataDir, address: IpAddr) -> anyhow::Result<Node> {

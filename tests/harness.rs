@@ -92,6 +92,11 @@ impl Host {
         command
     }
 
+    /// Its network, for a thread to enter.
+    pub fn network(&self) -> std::fs::File {
+        std::fs::File::open(format!("/proc/{}/ns/net", self.process.id())).expect("the namespace")
+    }
+
     /// What answers to a GET from the host.
     pub fn get(&self, url: &str) -> Option<String> {
         let out = self.command("curl").args(["-sS", "--max-time", "5", url]).output().ok()?;

@@ -9,4 +9,5 @@ mod life;
 mod nodes;
 mod replay;
 mod roles;
+mod servers;
 mod services;

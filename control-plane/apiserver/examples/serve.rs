@@ -19,6 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         node_port_range: 30000..=32767,
         cluster_domain: "cluster.local".into(),
         external_names: Vec::new(),
+        several: false,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
     };
     let server = Server::start(config, store.clone()).await?;

@@ -7,7 +7,7 @@
 mod roles;
 
 use crate::lookup::{self, Resource};
-use crate::{Error, allocators, ctx::Ctx};
+use crate::{Error, allocators, ctx::Ctx, endpoints};
 use api::{Object, Status, Value};
 use futures::StreamExt;
 use serde_json::json;
@@ -58,13 +58,11 @@ fn wanted(ctx: &Ctx) -> Result<Vec<Object>, String> {
     Ok(wanted)
 }
 
-/// The Service `kubernetes` with its endpoints, and the range that its address is of.
+/// The Service `kubernetes`, the range that its address is of, and the endpoints of a server that is alone.
 fn own_service(ctx: &Ctx) -> Result<Vec<Object>, String> {
     let config = &ctx.config;
     let address = config.service_cidr.hosts().next().ok_or("the Service range has no address")?.to_string();
     let family = if config.service_cidr.addr().is_ipv4() { "IPv4" } else { "IPv6" };
-    let endpoint = config.advertise.to_string();
-    let endpoint_family = if config.advertise.is_ipv4() { "IPv4" } else { "IPv6" };
     let port = ctx.port;
     let values = [
         json!({
@@ -83,30 +81,12 @@ fn own_service(ctx: &Ctx) -> Result<Vec<Object>, String> {
                 "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": port}],
             },
         }),
-        json!({
-            "apiVersion": "v1", "kind": "Endpoints",
-            "metadata": {
-                "name": "kubernetes", "namespace": "default",
-                "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
-            },
-            "subsets": [{
-                "addresses": [{"ip": endpoint}], "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-            }],
-        }),
-        json!({
-            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-            "metadata": {
-                "name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"},
-            },
-            "addressType": endpoint_family,
-            "endpoints": [{"addresses": [endpoint], "conditions": {"ready": true}}],
-            "ports": [{"name": "https", "port": port, "protocol": "TCP"}],
-        }),
     ];
-    // Endpoints of this machine alone reach no pod, and validation refuses them.
-    let reachable = !config.advertise.is_loopback();
-    let endpoints = |v: &serde_json::Value| v["kind"] == "Endpoints" || v["kind"] == "EndpointSlice";
-    values.into_iter().filter(|v| reachable || !endpoints(v)).map(object).collect()
+    let mut own: Vec<Object> = values.into_iter().map(object).collect::<Result<_, _>>()?;
+    if !config.several {
+        own.extend(endpoints::objects(&[config.advertise], port)?);
+    }
+    Ok(own)
 }
 
 /// The resource of a bootstrap object's kind.
@@ -192,7 +172,8 @@ async fn ensure(ctx: &Ctx, wanted: Object) -> Result<(), String> {
     put(ctx, wanted).await.map_err(|status| format!("{name}: {}", status.message))
 }
 
-async fn put(ctx: &Ctx, wanted: Object) -> Result<(), Status> {
+/// Creates an object, or repairs the one that is there.
+pub(crate) async fn put(ctx: &Ctx, wanted: Object) -> Result<(), Status> {
     let at = resource_of(wanted.kind()).ok_or_else(|| Status::internal("no such bootstrap kind"))?;
     let kind = ctx.registry.known(at)?;
     let (namespace, name) = (wanted.namespace().to_owned(), wanted.name().to_owned());

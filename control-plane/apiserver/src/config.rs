@@ -20,6 +20,8 @@ pub struct Config {
     pub cluster_domain: String,
     /// More DNS names or addresses that the serving certificate is made for.
     pub external_names: Vec<String>,
+    /// Whether other servers work on the same store: then nothing may be decided by what this one remembers.
+    pub several: bool,
     /// Where authn looks for the issuer of service-account tokens: `https://kubernetes.default.svc.cluster.local`.
     pub issuer: String,
 }

@@ -33,7 +33,7 @@ impl Ctx {
         Ok(Ctx {
             registry: Registry::start(store),
             authz: authz::Authz::new(),
-            allocators: allocators::Allocators::new(),
+            allocators: allocators::Allocators::new(config.several),
             flow: flow::Flow::new(),
             metrics: metrics::Metrics::default(),
             openapi: openapi::Documents::default(),

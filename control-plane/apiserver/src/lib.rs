@@ -18,6 +18,7 @@ mod config;
 mod ctx;
 mod definitions;
 mod discovery;
+mod endpoints;
 mod expressions;
 mod flow;
 mod health;

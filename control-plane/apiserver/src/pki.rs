@@ -7,6 +7,7 @@
 mod files;
 mod inspect;
 pub mod kubeconfig;
+pub mod members;
 
 pub(crate) use inspect::user as user_of;
 
@@ -234,7 +235,7 @@ const SERVING_NAMES: [&str; 7] = [
 /// which clients reach this apiserver, the first address of the Service range among them.
 pub fn open(dir: &Path, more_names: &[String]) -> Result<Pki, Error> {
     files::make_dir(dir)?;
-    let authority = open_authority(dir)?;
+    let authority = open_authority(dir, "ca", "kubernetes")?;
     let mut names: Vec<String> = SERVING_NAMES.iter().map(ToString::to_string).collect();
     names.extend(more_names.iter().filter(|n| !n.is_empty()).cloned());
     names.sort();
@@ -276,13 +277,13 @@ pub fn open_kubelet(
     })
 }
 
-fn open_authority(dir: &Path) -> Result<Authority, Error> {
-    let (key_path, cert_path) = (dir.join("ca.key"), dir.join("ca.crt"));
+fn open_authority(dir: &Path, file: &str, name: &str) -> Result<Authority, Error> {
+    let (key_path, cert_path) = (dir.join(format!("{file}.key")), dir.join(format!("{file}.crt")));
     let key = match (files::read(&key_path)?, cert_path.exists()) {
         (Some(pem), _) => key_from(&pem, &key_path)?,
         (None, true) => return Err(Error::KeyLost { cert: cert_path, key: key_path }),
         (None, false) => {
-            let key = new_key("kubernetes")?;
+            let key = new_key(name)?;
             files::write_private(&key_path, &key.serialize_pem())?;
             key
         }
@@ -290,8 +291,8 @@ fn open_authority(dir: &Path) -> Result<Authority, Error> {
     let cert_pem = match files::read(&cert_path)? {
         Some(pem) => pem,
         None => {
-            let cert = authority_params().self_signed(&key);
-            let pem = cert.map_err(|source| Error::Sign { subject: "kubernetes".into(), source })?.pem();
+            let cert = authority_params(name).self_signed(&key);
+            let pem = cert.map_err(|source| Error::Sign { subject: name.into(), source })?.pem();
             files::write_public(&cert_path, &pem)?;
             pem
         }
@@ -299,7 +300,7 @@ fn open_authority(dir: &Path) -> Result<Authority, Error> {
     let damaged = |why: String| Error::Damaged { path: cert_path.clone(), why };
     let cert_der = CertificateDer::from_pem_slice(cert_pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
     if !inspect::holds_key(&cert_der, key.public_key_raw()) {
-        return Err(damaged("it does not belong to ca.key beside it".into()));
+        return Err(damaged(format!("it does not belong to {file}.key beside it")));
     }
     let issuer = Issuer::from_ca_cert_der(&cert_der, key).map_err(|e| damaged(e.to_string()))?;
     Ok(Authority { cert_pem, cert_der, issuer })
@@ -358,11 +359,11 @@ fn dated(params: &mut CertificateParams, days: i64) {
     params.not_after = date(today() + days);
 }
 
-fn authority_params() -> CertificateParams {
+fn authority_params(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     dated(&mut params, AUTHORITY_DAYS);
     params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "kubernetes");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::CrlSign];
     params

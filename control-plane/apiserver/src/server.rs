@@ -3,13 +3,13 @@
 use crate::authn::{Identity, InternalUser};
 use crate::ctx::Ctx;
 use crate::pipeline::{self, Caller};
-use crate::{Config, Error, bootstrap, definitions, serve};
+use crate::{Config, Error, allocators, bootstrap, definitions, endpoints, serve};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// The bodies of requests and responses.
 pub type Body = axum::body::Body;
@@ -22,6 +22,8 @@ pub struct Server {
     address: SocketAddr,
     ctx: Arc<Ctx>,
     listening: JoinHandle<()>,
+    /// What goes on beside requests where there are other servers.
+    tasks: JoinSet<()>,
 }
 
 impl Server {
@@ -35,9 +37,16 @@ impl Server {
         let mut built = definitions::Built::default();
         built.update(&ctx.registry).await.map_err(|status| Error::Definitions(status.message))?;
         tokio::spawn(definitions::follow(ctx.registry.clone(), built, ctx.stop.clone()));
+        let mut tasks = JoinSet::new();
+        if ctx.config.several {
+            let mut presence = endpoints::Presence::default();
+            presence.round(&ctx).await.map_err(|status| Error::Bootstrap(status.message))?;
+            tasks.spawn(endpoints::keep(ctx.clone(), presence));
+            tasks.spawn(allocators::follow::run(ctx.clone()));
+        }
         ctx.ready.send_replace(true);
         let listening = tokio::spawn(serve::listen(ctx.clone(), listener, acceptor));
-        Ok(Server { address, ctx, listening })
+        Ok(Server { address, ctx, listening, tasks })
     }
 
     /// Where the listener is, with the port it was given.
@@ -77,13 +86,14 @@ impl Server {
     }
 
     /// Ends watches and streams, finishes running requests and stops listening.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(mut self) {
         self.ctx.ready.send_replace(false);
         self.ctx.stop.cancel();
         let abort = self.listening.abort_handle();
         if tokio::time::timeout(DRAIN, self.listening).await.is_err() {
             abort.abort();
         }
+        while self.tasks.join_next().await.is_some() {}
     }
 }
 

@@ -2,11 +2,11 @@
 
 mod served;
 
-use apiserver::{Body, InternalUser, Server};
+use apiserver::{Body, Config, InternalUser, Server};
 use http::Request;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
-use served::{start, stop};
+use served::{config, start, stop};
 use tower::ServiceExt;
 
 async fn call(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
@@ -113,4 +113,42 @@ async fn many_at_once_get_each_their_own() {
         .collect();
     assert_eq!((addresses.len(), ports.len()), (40, 80));
     stop(server, store).await;
+}
+
+fn node_port(port: i64) -> Value {
+    json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]})
+}
+
+#[tokio::test]
+async fn servers_of_one_store_give_nothing_out_twice() {
+    const PORTS: usize = 10;
+    let dir = tempfile::tempdir().expect("a folder");
+    let store = store::Store::open(store::Config::new(dir.path().join("store"))).await.expect("the folder is ours");
+    let config = Config { several: true, node_port_range: 30000..=30009, ..config(dir.path()) };
+    let one = Server::start(config.clone(), store.clone()).await.expect("it starts");
+    let two = Server::start(config, store.clone()).await.expect("it starts");
+    let creates = (0..PORTS).map(|i| {
+        let (server, body) =
+            (if i % 2 == 0 { &one } else { &two }, json!({"type": "NodePort", "ports": [{"port": 80}]}));
+        async move { call(server, "POST", SERVICES, service(&format!("s{i}"), body)).await }
+    });
+    let made = futures::future::join_all(creates).await;
+    let mut ports: Vec<i64> =
+        made.iter().filter_map(|(_, made)| made["spec"]["ports"][0]["nodePort"].as_i64()).collect();
+    ports.sort_unstable();
+    assert_eq!(ports, (30000..30010).collect::<Vec<i64>>(), "{made:?}");
+    let mut addresses: Vec<&str> = made.iter().filter_map(|(_, made)| made["spec"]["clusterIP"].as_str()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    assert_eq!(addresses.len(), PORTS);
+
+    let (code, refused) = call(&two, "POST", SERVICES, service("chosen", node_port(30000))).await;
+    let message = refused["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.contains("provided port is already allocated"), "{code} {message}");
+    let holder = made.iter().position(|(_, made)| made["spec"]["ports"][0]["nodePort"] == 30000).expect("a holder");
+    assert_eq!(call(&one, "DELETE", &format!("{SERVICES}/s{holder}"), Value::Null).await.0, 200);
+    let (code, given) = call(&two, "POST", SERVICES, service("chosen", node_port(30000))).await;
+    assert_eq!(code, 201, "what one server gave back, the other gives out: {given}");
+    two.shutdown().await;
+    stop(one, store).await;
 }

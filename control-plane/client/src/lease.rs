@@ -12,16 +12,30 @@ use tokio_util::sync::CancellationToken;
 
 use crate::object::Key;
 
-/// Upstream's defaults for its own components.
-const LASTS: Duration = Duration::from_secs(15);
-const GIVE_UP: Duration = Duration::from_secs(10);
-const RETRY: Duration = Duration::from_secs(2);
+/// Upstream's three times, with its defaults for its own components.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How long the others leave a Lease alone that stands still.
+    pub lasts: Duration,
+    /// How long a holder tries to renew it before it stops its work; less, so that there are never two.
+    pub give_up: Duration,
+    /// Between two tries.
+    pub retry: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Timing {
+        let [lasts, give_up, retry] = [15, 10, 2].map(Duration::from_secs);
+        Timing { lasts, give_up, retry }
+    }
+}
 
 /// A candidate. What it saw of another holder's Lease is timed by its own clock, so clocks need not agree.
 struct Candidate {
     api: Api<Lease>,
     name: String,
     me: String,
+    timing: Timing,
     seen: Option<(LeaseSpec, Instant)>,
 }
 
@@ -33,20 +47,38 @@ enum Step {
     Wait,
 }
 
+/// Does `work` whenever it leads, until stopped; gives the lead back then.
+pub async fn stand<F: Future<Output = ()>>(
+    client: kube::Client,
+    lease: &Key,
+    me: &str,
+    timing: Timing,
+    stop: CancellationToken,
+    work: impl Fn(CancellationToken) -> F,
+) {
+    while !stop.is_cancelled() {
+        lead(client.clone(), lease, me, timing, stop.clone(), &work).await;
+    }
+}
+
 /// Waits to become the leader, runs `work` while it is, and returns when the work ends, the lead is lost or on `stop`.
 pub async fn lead<F: Future<Output = ()>>(
     client: kube::Client,
     lease: &Key,
     me: &str,
+    timing: Timing,
     stop: CancellationToken,
     work: impl FnOnce(CancellationToken) -> F,
 ) {
     let api = Api::namespaced(client, &lease.namespace);
-    let mut candidate = Candidate { api, name: lease.name.clone(), me: me.to_owned(), seen: None };
-    while !candidate.attempt().await {
-        if stop.run_until_cancelled(tokio::time::sleep(RETRY)).await.is_none() {
-            return;
+    let mut candidate = Candidate { api, name: lease.name.clone(), me: me.to_owned(), timing, seen: None };
+    let elected = async {
+        while !candidate.attempt().await {
+            tokio::time::sleep(timing.retry).await;
         }
+    };
+    if stop.run_until_cancelled(elected).await.is_none() {
+        return;
     }
     tracing::info!(%lease, me, "leading");
     let leading = stop.child_token();
@@ -62,9 +94,9 @@ impl Candidate {
     /// Renews until that fails for too long.
     async fn hold(&mut self) {
         let mut renewed = Instant::now();
-        while renewed.elapsed() < GIVE_UP {
-            tokio::time::sleep(RETRY).await;
-            let left = GIVE_UP.saturating_sub(renewed.elapsed());
+        while renewed.elapsed() < self.timing.give_up {
+            tokio::time::sleep(self.timing.retry).await;
+            let left = self.timing.give_up.saturating_sub(renewed.elapsed());
             if tokio::time::timeout(left, self.attempt()).await.unwrap_or(false) {
                 renewed = Instant::now();
             }
@@ -93,7 +125,7 @@ impl Candidate {
         });
         let held = lease.spec.get_or_insert_default();
         held.holder_identity = Some(self.me.clone());
-        held.lease_duration_seconds = Some(LASTS.as_secs() as i32);
+        held.lease_duration_seconds = Some(i32::try_from(self.timing.lasts.as_secs()).unwrap_or(i32::MAX));
         held.renew_time = Some(now.clone());
         match step {
             Step::Wait => return Ok(false),
@@ -146,7 +178,7 @@ impl Candidate {
             }
             Ok::<_, kube::Error>(())
         };
-        match tokio::time::timeout(RETRY, let_go).await {
+        match tokio::time::timeout(self.timing.retry, let_go).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(lease = self.name, "the lease stays behind: {error}"),
             Err(_) => tracing::debug!(lease = self.name, "the lease stays behind: no answer"),
@@ -163,7 +195,13 @@ mod tests {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no server"))
         });
         let client = kube::Client::new(never, "default");
-        Candidate { api: Api::namespaced(client, "a"), name: "l".into(), me: "me".into(), seen: None }
+        Candidate {
+            api: Api::namespaced(client, "a"),
+            name: "l".into(),
+            me: "me".into(),
+            timing: Timing::default(),
+            seen: None,
+        }
     }
 
     fn held_by(holder: &str, renewed: i64) -> LeaseSpec {

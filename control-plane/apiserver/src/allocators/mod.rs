@@ -2,14 +2,20 @@
 //!
 //! An address is claimed by an IPAddress object of its name, which the store lets exist once: it is made before the
 //! Service and removed after it, so that a crash in between leaves at most a claim without a Service, which the next
-//! start removes. Ports are held in memory and read from the Services at the start.
+//! start removes. Ports are held in memory and read from the Services at the start; among several servers they are
+//! claimed in the store too, and what this one remembers is a hint only.
 //!
 //! INVARIANT: two Services never hold the same address, whatever crashes: a Service is written only by who made the claim.
 
 mod bands;
+pub(crate) mod follow;
+mod repair;
 mod service;
 
+pub(crate) use repair::repair;
+
 use crate::ctx::Ctx;
+use crate::registry::deletion::DeleteOptions;
 use crate::{Registry, lookup};
 use api::status::FieldReason;
 use api::{FieldError, Kind, Object, Status};
@@ -38,11 +44,13 @@ struct Taken {
 #[derive(Clone, Default)]
 pub(crate) struct Allocators {
     taken: Arc<Mutex<Taken>>,
+    /// Whether other servers give out too.
+    several: bool,
 }
 
 impl Allocators {
-    pub(crate) fn new() -> Allocators {
-        Allocators::default()
+    pub(crate) fn new(several: bool) -> Allocators {
+        Allocators { several, ..Allocators::default() }
     }
 }
 
@@ -70,6 +78,21 @@ impl Reservation {
             freed_addresses: Vec::new(),
             freed_ports: Vec::new(),
         }
+    }
+
+    /// After a write that may have been carried out although it failed, everything stays taken; a repair gives back what
+    /// turns out to be nobody's.
+    pub(crate) fn after(mut self, failed: Option<&Status>) -> Reservation {
+        if self.allocators.several && failed.is_some_and(|status| status.code >= 500) {
+            self.addresses.clear();
+            self.ports.clear();
+        }
+        self
+    }
+
+    /// Whether the claims in the store decide, and not what this server remembers.
+    fn claims_ports(&self) -> bool {
+        self.allocators.several && self.registry.is_some()
     }
 
     /// The write is done: what the new object holds stays taken, what only the old one held is given back.
@@ -123,15 +146,40 @@ async fn give_back(
     ports: Vec<Port>,
 ) {
     for address in &addresses {
-        if let Ok(kind) = registry.known(lookup::IP_ADDRESSES)
-            && let Err(status) = registry.delete(&kind, "", &address.to_string()).await
+        if let Err(status) = unclaim(registry, *address, owner).await
             && status.code != 404
         {
-            tracing::warn!(%address, owner, error = status.message, "an address stays taken until the next start");
+            tracing::warn!(%address, owner, error = status.message, "an address stays taken until the next repair");
             return;
         }
     }
+    if allocators.several
+        && let Err(status) = registry.storage().unclaim(&port_claims(&ports), owner).await
+    {
+        tracing::warn!(owner, error = status.message, "ports stay taken until the next repair");
+        return;
+    }
     allocators.forget(owner, &addresses, &ports);
+}
+
+/// Removes the claim of an address, unless it is another Service's.
+async fn unclaim(registry: &Registry, address: IpAddr, owner: &str) -> Result<(), Status> {
+    let kind = registry.known(lookup::IP_ADDRESSES)?;
+    let its_own = |claim: &Object| match parent_of(claim) == owner {
+        true => Ok(()),
+        false => Err(Status::not_found("networking.k8s.io", "ipaddresses", claim.name())),
+    };
+    registry.delete_with(&kind, "", &address.to_string(), &DeleteOptions::default(), its_own).await.map(drop)
+}
+
+/// The Service that a claim is for, as `namespace/name`.
+fn parent_of(claim: &Object) -> String {
+    let parent = |key| claim.str_at(&["spec", "parentRef", key]);
+    format!("{}/{}", parent("namespace"), parent("name"))
+}
+
+fn port_claims(ports: &[Port]) -> Vec<String> {
+    ports.iter().map(|(protocol, port)| format!("nodeports/{protocol}/{port}")).collect()
 }
 
 fn owner_of(object: &Object) -> String {
@@ -157,7 +205,7 @@ pub(crate) async fn reserve(
         return Err(invalid(object, error));
     }
     reserve_address(ctx, object, old, &mut reservation).await?;
-    reserve_ports(ctx, object, old, &mut reservation).map_err(|error| invalid(object, error))?;
+    reserve_ports(ctx, object, old, &mut reservation).await?;
     Ok(reservation)
 }
 
@@ -219,14 +267,21 @@ async fn claim_chosen(ctx: &Ctx, object: &Object, chosen: IpAddr, reservation: &
     if !family || !Bands::of_network(network).contains(number(chosen)) {
         return Err(refuse(format!("the provided network does not match the current range: {}", network.trunc())));
     }
-    if !take(ctx, chosen, &reservation.owner) {
+    let was_free = take(ctx, chosen, &reservation.owner);
+    if !was_free && !reservation.claims_ports() {
         return Err(refuse("provided IP is already allocated".into()));
     }
-    reservation.addresses.push(chosen);
     match claim(object, chosen, reservation).await {
-        Ok(()) => Ok(()),
-        Err(status) if status.code == 409 => Err(refuse("provided IP is already allocated".into())),
-        Err(status) => Err(status),
+        Ok(()) => {
+            reservation.addresses.push(chosen);
+            Ok(())
+        }
+        Err(status) => {
+            if was_free {
+                ctx.allocators.forget(&reservation.owner, &[chosen], &[]);
+            }
+            Err(if status.code == 409 { refuse("provided IP is already allocated".into()) } else { status })
+        }
     }
 }
 
@@ -280,16 +335,61 @@ fn claim_object(address: IpAddr, namespace: &str, name: &str) -> Result<Object, 
     .map_err(|e| e.to_string())
 }
 
-fn reserve_ports(
+async fn reserve_ports(
     ctx: &Ctx,
     object: &mut Object,
     old: Option<&Object>,
     reservation: &mut Reservation,
-) -> Result<(), FieldError> {
+) -> Result<(), Status> {
     let before: HashSet<Port> = old.map(service::held_ports).unwrap_or_default().into_iter().collect();
+    for _ in 0..CLAIM_TRIES {
+        let mut filled = object.clone();
+        let new = choose_ports(ctx, &mut filled, &before, reservation).map_err(|error| invalid(object, error))?;
+        let lost = claim_ports(ctx, &new, reservation).await?;
+        if lost.is_empty() {
+            reservation.ports.extend(new);
+            let after = service::held_ports(&filled);
+            reservation.freed_ports.extend(before.into_iter().filter(|p| !after.contains(p)));
+            *object = filled;
+            return Ok(());
+        }
+        if let Some(error) = lost.iter().find_map(|port| service::chosen(object, port)) {
+            return Err(invalid(object, error));
+        }
+    }
+    Err(Status::unavailable("no port could be claimed: too many others claim at once; try again"))
+}
+
+/// Claims ports that were chosen here; the ones that another server was faster with, of which then none is claimed.
+async fn claim_ports(ctx: &Ctx, new: &[Port], reservation: &Reservation) -> Result<Vec<Port>, Status> {
+    if !reservation.claims_ports() || new.is_empty() {
+        return Ok(Vec::new());
+    }
+    let claimed = ctx.registry.storage().claim(&port_claims(new), &reservation.owner).await;
+    let lost: Vec<Port> = match &claimed {
+        Ok(lost) => {
+            new.iter().zip(port_claims(new)).filter(|(_, c)| lost.contains(c)).map(|(p, _)| p.clone()).collect()
+        }
+        Err(_) => Vec::new(),
+    };
+    if claimed.is_err() || !lost.is_empty() {
+        // Another server holds the lost ones, so here they stay taken.
+        let free: Vec<Port> = new.iter().filter(|port| !lost.contains(port)).cloned().collect();
+        ctx.allocators.forget(&reservation.owner, &[], &free);
+    }
+    claimed.map(|_| lost)
+}
+
+/// Fills in the ports that are open, and returns those that the Service did not hold before.
+fn choose_ports(
+    ctx: &Ctx,
+    object: &mut Object,
+    before: &HashSet<Port>,
+    reservation: &Reservation,
+) -> Result<Vec<Port>, FieldError> {
     let range = ctx.config.node_port_range.clone();
     let bands = Bands::of_ports(&range);
-    let owner = reservation.owner.clone();
+    let decides = !reservation.claims_ports();
     let mut taken = ctx.allocators.taken.lock();
     let mut given: Vec<u16> = Vec::new();
     let mut free = |protocols: &[String]| -> Option<u16> {
@@ -311,7 +411,7 @@ fn reserve_ports(
                 "provided port is not in the valid range. The range of valid ports is {first}-{last}"
             ));
         }
-        taken.ports.contains_key(port).then(|| "provided port is already allocated".into())
+        (decides && taken.ports.contains_key(port)).then(|| service::ALLOCATED.into())
     };
     service::fill_ports(object, &mut free, check)?;
     if service::wants_health_port(object) && service::health_port(object).is_none() {
@@ -321,13 +421,9 @@ fn reserve_ports(
         })?;
         object.set(&["spec", "healthCheckNodePort"], i64::from(port));
     }
-    let after = service::held_ports(object);
-    for port in after.iter().filter(|p| !before.contains(*p)) {
-        taken.ports.insert(port.clone(), owner.clone());
-        reservation.ports.push(port.clone());
-    }
-    reservation.freed_ports.extend(before.into_iter().filter(|p| !after.contains(p)));
-    Ok(())
+    let new: Vec<Port> = service::held_ports(object).into_iter().filter(|port| !before.contains(port)).collect();
+    taken.ports.extend(new.iter().map(|port| (port.clone(), reservation.owner.clone())));
+    Ok(new)
 }
 
 /// The object is gone from the store: gives back what it held.
@@ -343,40 +439,6 @@ pub(crate) fn inherit(kind: &Kind, new: &mut Object, old: &Object) {
     if lookup::SERVICES.is(kind) {
         service::inherit(new, old);
     }
-}
-
-/// Reads what is taken, removes claims without a Service and makes those that a Service lacks. Runs once, at the start,
-/// before any request.
-pub(crate) async fn repair(ctx: &Ctx) -> Result<(), Status> {
-    let registry = &ctx.registry;
-    let services = registry.all(lookup::SERVICES, None).await?;
-    let claims = registry.all(lookup::IP_ADDRESSES, None).await?;
-    let kind = registry.known(lookup::IP_ADDRESSES)?;
-    let held: HashMap<IpAddr, &Object> = services.iter().filter_map(|s| Some((service::address(s)?, s))).collect();
-    let mut claimed = HashSet::new();
-    for claim in claims.iter().filter(|c| c.label(MANAGED_BY) == Some(MANAGER)) {
-        let Ok(address) = claim.name().parse::<IpAddr>() else { continue };
-        let parent = |key| claim.str_at(&["spec", "parentRef", key]);
-        let good =
-            held.get(&address).is_some_and(|s| s.name() == parent("name") && s.namespace() == parent("namespace"));
-        match good {
-            true => drop(claimed.insert(address)),
-            false => registry.delete(&kind, "", claim.name()).await?,
-        }
-    }
-    for (address, service) in held.iter().filter(|(a, _)| !claimed.contains(*a)) {
-        let claim = claim_object(*address, service.namespace(), service.name()).map_err(Status::internal)?;
-        match registry.create(&kind, claim).await {
-            Err(status) if status.code != 409 => return Err(status),
-            _ => {}
-        }
-    }
-    let mut taken = ctx.allocators.taken.lock();
-    taken.addresses.extend(held.iter().map(|(address, service)| (*address, owner_of(service))));
-    for service in &services {
-        taken.ports.extend(service::held_ports(service).into_iter().map(|port| (port, owner_of(service))));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

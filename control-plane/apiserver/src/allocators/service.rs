@@ -5,6 +5,9 @@ use api::{FieldError, Object, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// Upstream's words.
+pub(super) const ALLOCATED: &str = "provided port is already allocated";
+
 /// A node port with its protocol.
 pub(super) type Port = (String, u16);
 
@@ -48,6 +51,17 @@ fn protocol(port: &Value) -> String {
 pub(super) fn health_port(service: &Object) -> Option<u16> {
     let number = service.i64_at(&["spec", "healthCheckNodePort"])?;
     u16::try_from(number).ok().filter(|n| *n != 0)
+}
+
+/// Where a Service names a port that it cannot have; `None` where it leaves the choice open.
+pub(super) fn chosen(service: &Object, port: &Port) -> Option<FieldError> {
+    let at = ports(service).iter().position(|p| protocol(p) == port.0 && node_port(p) == Some(port.1));
+    let health = || health_port(service).filter(|p| port.0 == "TCP" && *p == port.1);
+    let path = match at {
+        Some(i) => format!("spec.ports[{i}].nodePort"),
+        None => health().map(|_| "spec.healthCheckNodePort".to_owned())?,
+    };
+    Some(FieldError::new(FieldReason::Invalid, path, format!("Invalid value: {}: {ALLOCATED}", port.1)))
 }
 
 /// Every node port that the Service holds.

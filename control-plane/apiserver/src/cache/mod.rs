@@ -82,9 +82,14 @@ impl Caches {
         self.kinds.write().entry(prefix.to_owned()).or_insert_with(|| Arc::new(KindCache::new(prefix))).clone()
     }
 
-    /// Waits until the caches hold all that the store held when this was called, and returns the revision they are at.
+    /// Waits until the caches hold all that this server's store held when this was called, and returns the revision they are at.
     pub(crate) async fn fresh(&self) -> Result<u64, Status> {
         self.at_least(self.storage.revision()).await
+    }
+
+    /// The same for all that any server's store held when this was called: what a client has written elsewhere is there.
+    pub(crate) async fn newest(&self) -> Result<u64, Status> {
+        self.at_least(self.storage.newest().await?).await
     }
 
     /// Waits until the caches have reached a revision.

@@ -21,6 +21,7 @@ fn config(dir: &std::path::Path) -> Config {
         node_port_range: 30000..=32767,
         cluster_domain: "cluster.local".into(),
         external_names: Vec::new(),
+        several: false,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
     }
 }

@@ -15,7 +15,7 @@ const EVENT_LEASE_SHARED_SECONDS: u64 = 60;
 
 #[derive(Clone)]
 pub(crate) struct Storage {
-    store: Store,
+    pub(super) store: Store,
     event_lease: std::sync::Arc<Mutex<Option<(u64, Instant)>>>,
 }
 
@@ -49,6 +49,11 @@ impl Storage {
 
     pub(crate) fn revision(&self) -> u64 {
         self.store.revision().0
+    }
+
+    /// The newest revision of the cluster, which this server has reached when this returns.
+    pub(crate) async fn newest(&self) -> Result<u64, Status> {
+        self.store.current_revision().await.map(|revision| revision.0).map_err(|e| status(&e))
     }
 
     pub(crate) fn request_progress(&self) {
@@ -140,7 +145,7 @@ fn stored(kv: KeyValue) -> Stored {
 }
 
 /// The first key behind all that begin with a prefix.
-fn end_of(prefix: &str) -> Vec<u8> {
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     // Prefixes end in a slash or are UTF-8, so the last byte is never 0xff.
     if let Some(last) = end.last_mut() {

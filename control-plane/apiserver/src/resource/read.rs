@@ -53,7 +53,7 @@ pub(super) fn below(call: &Call<'_>) -> String {
 /// Everything that a selection picks, as it is now.
 pub(super) async fn select(call: &Call<'_>, selection: &Selection) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
     let cache = call.ctx.registry.cache(&call.kind).await?;
-    let revision = call.ctx.registry.caches().fresh().await?;
+    let revision = call.ctx.registry.caches().newest().await?;
     let entries = cache.entries(&below(call)).into_iter().filter(|e| selection.takes(&call.kind, e)).collect();
     Ok((entries, ListMeta { revision, ..ListMeta::default() }))
 }
@@ -90,7 +90,7 @@ async fn cached_page(
     let caches = call.ctx.registry.caches();
     let cache = call.ctx.registry.cache(&call.kind).await?;
     let revision = match version {
-        None => caches.fresh().await?,
+        None => caches.newest().await?,
         Some(version) => caches.at_least(version).await?,
     };
     let mut entries = cache.entries(&below(call));

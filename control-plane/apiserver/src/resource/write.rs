@@ -55,7 +55,9 @@ pub(super) async fn new(
         }
         return Ok(object);
     }
-    let object = ctx.registry.insert(kind, object).await?;
+    let inserted = ctx.registry.insert(kind, object).await;
+    let reservation = reservation.after(inserted.as_ref().err());
+    let object = inserted?;
     reservation.commit(ctx).await;
     Ok(object)
 }
@@ -236,7 +238,9 @@ pub(super) async fn change(
     if options.dry_run {
         return Ok(Some(new));
     }
-    let stored = ctx.registry.replace(kind, new, old).await?;
+    let replaced = ctx.registry.replace(kind, new, old).await;
+    let reservation = reservation.after(replaced.as_ref().err());
+    let stored = replaced?;
     if let Some(stored) = &stored {
         reservation.commit(ctx).await;
         if crate::registry::deletion::is_over(kind, stored) {

@@ -6,7 +6,11 @@ use std::path::Path;
 
 pub async fn start(dir: &Path) -> (Server, store::Store) {
     let store = store::Store::open(store::Config::new(dir.join("store"))).await.expect("the folder is ours");
-    let config = Config {
+    (Server::start(config(dir), store.clone()).await.expect("it starts"), store)
+}
+
+pub fn config(dir: &Path) -> Config {
+    Config {
         data_dir: dir.to_owned(),
         bind: (Ipv4Addr::LOCALHOST, 0).into(),
         advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -14,9 +18,9 @@ pub async fn start(dir: &Path) -> (Server, store::Store) {
         node_port_range: 30000..=32767,
         cluster_domain: "cluster.local".into(),
         external_names: Vec::new(),
+        several: false,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
-    };
-    (Server::start(config, store.clone()).await.expect("it starts"), store)
+    }
 }
 
 pub async fn stop(server: Server, store: store::Store) {

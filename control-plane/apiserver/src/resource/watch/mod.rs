@@ -40,7 +40,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         (true, version) => {
             // What the cache reached before its snapshot is all in it.
             complete = match version {
-                None => registry.caches().fresh().await?,
+                None => registry.caches().newest().await?,
                 Some(version) => registry.caches().at_least(version).await?,
             };
             let (entries, cursor) = cache.snapshot(&below);
@@ -49,7 +49,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         }
         (false, Some(version)) if version > 0 => cache.after(version),
         (false, _) => {
-            let newest = registry.caches().fresh().await?;
+            let newest = registry.caches().newest().await?;
             cache.after(newest)
         }
     };
