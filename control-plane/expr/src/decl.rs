@@ -3,6 +3,7 @@
 
 use crate::escape::escape;
 use crate::limits::REQUEST_BYTES;
+use crate::types::{self, Type};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Decl {
 pub enum Shape {
     /// Anything; what it is shows at run time.
     Any,
+    /// A value of a library, by its name.
+    Opaque(&'static str),
     Bool,
     Int,
     Double,
@@ -81,6 +84,34 @@ impl Decl {
     /// Anything at all, without a known size.
     pub fn any() -> Arc<Decl> {
         Decl::new(Shape::Any, 0, 1)
+    }
+
+    /// What answers questions about permissions.
+    pub fn authorizer() -> Arc<Decl> {
+        Decl::new(Shape::Opaque(types::AUTHORIZER), 0, 1)
+    }
+
+    /// Such a question about a resource.
+    pub fn resource_check() -> Arc<Decl> {
+        Decl::new(Shape::Opaque(types::RESOURCE_CHECK), 0, 1)
+    }
+
+    /// Values of a type, as far as a declaration can tell it.
+    pub fn of(t: &Type) -> Arc<Decl> {
+        match t {
+            Type::Bool => Decl::bool(),
+            Type::Int => Decl::int(),
+            Type::Double => Decl::double(),
+            Type::String => Decl::string(None, None),
+            Type::Bytes => Decl::bytes(None),
+            Type::Duration => Decl::duration(),
+            Type::Timestamp => Decl::date_time(),
+            Type::List(items) => Decl::list(Decl::of(items), None, Identity::Place),
+            Type::Map(of) if of.0 == Type::String => Decl::map(Decl::of(&of.1), None),
+            Type::Object(object) => Decl::new(Shape::Object(object.clone()), 0, 2),
+            Type::Opaque(name) => Decl::new(Shape::Opaque(name), 0, 1),
+            _ => Decl::any(),
+        }
     }
 
     /// A whole number or a text of at most so many characters.

@@ -205,3 +205,42 @@ fn costs_end_an_evaluation() {
         assert!(outcome.cost < limits::PER_CALL + 10_000);
     });
 }
+
+/// Whatever people write is an error or a program, never a panic.
+#[test]
+fn broken_expressions_are_errors() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
+    let text = std::fs::read_to_string(folder.join("libraries.yaml")).expect("a table");
+    let table: Value = serde_saphyr::from_str(&text).expect("a table");
+    let environment = Environment::default().with("self", Decl::any(), false);
+    // A small generator of our own: the same cases each time.
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed % below.max(1) as u64).expect("a small number")
+    };
+    let signs: Vec<char> = "()[]{}.,:?!&|+-*/%<>='\"\\`0u1xrb\u{e9}\n".chars().collect();
+    for case in table["cases"].as_array().expect("cases") {
+        let source: Vec<char> = case["expr"].as_str().expect("an expression").chars().collect();
+        for _ in 0..4 {
+            let mut broken = source.clone();
+            for _ in 0..=next(2) {
+                let at = next(broken.len());
+                match next(3) {
+                    0 if broken.len() > 1 => drop(broken.remove(at)),
+                    1 => broken[at] = signs[next(signs.len())],
+                    _ => broken.insert(at, signs[next(signs.len())]),
+                }
+            }
+            let broken: String = broken.into_iter().collect();
+            if let Ok(program) = environment.compile(&broken) {
+                program.estimate(None);
+                program.evaluate(&[Binding::Value(&Value::Null)], limits::PER_CALL, |outcome| {
+                    assert!(outcome.cost <= 2 * limits::PER_CALL, "{broken}");
+                });
+            }
+        }
+    }
+}

@@ -44,6 +44,11 @@ pub(crate) const SEMVER: &str = "kubernetes.Semver";
 pub(crate) const FORMAT: &str = "kubernetes.NamedFormat";
 pub(crate) const IP: &str = "net.IP";
 pub(crate) const CIDR: &str = "net.CIDR";
+pub(crate) const AUTHORIZER: &str = "kubernetes.authorization.Authorizer";
+pub(crate) const PATH_CHECK: &str = "kubernetes.authorization.PathCheck";
+pub(crate) const GROUP_CHECK: &str = "kubernetes.authorization.GroupCheck";
+pub(crate) const RESOURCE_CHECK: &str = "kubernetes.authorization.ResourceCheck";
+pub(crate) const DECISION: &str = "kubernetes.authorization.Decision";
 
 impl Type {
     pub(crate) fn list(items: Type) -> Type {
@@ -62,6 +67,7 @@ impl Type {
     pub fn of(decl: &Decl) -> Type {
         match &decl.shape {
             Shape::Any => Type::Dyn,
+            Shape::Opaque(name) => Type::Opaque(name),
             Shape::Bool => Type::Bool,
             Shape::Int => Type::Int,
             Shape::Double => Type::Double,

@@ -328,14 +328,42 @@ fn put_text(text: &str, indent: Option<usize>, out: &mut String) {
         && !text.lines().any(|l| l.ends_with(' '));
     match (indent, block) {
         (Some(indent), true) => put_block(text, indent, out),
-        _ if is_plain(text) => out.push_str(text),
+        _ if is_plain(text) => put_folded(text, indent, 0, out),
         _ => {
             let single = !text.contains(['\n', '\t']) && text.chars().all(printable) && is_text(text);
             match single {
-                true => out.push_str(&format!("'{}'", text.replace('\'', "''"))),
+                true => {
+                    out.push('\'');
+                    put_folded(&text.replace('\'', "''"), indent, 1, out);
+                    out.push('\'');
+                }
                 false => put_double(text, out),
             }
         }
+    }
+}
+
+/// Lines of text outside blocks end at the first space after so many characters, as upstream's encoder ends them.
+const WIDTH: usize = 80;
+
+/// Text whose long lines go on below, at `indent`; without one, in one line. A single space between words may become a
+/// line's end, but not within `edge` characters of the text's ends.
+fn put_folded(text: &str, indent: Option<usize>, edge: usize, out: &mut String) {
+    let Some(indent) = indent else { return out.push_str(text) };
+    let mut column = out[out.rfind('\n').map_or(0, |at| at + 1)..].chars().count();
+    let mut before = '\0';
+    for (at, c) in text.char_indices() {
+        let after = text[at + c.len_utf8()..].chars().next();
+        let inside = at >= edge && (edge == 0 || after.is_some());
+        if c == ' ' && before != ' ' && after != Some(' ') && inside && column > WIDTH {
+            out.push('\n');
+            pad(indent, out);
+            column = indent;
+        } else {
+            out.push(c);
+            column += 1;
+        }
+        before = c;
     }
 }
 

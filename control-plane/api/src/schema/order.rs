@@ -21,6 +21,8 @@ const ORDERS: &[(&str, &str)] = &[
          runtimeClassName enableServiceLinks preemptionPolicy overhead topologySpreadConstraints setHostnameAsFQDN os \
          hostUsers schedulingGates resourceClaims resources hostnameOverride",
     ),
+    // What is inlined stands under numbers of its own.
+    ("Volume", "name"),
     ("OwnerReference ObjectReference", "apiVersion kind namespace name uid resourceVersion fieldPath"),
 ];
 

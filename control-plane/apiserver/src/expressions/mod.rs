@@ -8,6 +8,7 @@ mod costs;
 mod declare;
 mod definition;
 mod field_path;
+mod policies;
 mod texts;
 mod tree;
 mod validate;
@@ -31,6 +32,8 @@ pub(crate) fn with_rules(mut kind: Kind) -> Kind {
 pub(crate) fn with_checks(mut kind: Kind) -> Kind {
     if kind.names.group == "apiextensions.k8s.io" && kind.names.plural == "customresourcedefinitions" {
         kind.rules = Some(Arc::new(definition::DefinitionRules));
+    } else if let Some(holder) = policies::Holder::of(&kind.names.group, &kind.names.plural) {
+        kind.rules = Some(Arc::new(holder));
     }
     kind
 }

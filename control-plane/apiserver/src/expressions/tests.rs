@@ -34,7 +34,7 @@ fn rules_of_definitions_are_judged() {
         let name = case.get("name").and_then(Value::as_str).expect("a name");
         let schema = Structural::parse(case.get("schema").expect("a schema")).expect("a schema");
         let mut errors = Vec::new();
-        definition::check(&schema, "schema", false, &mut errors);
+        definition::check(&schema, "schema", &mut errors);
         assert_eq!(lines(&errors), wanted(&case), "{name}");
     }
 }
@@ -48,5 +48,16 @@ fn rules_judge_objects() {
         let new = object(&case, "object").expect("an object");
         SchemaRules::new(&schema).check(&new, object(&case, "old").as_ref(), &mut errors);
         assert_eq!(lines(&errors), wanted(&case), "{name}");
+    }
+}
+
+#[test]
+fn expressions_of_built_in_objects_are_judged() {
+    for case in table("policies") {
+        let text = |key: &str| case.get(key).and_then(Value::as_str).expect("a text");
+        let holder = super::policies::Holder::of(text("group"), text("plural")).expect("a kind with expressions");
+        let mut errors = Vec::new();
+        holder.check(&object(&case, "object").expect("an object"), None, &mut errors);
+        assert_eq!(lines(&errors), wanted(&case), "{}", text("name"));
     }
 }

@@ -1,5 +1,6 @@
 //! The only writer of the store: kinds, keys, what every write does to an object, and what a delete means.
 
+mod autoscalers;
 mod claims;
 pub(crate) mod deletion;
 mod encoding;

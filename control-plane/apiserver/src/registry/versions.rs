@@ -1,7 +1,8 @@
 //! Resources that are served in two versions and stored in one: Events (stored as core/v1) and
 //! HorizontalPodAutoscalers (stored as autoscaling/v2).
 
-use api::{Kind, Map, Value};
+use super::autoscalers;
+use api::{Kind, Map};
 
 /// Events' names in events.k8s.io/v1 and in core/v1; all others are the same.
 const EVENT_FIELDS: &[(&str, &str)] = &[
@@ -42,7 +43,7 @@ pub(super) fn to_view(kind: &Kind, map: &mut Map) {
     if is_event(kind) {
         rename(map, EVENT_FIELDS.iter().map(|(view, stored)| (*stored, *view)));
     } else if is_autoscaler(kind) {
-        one_metric(map);
+        autoscalers::to_v1(map);
     }
 }
 
@@ -51,7 +52,7 @@ pub(super) fn from_view(kind: &Kind, map: &mut Map) {
     if is_event(kind) {
         rename(map, EVENT_FIELDS.iter().copied());
     } else if is_autoscaler(kind) {
-        many_metrics(map);
+        autoscalers::from_v1(map);
     }
 }
 
@@ -60,51 +61,5 @@ fn rename(map: &mut Map, names: impl Iterator<Item = (&'static str, &'static str
         if let Some(value) = map.remove(from) {
             map.insert(to, value);
         }
-    }
-}
-
-fn is_cpu(metric: &Value) -> bool {
-    metric.at(&["resource", "name"]).and_then(Value::as_str) == Some("cpu")
-}
-
-/// autoscaling/v1 knows one metric: the CPU's utilization.
-fn one_metric(map: &mut Map) {
-    if let Some(spec) = map.get_mut("spec").and_then(Value::as_map_mut) {
-        let metrics = spec.remove("metrics");
-        spec.remove("behavior");
-        let cpu = metrics.as_ref().and_then(Value::as_list).and_then(|l| l.iter().find(|m| is_cpu(m)));
-        if let Some(target) = cpu.and_then(|m| m.at(&["resource", "target", "averageUtilization"])) {
-            spec.insert("targetCPUUtilizationPercentage", target.clone());
-        }
-    }
-    if let Some(status) = map.get_mut("status").and_then(Value::as_map_mut) {
-        let metrics = status.remove("currentMetrics");
-        status.remove("conditions");
-        let cpu = metrics.as_ref().and_then(Value::as_list).and_then(|l| l.iter().find(|m| is_cpu(m)));
-        if let Some(now) = cpu.and_then(|m| m.at(&["resource", "current", "averageUtilization"])) {
-            status.insert("currentCPUUtilizationPercentage", now.clone());
-        }
-    }
-}
-
-fn many_metrics(map: &mut Map) {
-    for (part, field, list, key) in [
-        ("spec", "targetCPUUtilizationPercentage", "metrics", "target"),
-        ("status", "currentCPUUtilizationPercentage", "currentMetrics", "current"),
-    ] {
-        let Some(part) = map.get_mut(part).and_then(Value::as_map_mut) else { continue };
-        let Some(percent) = part.remove(field) else { continue };
-        let mut target = Map::new();
-        if key == "target" {
-            target.insert("type", "Utilization");
-        }
-        target.insert("averageUtilization", percent);
-        let mut resource = Map::new();
-        resource.insert("name", "cpu");
-        resource.insert(key, target);
-        let mut metric = Map::new();
-        metric.insert("type", "Resource");
-        metric.insert("resource", resource);
-        part.insert(list, vec![metric]);
     }
 }

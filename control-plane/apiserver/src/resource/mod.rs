@@ -86,10 +86,10 @@ async fn answer(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     }
 }
 
-/// A resource that nobody serves: within a group and version of built-in kinds it is an error of the API, elsewhere
-/// there is no API at all.
+/// A resource that nobody serves: within a group of built-in kinds it is an error of the API, elsewhere there is no API
+/// at all.
 fn nowhere(ctx: &Ctx, info: &RequestInfo) -> Result<Response<Body>, Status> {
-    let own = |k: &Arc<Kind>| k.custom.is_none() && k.names.group == info.group && k.names.version == info.version;
+    let own = |k: &Arc<Kind>| k.custom.is_none() && k.names.group == info.group;
     match ctx.registry.kinds().iter().any(own) {
         true => Err(no_route()),
         false => Ok(respond::text(404, "404 page not found\n")),

@@ -1,6 +1,6 @@
 //! What a call has cost, once its arguments and its result are known.
 
-use super::{LIST, READ, REGEX, scale};
+use super::{CHECK, LIST, READ, REGEX, scale};
 use crate::library::Cost;
 use crate::value::{Special, Val};
 
@@ -37,6 +37,7 @@ pub(crate) fn cost(kind: Cost, args: &[Val<'_>], result: Option<&Val<'_>>) -> u6
             };
             scale(1 + size(1), READ).saturating_mul(scale(weight, REGEX))
         }
+        Cost::Check => CHECK,
         Cost::Sets(factor) => 1 + size(0).saturating_mul(size(1)).saturating_mul(u64::from(factor)),
         Cost::Slice | Cost::Range | Cost::Reverse => 1 + LIST + made,
         Cost::Flatten => {

@@ -1,7 +1,7 @@
 //! What calls can cost at most, and how large what they give can be.
 
 use super::estimate::{Estimator, Step};
-use super::{LIST, READ, REGEX, Range};
+use super::{CHECK, LIST, READ, REGEX, Range};
 use crate::ast::{Id, Kind, Literal};
 use crate::check::Ref;
 use crate::library::{Cost, Overload};
@@ -142,6 +142,7 @@ impl Estimator<'_> {
                 (if text { own.plus(arg(self, 0).by(READ)) } else { own }, None)
             }
             Cost::Validate => (arg(self, 0).by(READ).by(FORMAT_REGEX * REGEX), None),
+            Cost::Check => (Range::just(CHECK), None),
             Cost::Sets(factor) => (arg(self, 0).times(arg(self, 1)).by(f64::from(factor)).plus(Range::ONE), None),
             Cost::Slice => {
                 let from = self.number(call.args.first()).unwrap_or(0);

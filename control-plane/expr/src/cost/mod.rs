@@ -8,6 +8,8 @@ pub(crate) mod estimate;
 pub(crate) const LIST: u64 = 10;
 /// Making a map.
 pub(crate) const MAP: u64 = 30;
+/// Asking the authoriser: an expression may ask twice.
+pub(crate) const CHECK: u64 = 350_000;
 /// Reading a character of a string.
 pub(crate) const READ: f64 = 0.1;
 /// A character of a regular expression: about every fourth begins another state.

@@ -1,5 +1,6 @@
 //! The functions of CEL and of Kubernetes, one file per library: signature, cost, what it does.
 
+mod authz;
 pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod format;
@@ -87,6 +88,8 @@ pub(crate) enum Cost {
         text: bool,
     },
     Validate,
+    /// A question to the authoriser.
+    Check,
     Sets(u8),
     Slice,
     Range,
@@ -121,6 +124,7 @@ const LIBRARIES: &[&[Def]] = &[
     semver::DEFS,
     optional::DEFS,
     macros::DEFS,
+    authz::DEFS,
 ];
 
 static FUNCTIONS: LazyLock<HashMap<&'static str, Vec<Overload>>> = LazyLock::new(|| {

@@ -53,12 +53,26 @@ fn webhook(at: &At<'_>) {
     if timeout.int().is_some_and(|t| !(1..=30).contains(&t)) {
         timeout.invalid("the timeout value must be between 1 and 30 seconds");
     }
-    at.field("matchConditions").items().for_each(|c| condition(&c));
+    conditions(&at.field("matchConditions"));
 }
 
-pub(super) fn condition(at: &At<'_>) {
-    at.field("expression").not_empty();
-    at.field("name").required_matches(names::qualified_name);
+/// A request is judged by so many conditions at most (upstream's limit).
+const CONDITIONS_AT_MOST: usize = 64;
+
+fn conditions(at: &At<'_>) {
+    if at.len() > CONDITIONS_AT_MOST {
+        at.too_many(CONDITIONS_AT_MOST);
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for condition in at.items() {
+        condition.field("expression").not_empty();
+        let name = condition.field("name");
+        name.required_matches(names::qualified_name);
+        if !name.is_empty() && seen.contains(&name.text()) {
+            name.duplicate();
+        }
+        seen.push(name.text());
+    }
 }
 
 fn review_versions(at: &At<'_>) {
@@ -275,7 +289,7 @@ fn policy(spec: &At<'_>) {
             }
         }
     }
-    spec.field("matchConditions").items().for_each(|c| condition(&c));
+    conditions(&spec.field("matchConditions"));
 }
 
 const ITEMS: &str = "validations or auditAnnotations must contain at least one item";
@@ -284,6 +298,7 @@ pub(in crate::kinds) fn validating_policy(object: &Object, out: &mut Vec<FieldEr
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
         policy(&spec);
+        variables(&spec.field("variables"));
         let (validations, annotations) = (spec.field("validations"), spec.field("auditAnnotations"));
         if validations.is_empty() && annotations.is_empty() {
             validations.required(ITEMS);
@@ -300,7 +315,59 @@ pub(in crate::kinds) fn validating_policy(object: &Object, out: &mut Vec<FieldEr
                 one.field("reason").maybe_one_of(reasons);
             }
         }
+        audit_annotations(object.name(), &annotations);
     });
+}
+
+/// A policy writes so many annotations at most (upstream's limit), each from an expression of at most so many bytes.
+const ANNOTATIONS_AT_MOST: usize = 20;
+const ANNOTATION_BYTES_AT_MOST: usize = 5 * 1024;
+
+fn audit_annotations(policy: &str, at: &At<'_>) {
+    if at.len() > ANNOTATIONS_AT_MOST {
+        at.too_many(ANNOTATIONS_AT_MOST);
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for annotation in at.items() {
+        let (key, value) = (annotation.field("key"), annotation.field("valueExpression"));
+        match policy {
+            "" => key.invalid("requires metadata.name be non-empty"),
+            policy => {
+                let whole = format!("{policy}/{}", key.text());
+                names::qualified_name(&whole).iter().for_each(|why| key.invalid_text(&whole, why));
+            }
+        }
+        match value.text().trim().len() {
+            0 => value.required("valueExpression is not specified"),
+            1..=ANNOTATION_BYTES_AT_MOST => {}
+            _ => value.required(&format!("must not exceed {ANNOTATION_BYTES_AT_MOST} bytes in length")),
+        }
+        if seen.contains(&key.text()) {
+            key.duplicate();
+        }
+        seen.push(key.text());
+    }
+}
+
+fn variables(at: &At<'_>) {
+    for variable in at.items() {
+        let name = variable.field("name");
+        match name.text() {
+            "" => name.required("name is not specified"),
+            text if !is_identifier(text) => name.invalid("must be a valid CEL identifier"),
+            _ => {}
+        }
+        if variable.field("expression").text().trim().is_empty() {
+            variable.field("expression").required("expression is not specified");
+        }
+    }
+}
+
+/// Whether an expression can name it.
+fn is_identifier(text: &str) -> bool {
+    const WORDS: &[&str] = &["false", "in", "null", "true"];
+    let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !WORDS.contains(&text)
 }
 
 pub(in crate::kinds) fn mutating_policy(object: &Object, out: &mut Vec<FieldError>) {
@@ -318,6 +385,7 @@ pub(in crate::kinds) fn mutating_policy(object: &Object, out: &mut Vec<FieldErro
                 _ => one.field("patchType").one_of(&["ApplyConfiguration", "JSONPatch"]),
             }
         }
+        variables(&spec.field("variables"));
         let again = spec.field("reinvocationPolicy");
         match again.text() {
             "" => again.required(""),
