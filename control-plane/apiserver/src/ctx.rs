@@ -1,6 +1,6 @@
 //! What every stage of a request can reach.
 
-use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, tokens};
+use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, presence, tokens};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -15,6 +15,7 @@ pub(crate) struct Ctx {
     pub outbound: outbound::Outbound,
     pub flow: flow::Flow,
     pub metrics: metrics::Metrics,
+    pub presence: presence::Presence,
     pub openapi: openapi::Documents,
     pub openapi_v2: openapi_v2::Document,
     /// The port the listener was given, also when the configuration asked for any.
@@ -36,6 +37,7 @@ impl Ctx {
             allocators: allocators::Allocators::new(config.several),
             flow: flow::Flow::new(),
             metrics: metrics::Metrics::default(),
+            presence: presence::Presence::default(),
             openapi: openapi::Documents::default(),
             openapi_v2: openapi_v2::Document::default(),
             ready: watch::Sender::new(false),

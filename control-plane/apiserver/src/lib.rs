@@ -34,6 +34,7 @@ mod openapi_v2;
 mod outbound;
 mod pipeline;
 pub mod pki;
+mod presence;
 mod registry;
 mod request;
 mod resource;

@@ -2,6 +2,7 @@
 
 mod apply;
 pub(crate) mod body;
+mod components;
 mod custom;
 mod delete;
 mod patch;
@@ -73,6 +74,9 @@ pub(crate) async fn handle(
 }
 
 async fn answer(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    if call.kind.names.plural == "componentstatuses" && call.kind.names.group.is_empty() {
+        return components::answer(call).await;
+    }
     match call.info.verb.as_str() {
         "get" => read::get(call).await,
         "list" => read::list(call).await,

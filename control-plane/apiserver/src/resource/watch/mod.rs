@@ -74,6 +74,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         columns: true,
         over: false,
         stop: call.ctx.stop.clone(),
+        _here: call.ctx.presence.enter(call.identity),
         shown,
     };
     if socket::wanted(&call.parts.headers) {
@@ -103,6 +104,8 @@ struct Watching {
     columns: bool,
     over: bool,
     stop: tokio_util::sync::CancellationToken,
+    /// A role of the control plane is there as long as it watches.
+    _here: Option<crate::presence::Here>,
 }
 
 impl Watching {
