@@ -39,12 +39,12 @@ fn gaps(text: &str) -> Vec<(String, String)> {
     text.lines().filter_map(row).collect()
 }
 
-/// What a row is about: the kind by its name or its plural.
+/// What a row is about: kinds by their names or the plurals of those.
 fn names(what: &str, kind: &Kind) -> bool {
-    let (name, many) = (&*kind.names.kind, format!("{}s", kind.names.kind));
-    let words = what.split(|c: char| !c.is_ascii_alphanumeric());
-    let policies = name.strip_suffix("y").map(|stem| format!("{stem}ies"));
-    words.into_iter().any(|w| w == name || w == many || w == &*kind.names.plural || policies.as_deref() == Some(w))
+    let name = &*kind.names.kind;
+    let plurals = [format!("{name}s"), format!("{}ies", name.trim_end_matches('y'))];
+    let mut words = what.split(|c: char| !c.is_ascii_alphanumeric());
+    words.any(|word| word == name || plurals.iter().any(|p| p == word))
 }
 
 fn table(gaps: &[(String, String)]) -> String {
@@ -60,12 +60,11 @@ fn table(gaps: &[(String, String)]) -> String {
             api::kind::Scope::Namespaced => "namespaced",
             api::kind::Scope::Cluster => "cluster",
         };
-        let missing: Vec<String> = gaps
-            .iter()
-            .filter(|(what, _)| names(what, kind))
-            .map(|(what, how)| format!("{what}: {how}"))
-            .collect();
-        let (plural, name) = (&kind.names.plural, &kind.names.kind);
+        let (plural, name) = (&*kind.names.plural, &*kind.names.kind);
+        let missing = gaps.iter().filter(|(what, _)| names(what, kind)).map(|(what, how)| format!("{what}: {how}"));
+        // What pods may ask of a node is a part of its own.
+        let pods = (name == "Pod").then(|| "see the part on pods".to_owned());
+        let missing: Vec<String> = missing.chain(pods).collect();
         let (verbs, missing) = (verbs(&kind.verbs), missing.join("<br>"));
         writeln!(out, "| `{plural}` | {version} {name} | {scope} | {verbs} | {missing} |").expect("a text grows");
         for sub in kind.subresources.iter() {

@@ -1,6 +1,8 @@
 //! What every stage of a request can reach.
 
-use crate::{Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, presence, tokens};
+use crate::{
+    Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, presence, tokens,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
