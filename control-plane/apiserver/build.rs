@@ -77,6 +77,7 @@ fn kinds(generator: &mut SchemaGenerator) {
         api::authorization::v1::SelfSubjectAccessReview,
         api::authorization::v1::SelfSubjectRulesReview,
         api::authorization::v1::SubjectAccessReview,
+        api::autoscaling::v1::HorizontalPodAutoscaler,
         api::autoscaling::v1::Scale,
         api::autoscaling::v2::HorizontalPodAutoscaler,
         api::batch::v1::CronJob,

@@ -1,0 +1,181 @@
+//! Commands as data: what is typed, and what a person then reads.
+
+use crate::harness::{Cluster, PATIENCE, ROOT, text};
+use serde::Deserialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// One command. `{ns}`, `{node}` and `{root}` stand for the namespace, the node and the project's directory.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    run: String,
+    /// Standard input.
+    #[serde(rename = "in")]
+    input: Option<String>,
+    /// The editor: what `sed` does to the file; nothing when it is empty.
+    editor: Option<String>,
+    #[serde(default)]
+    terminal: bool,
+    /// It ends with some error; without this or `exit` it must succeed.
+    #[serde(default)]
+    fails: bool,
+    exit: Option<i32>,
+    /// Parts of the output and of the errors.
+    #[serde(default)]
+    says: Vec<String>,
+    #[serde(default)]
+    never: Vec<String>,
+    /// The whole output, without white space around it.
+    is: Option<String>,
+    /// It may take a while to become true.
+    #[serde(default)]
+    until: bool,
+    /// The first minor version that knows it.
+    #[serde(default)]
+    from: u32,
+}
+
+/// Somebody with a kubectl of one version, in a namespace of their own.
+pub(super) struct Person<'a> {
+    pub(super) cluster: &'a Cluster,
+    version: String,
+    program: PathBuf,
+    kubeconfig: PathBuf,
+    namespace: String,
+    node: String,
+}
+
+impl<'a> Person<'a> {
+    pub(super) fn new(cluster: &'a Cluster, version: &str, program: &Path, node: &str) -> Person<'a> {
+        let namespace = format!("by-{}", version.replace('.', "-"));
+        let kubeconfig = cluster.dir.path().join(format!("{namespace}.kubeconfig"));
+        std::fs::copy(cluster.kubeconfig(), &kubeconfig).expect("copied");
+        let (version, program) = (version.to_owned(), program.to_owned());
+        let person = Person { cluster, version, program, kubeconfig, namespace, node: node.to_owned() };
+        person.ok("create namespace {ns}");
+        person.ok("config set-context --current --namespace={ns}");
+        person.ok("apply -f {root}/tests/kubectl/objects.yaml");
+        person
+    }
+
+    /// kubectl with these words, which a shell would split.
+    pub(super) fn command(&self, line: &str) -> Command {
+        let mut command = self.cluster.host.command(self.program.to_str().expect("a path"));
+        // What kubectl remembers of an API it keeps by address, and clusters of tests share theirs.
+        command.env("KUBECACHEDIR", self.cluster.dir.path().join(format!("kubectl-{}", self.version)));
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(words(&self.filled(line)));
+        command
+    }
+
+    pub(super) fn ok(&self, line: &str) -> String {
+        let out = self.command(line).stdin(Stdio::null()).output().expect("kubectl runs");
+        assert!(out.status.success(), "kubectl {} {line}: {}{}", self.version, text(&out.stdout), text(&out.stderr));
+        text(&out.stdout)
+    }
+
+    fn filled(&self, text: &str) -> String {
+        text.replace("{ns}", &self.namespace).replace("{node}", &self.node).replace("{root}", ROOT)
+    }
+
+    /// Runs a table and returns what went otherwise than it says.
+    pub(super) fn runs(&self, table: &str) -> Vec<String> {
+        let file = Path::new(ROOT).join(format!("tests/kubectl/{table}.yaml"));
+        let steps = std::fs::read_to_string(&file).expect("the table");
+        let steps: Vec<Step> = serde_saphyr::from_str(&steps).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        let minor: u32 = self.version.split('.').nth(1).and_then(|m| m.parse().ok()).expect("a minor version");
+        let steps = steps.iter().filter(|s| s.from <= minor);
+        let wrong = steps.filter_map(|s| self.does(s).err());
+        wrong.map(|e| format!("{} {table}: {e}", self.version)).inspect(|e| eprintln!("{e}\n")).collect()
+    }
+
+    fn does(&self, step: &Step) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let result = step.check(&self.output(step), |part| self.filled(part));
+            if result.is_ok() || !step.until || Instant::now() > deadline {
+                return result;
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn output(&self, step: &Step) -> Output {
+        let mut command = self.command(&step.run);
+        if let Some(expression) = &step.editor {
+            let editor =
+                if expression.is_empty() { "true".into() } else { format!("sed -i -e '{}'", self.filled(expression)) };
+            command.env("KUBE_EDITOR", editor);
+        }
+        if step.terminal {
+            return in_terminal(&command);
+        }
+        let stdin = if step.input.is_some() { Stdio::piped() } else { Stdio::null() };
+        let mut child =
+            command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("kubectl runs");
+        if let Some(input) = &step.input {
+            // It may end without having read it: what it then says is what counts.
+            let _ = child.stdin.take().expect("piped").write_all(self.filled(input).as_bytes());
+        }
+        child.wait_with_output().expect("kubectl ends")
+    }
+}
+
+impl Step {
+    fn check(&self, out: &Output, filled: impl Fn(&str) -> String) -> Result<(), String> {
+        let (said, errors) = (text(&out.stdout), text(&out.stderr));
+        let wrong = |what: String| Err(format!("kubectl {}: {what}, but\n{said}{errors}({})", self.run, out.status));
+        let ends = match self.exit {
+            Some(code) => out.status.code() == Some(code),
+            None => out.status.code().is_some_and(|c| (c != 0) == self.fails),
+        };
+        if !ends {
+            return wrong(format!("it should {}", if self.fails { "fail" } else { "end well" }));
+        }
+        if let Some(whole) = &self.is
+            && said.trim() != filled(whole).trim()
+        {
+            return wrong(format!("its output should be {whole:?}"));
+        }
+        let all = format!("{said}{errors}");
+        if let Some(part) = self.says.iter().find(|p| !all.contains(&filled(p))) {
+            return wrong(format!("it should say {part:?}"));
+        }
+        match self.never.iter().find(|p| all.contains(&filled(p))) {
+            Some(part) => wrong(format!("it should not say {part:?}")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The command in a terminal of its own, by util-linux's `script`.
+fn in_terminal(command: &Command) -> Output {
+    let words = [command.get_program()].into_iter().chain(command.get_args());
+    let line: Vec<_> = words.map(|w| w.to_str().expect("text")).collect();
+    let script = Command::new("script").args(["-qec", &line.join(" "), "/dev/null"]).stdin(Stdio::null()).output();
+    script.expect("script runs")
+}
+
+/// Splits at spaces outside of quotes, which it removes.
+fn words(line: &str) -> Vec<String> {
+    let (mut words, mut word, mut quote, mut open) = (Vec::new(), String::new(), None, false);
+    for c in line.chars() {
+        match (c, quote) {
+            ('\'' | '"', None) => (quote, open) = (Some(c), true),
+            (_, Some(q)) if c == q => quote = None,
+            (' ', None) => {
+                if open || !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+                open = false;
+            }
+            _ => word.push(c),
+        }
+    }
+    if open || !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
