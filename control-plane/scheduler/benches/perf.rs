@@ -48,7 +48,8 @@ fn run(workload: &Workload, nodes: usize, pods: usize) -> Figures {
     for (at, pod) in pending.drain(..).enumerate() {
         let began = Instant::now();
         let seed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        placed += usize::from(carry_out(&mut snapshot, &pod, schedule(&profile, &snapshot, &pod, seed)));
+        let placement = schedule(&profile, &snapshot, &pod, seed);
+        placed += usize::from(carry_out(&mut snapshot, &pod, placement));
         (workload.between)(&mut snapshot, at);
         times.push(began.elapsed());
     }
