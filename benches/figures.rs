@@ -234,7 +234,7 @@ impl Peer {
         let child = Command::new("nsenter")
             .arg(format!("--net={}", namespace.display()))
             .arg(wasmtime)
-            .args(["serve", "--addr", &format!("0.0.0.0:{PEER_PORT}")])
+            .args(["serve", "-Scli", "--addr", &format!("0.0.0.0:{PEER_PORT}")])
             .arg(component)
             .stderr(Stdio::null())
             .spawn()
