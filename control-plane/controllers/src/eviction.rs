@@ -5,7 +5,7 @@ use std::time::Duration;
 use client::plan::Severity;
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Node, Pod, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use serde_json::json;
 
 use crate::pods;
@@ -84,11 +84,14 @@ pub(crate) fn meets(toleration: &Toleration, taint: &Taint) -> bool {
 }
 
 fn evict(pod: &Pod, now: Timestamp, plan: &mut Plan) {
-    let message = "Taint manager: deleting due to NoExecute taint";
-    let conditions = pods::disrupted(pod, "DeletionByTaintManager", message, now);
-    let patch =
-        json!({"metadata": {"resourceVersion": pod.metadata.resource_version}, "status": {"conditions": conditions}});
-    plan.patch(pod, Some("status"), patch);
+    let reason = "DeletionByTaintManager";
+    let said = |c: &PodCondition| c.status == "True" && c.reason.as_deref() == Some(reason);
+    if !pods::condition(pod, "DisruptionTarget").is_some_and(said) {
+        let conditions = pods::disrupted(pod, reason, "Taint manager: deleting due to NoExecute taint", now);
+        let version = &pod.metadata.resource_version;
+        let patch = json!({"metadata": {"resourceVersion": version}, "status": {"conditions": conditions}});
+        plan.patch(pod, Some("status"), patch);
+    }
     plan.event(pod, Severity::Normal, "TaintManagerEviction", format!("Marking for deletion Pod {}", Key::of(pod)));
     plan.delete(pod);
 }
