@@ -375,36 +375,36 @@ async fn controlled(client: Client) {
     within("what the owner wants", await_condition(maps.clone(), "of-baz", owned)).await.expect("made");
     maps.delete("of-baz", &DeleteParams::default()).await.expect("deleted");
     within("it to come back", await_condition(maps.clone(), "of-baz", owned)).await.expect("made again");
-    let foo = foos.get("baz").await.expect("there");
-    assert_eq!(foo.finalizers(), ["clux.example/cleanup"]);
+    let owner = foos.get("baz").await.expect("there");
+    assert_eq!(owner.finalizers(), ["clux.example/cleanup"]);
     foos.delete("baz", &DeleteParams::default()).await.expect("deleted");
-    let uid = foo.uid().expect("a uid");
+    let uid = owner.uid().expect("a uid");
     let gone = conditions::is_deleted(&uid);
     within("its end", await_condition(foos, "baz", gone)).await.expect("gone");
     assert!(maps.get_opt("of-baz").await.expect("an answer").is_none(), "the finalizer has cleaned up");
     running.abort();
 }
 
-async fn reconcile(foo: Arc<Foo>, client: Arc<Client>) -> Result<Action, Wrong> {
+async fn reconcile(owner: Arc<Foo>, client: Arc<Client>) -> Result<Action, Wrong> {
     let client = Client::clone(&client);
     let foos: Api<Foo> = Api::namespaced(client.clone(), NAMESPACE);
     let maps: Api<ConfigMap> = Api::namespaced(client, NAMESPACE);
     let step = |event| async move {
         match event {
-            finalizer::Event::Apply(foo) => keep(&foo, &maps).await,
-            finalizer::Event::Cleanup(foo) => {
-                let gone = maps.delete(&format!("of-{}", foo.name_any()), &DeleteParams::default()).await;
+            finalizer::Event::Apply(owner) => keep(&owner, &maps).await,
+            finalizer::Event::Cleanup(owner) => {
+                let gone = maps.delete(&format!("of-{}", owner.name_any()), &DeleteParams::default()).await;
                 gone.map(|_| Action::await_change())
             }
         }
     };
-    finalizer(&foos, "clux.example/cleanup", foo, step).await.map_err(|e| Wrong(e.to_string()))
+    finalizer(&foos, "clux.example/cleanup", owner, step).await.map_err(|e| Wrong(e.to_string()))
 }
 
-async fn keep(foo: &Foo, maps: &Api<ConfigMap>) -> Result<Action, Error> {
-    let name = format!("of-{}", foo.name_any());
-    let mut map = settings(&name, &[("info", foo.spec.info.as_str())]);
-    map.metadata.owner_references = Some(foo.controller_owner_ref(&()).into_iter().collect());
+async fn keep(owner: &Foo, maps: &Api<ConfigMap>) -> Result<Action, Error> {
+    let name = format!("of-{}", owner.name_any());
+    let mut map = settings(&name, &[("info", owner.spec.info.as_str())]);
+    map.metadata.owner_references = Some(owner.controller_owner_ref(&()).into_iter().collect());
     maps.patch(&name, &PatchParams::apply("controller").force(), &Patch::Apply(&map)).await?;
     Ok(Action::await_change())
 }
