@@ -106,6 +106,12 @@ impl Servers {
         text(&out.stdout)
     }
 
+    /// When the leader of each role last said that it is there.
+    fn renewed(&self, i: usize) -> [String; 2] {
+        let path = "jsonpath={.spec.renewTime}";
+        ROLES.map(|role| text(&self.kubectl(i, &["-n", "kube-system", "get", "lease", role, "-o", path]).stdout))
+    }
+
     fn configmaps(&self, i: usize) -> BTreeSet<String> {
         let names = self.ok(i, &["get", "configmaps", "-o", "jsonpath={.items[*].metadata.name}"]);
         names.split(' ').map(str::to_owned).collect()
@@ -188,6 +194,12 @@ fn kill_and_return(servers: &mut Servers, load: &Load, victim: usize, holders: &
     let before = ROLES.map(|role| servers.holder(other, role));
     servers.end(victim, Signal::SIGKILL);
     load.goes_on("writes without the server that was killed");
+    // Only one that lives renews a lease: had the one that was killed the lead, it has moved by then.
+    let last = servers.renewed(other);
+    until("leaders that live", || {
+        let now = servers.renewed(other);
+        now.iter().zip(&last).all(|(now, last)| !now.is_empty() && now != last)
+    });
     servers.start(victim, &[]);
     servers.ready(victim);
     let all: BTreeSet<String> = (0..3).map(Servers::address).collect();
