@@ -302,9 +302,11 @@ async fn forms_are_chosen_and_refused() {
         let method = text("method").unwrap_or("GET");
         let answer = ask(&server, method, text("path").expect("a path"), &headers, body(case)).await;
         let shown = answer.text();
+        // YAML breaks long texts at their spaces.
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let good = case["code"] == answer.code
             && text("type").is_none_or(|t| t == answer.media())
-            && text("says").is_none_or(|words| shown.contains(words));
+            && text("says").is_none_or(|said| words(&shown).contains(&words(said)));
         if !good {
             wrong.push(format!("{}: {} {}: {shown}", case["what"], answer.code, answer.media()));
         }
