@@ -48,9 +48,14 @@ pub struct Shared {
 }
 
 impl Drop for Shared {
-    /// Closing the tables makes everything in them durable, and they must not know more than the log.
+    /// Closing the tables makes everything in them durable, and they must not know more than the log. Where the log has
+    /// failed they may: then they are left open until the process ends, and a start applies the log to what they last made
+    /// durable.
     fn drop(&mut self) {
         self.log.close();
+        if self.log.failure().is_some() {
+            std::mem::forget(self.database.get());
+        }
     }
 }
 
