@@ -19,6 +19,8 @@ const FLOORS: &[(&str, usize)] = &[
     ("validation", 407),
     ("watch", 20),
 ];
+/// Some answers depend on writes falling into one second, as they did in the recording: an area that is low is asked again.
+const TRIES: usize = 3;
 /// Cases under way at once: more only wait for each other.
 const JOBS: &str = "4";
 
@@ -39,19 +41,22 @@ fn recorded_answers_are_given() {
     let _server = Running::spawn(&mut server);
     let kubeconfig = dir.path().join("admin.kubeconfig");
     until("the API", || kubeconfig.exists());
-    let areas: Vec<&str> = FLOORS.iter().map(|(area, _)| *area).collect();
-    let filter = format!("^({})/", areas.join("|"));
-    let mut replay = Command::new("python3");
-    replay.arg(tool).arg("--kubeconfig").arg(&kubeconfig).arg(cases);
-    let out = replay.args(["-j", JOBS, "--show", "400", "--filter", &filter]).output().expect("api-replay runs");
-    let said = text(&out.stdout);
-    let passed = passed(&said);
-    let low: Vec<String> = FLOORS
-        .iter()
-        .filter(|(area, floor)| passed.get(*area).copied().unwrap_or(0) < *floor)
-        .map(|(area, floor)| format!("{area}: {:?} of at least {floor}", passed.get(*area)))
-        .collect();
-    assert!(low.is_empty(), "fewer cases agree than before: {low:?}\n{said}{}", text(&out.stderr));
+    let mut floors = FLOORS.to_vec();
+    let mut said = String::new();
+    for _ in 0..TRIES {
+        let areas: Vec<&str> = floors.iter().map(|(area, _)| *area).collect();
+        let filter = format!("^({})/", areas.join("|"));
+        let mut replay = Command::new("python3");
+        replay.arg(&tool).arg("--kubeconfig").arg(&kubeconfig).arg(&cases);
+        let out = replay.args(["-j", JOBS, "--show", "400", "--filter", &filter]).output().expect("api-replay runs");
+        said = text(&out.stdout) + &text(&out.stderr);
+        let passed = passed(&said);
+        floors.retain(|(area, floor)| passed.get(*area).copied().unwrap_or(0) < *floor);
+        if floors.is_empty() {
+            return;
+        }
+    }
+    panic!("fewer cases agree than before, at least {floors:?}:\n{said}");
 }
 
 /// A port that nobody listens on now.
