@@ -31,6 +31,7 @@ static SERVER: LazyLock<Running> = LazyLock::new(|| {
         node_port_range: 30000..=32767,
         cluster_domain: "cluster.local".into(),
         external_names: Vec::new(),
+        several: false,
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
     };
     let server = runtime.block_on(async {
