@@ -1,7 +1,8 @@
 //! What every stage of a request can reach.
 
 use crate::{
-    Config, Error, Registry, allocators, authz, flow, metrics, openapi, openapi_v2, outbound, pki, presence, tokens,
+    Config, Error, Registry, allocators, authz, definitions, flow, metrics, openapi, openapi_v2, outbound, pki,
+    presence, tokens,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Ctx {
     pub config: Config,
     pub registry: Registry,
+    pub definitions: tokio::sync::Mutex<definitions::Built>,
     pub pki: pki::Pki,
     pub tokens: tokens::Tokens,
     pub authz: authz::Authz,
@@ -35,6 +37,7 @@ impl Ctx {
         let outbound = outbound::Outbound::open(&config, &pki)?;
         Ok(Ctx {
             registry: Registry::start(store),
+            definitions: tokio::sync::Mutex::default(),
             authz: authz::Authz::new(),
             allocators: allocators::Allocators::new(config.several),
             flow: flow::Flow::new(),

@@ -4,6 +4,7 @@
 
 use crate::Registry;
 use crate::cache::{Cursor, Entry};
+use crate::ctx::Ctx;
 use crate::expressions;
 use crate::lookup;
 use api::kind::custom;
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_util::sync::CancellationToken;
 
 /// Between attempts to read the definitions after the cache broke.
 const RETRY: Duration = Duration::from_millis(100);
@@ -60,29 +60,105 @@ fn build(kind: &Kind, entry: &Entry) -> Vec<Arc<Kind>> {
 }
 
 /// Follows the definitions until the server stops.
-pub(crate) async fn follow(registry: Registry, mut built: Built, stop: CancellationToken) {
+pub(crate) async fn follow(ctx: Arc<Ctx>) {
     loop {
-        match built.update(&registry).await {
+        let updated = ctx.definitions.lock().await.update(&ctx.registry).await;
+        match updated {
             Ok(mut cursor) => {
                 tokio::select! {
                     () = changed(&mut cursor) => {}
-                    () = stop.cancelled() => return,
+                    () = ctx.stop.cancelled() => return,
                 }
             }
             Err(status) => {
                 tracing::warn!(error = status.message, "CustomResourceDefinitions cannot be read");
                 tokio::select! {
                     () = tokio::time::sleep(RETRY) => {}
-                    () = stop.cancelled() => return,
+                    () = ctx.stop.cancelled() => return,
                 }
             }
         }
     }
 }
 
+/// Serves what any server's store knows at this moment.
+///
+/// Whoever has seen a definition become established may ask for its objects at once, also at another server; so a
+/// request for what is not served waits for this before it is told that.
+pub(crate) async fn catch_up(ctx: &Ctx) -> Result<(), Status> {
+    ctx.registry.caches().newest().await?;
+    ctx.definitions.lock().await.update(&ctx.registry).await.map(drop)
+}
+
 /// Returns when something has changed, or the cursor is good for nothing any more.
 async fn changed(cursor: &mut Cursor) {
     while cursor.ready().is_ok_and(|changes| changes.is_empty()) {
         cursor.changed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authn::{Identity, InternalUser};
+    use crate::pipeline::{self, Caller};
+    use crate::server::Body;
+    use crate::{Config, bootstrap};
+    use http::Request;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+
+    async fn ask(ctx: &Arc<Ctx>, method: &str, path: &str, media: &str, body: String) -> u16 {
+        let request = Request::builder().method(method).uri(path).header("content-type", media);
+        let request = request.body(Body::from(body)).expect("a request");
+        let caller = Caller::Inside(Identity::internal(&InternalUser::Admin));
+        pipeline::serve(ctx.clone(), caller, request).await.status().as_u16()
+    }
+
+    fn definition(plural: &str) -> String {
+        let kind = plural.to_uppercase();
+        format!(
+            r#"{{"apiVersion":"apiextensions.k8s.io/v1","kind":"CustomResourceDefinition","metadata":{{"name":"{plural}.{plural}.example"}},
+            "spec":{{"group":"{plural}.example","scope":"Cluster","names":{{"plural":"{plural}","kind":"{kind}"}},
+            "versions":[{{"name":"v1","served":true,"storage":true,"schema":{{"openAPIV3Schema":{{"type":"object"}}}}}}]}}}}"#
+        )
+    }
+
+    /// Nobody follows the definitions here: what is served is what the request itself has asked for.
+    #[tokio::test]
+    async fn an_established_definition_is_served_to_the_first_who_asks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = store::Store::open(store::Config::new(dir.path().join("store"))).await.expect("the folder is ours");
+        let config = Config {
+            data_dir: dir.path().to_owned(),
+            bind: (Ipv4Addr::LOCALHOST, 0).into(),
+            advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            service_cidr: "10.96.0.0/16".parse().expect("a network"),
+            node_port_range: 30000..=32767,
+            cluster_domain: "cluster.local".into(),
+            external_names: Vec::new(),
+            several: false,
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        };
+        let ctx = Arc::new(Ctx::open(config, store.clone(), 0).expect("it opens"));
+        bootstrap::run(&ctx).await.expect("a new cluster");
+        for (plural, path) in
+            [("as", "/apis/as.example/v1"), ("bs", "/apis/bs.example"), ("cs", "/apis/cs.example/v1/cs")]
+        {
+            assert_eq!(ask(&ctx, "GET", path, "application/json", String::new()).await, 404, "{path}");
+            assert_eq!(ask(&ctx, "POST", DEFINITIONS, "application/json", definition(plural)).await, 201);
+            let status = format!(
+                r#"{{"status":{{"acceptedNames":{{"plural":"{plural}","kind":"{}"}},"storedVersions":["v1"],
+                "conditions":[{{"type":"Established","status":"True"}},{{"type":"NamesAccepted","status":"True"}}]}}}}"#,
+                plural.to_uppercase()
+            );
+            let at = format!("{DEFINITIONS}/{plural}.{plural}.example/status");
+            assert_eq!(ask(&ctx, "PATCH", &at, "application/merge-patch+json", status).await, 200);
+            assert_eq!(ask(&ctx, "GET", path, "application/json", String::new()).await, 200, "{path}");
+        }
+        ctx.stop.cancel();
+        drop(ctx);
+        store.close().await.expect("it closes");
     }
 }

@@ -2,6 +2,7 @@
 //! of the API; where tokens are checked.
 
 use crate::ctx::Ctx;
+use crate::definitions;
 use crate::negotiate::{self, Offer};
 use crate::request::RequestInfo;
 use crate::respond;
@@ -19,13 +20,23 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 const MINOR: &str = "36";
 const GIT_VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 
-pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
+pub(crate) async fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
+    if let Some(response) = known(ctx, info, parts)? {
+        return Ok(response);
+    }
+    if info.path.starts_with("/apis/") {
+        definitions::catch_up(ctx).await?;
+    }
+    Ok(known(ctx, info, parts)?.unwrap_or_else(|| respond::text(404, "404 page not found\n")))
+}
+
+fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Response<Body>>, Status> {
     let path = info.path.trim_matches('/');
     let segments: Vec<&str> = path.split('/').collect();
     let table = ctx.registry.kinds();
     let kinds: Vec<&Arc<Kind>> = table.iter().collect();
     if matches!(path, "api" | "apis") && wants_aggregated(parts) {
-        return Ok(aggregated(path == "api", &kinds, parts));
+        return Ok(Some(aggregated(path == "api", &kinds, parts)));
     }
     let found = match segments.as_slice() {
         ["api"] => Some(versions(ctx)),
@@ -39,10 +50,8 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     };
     // The version and the list of paths are no types of the API.
     let offer = if matches!(path, "version" | "") { Offer::Documents } else { Offer::Types };
-    match found {
-        Some(value) => Ok(respond::value(200, &negotiate::accept(&parts.headers, &info.query, offer)?, &value)),
-        None => Ok(respond::text(404, "404 page not found\n")),
-    }
+    let Some(value) = found else { return Ok(None) };
+    Ok(Some(respond::value(200, &negotiate::accept(&parts.headers, &info.query, offer)?, &value)))
 }
 
 fn wants_aggregated(parts: &Parts) -> bool {

@@ -83,7 +83,7 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
     // Upstream's aggregator answers for groups whatever the method.
     let groups = path == "/apis" || path.strip_prefix("/apis/").is_some_and(|group| !group.contains('/'));
     if groups {
-        return discovery::handle(ctx, info, parts);
+        return discovery::handle(ctx, info, parts).await;
     }
     if info.verb != "get" && info.verb != "head" {
         return Ok(respond::text(405, "405 method not allowed\n"));
@@ -91,7 +91,7 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
     match path {
         "/metrics" => Ok(metrics::handle(ctx)),
         p if p == "/openapi" || p.starts_with("/openapi/") => openapi::handle(ctx, info, parts),
-        _ => discovery::handle(ctx, info, parts),
+        _ => discovery::handle(ctx, info, parts).await,
     }
 }
 

@@ -34,9 +34,8 @@ impl Server {
         let ctx = Arc::new(Ctx::open(config, store, address.port())?);
         let acceptor = serve::acceptor(&ctx.pki)?;
         bootstrap::run(&ctx).await?;
-        let mut built = definitions::Built::default();
-        built.update(&ctx.registry).await.map_err(|status| Error::Definitions(status.message))?;
-        tokio::spawn(definitions::follow(ctx.registry.clone(), built, ctx.stop.clone()));
+        definitions::catch_up(&ctx).await.map_err(|status| Error::Definitions(status.message))?;
+        tokio::spawn(definitions::follow(ctx.clone()));
         let mut tasks = JoinSet::new();
         if ctx.config.several {
             let mut presence = endpoints::Presence::default();

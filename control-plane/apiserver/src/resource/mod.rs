@@ -17,7 +17,7 @@ use crate::negotiate::{Accept, Offer};
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::shape::Shown;
-use crate::{negotiate, respond};
+use crate::{definitions, negotiate, respond};
 use api::kind::Scope;
 use api::status::Details;
 use api::{Kind, Object, Status};
@@ -43,8 +43,14 @@ pub(crate) async fn handle(
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Status> {
-    let Some(kind) = ctx.registry.kind(&info.group, &info.version, &info.resource) else {
-        return nowhere(ctx, info);
+    let served = || ctx.registry.kind(&info.group, &info.version, &info.resource);
+    let kind = match served() {
+        Some(kind) => kind,
+        None => {
+            definitions::catch_up(ctx).await?;
+            let Some(kind) = served() else { return nowhere(ctx, info) };
+            kind
+        }
     };
     if kind.custom.is_some() && !custom::is_place(&kind, info) {
         return Ok(respond::text(404, "404 page not found\n"));
