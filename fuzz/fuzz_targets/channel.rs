@@ -2,12 +2,14 @@
 #![no_main]
 
 use bytes::Bytes;
-use stream::channel;
+use stream::channel::{self, Framing};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let message = Bytes::copy_from_slice(bytes);
-    if let Ok(read) = channel::decode(&message) {
-        let written = channel::encode(&read);
-        assert!(message.starts_with(&written));
+    for framing in [Framing::Binary, Framing::Base64] {
+        if let Ok(read) = channel::decode(&message, framing) {
+            let written = channel::encode(&read, framing);
+            assert!(message.starts_with(&written));
+        }
     }
 });

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
+use stream::channel::UNNAMED;
 use http_body_util::Full;
 
 const SPDY: &str = "SPDY/3.1";
@@ -75,7 +76,11 @@ fn websocket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Refusal> {
         return Err(bad("only version 13 of WebSocket is spoken".to_owned()));
     }
     let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or_else(|| bad("missing Sec-WebSocket-Key".to_owned()))?;
-    let protocol = common(headers, &header::SEC_WEBSOCKET_PROTOCOL, offer.websocket).ok_or_else(|| {
+    let unnamed = || {
+        let none = listed(headers, &header::SEC_WEBSOCKET_PROTOCOL).next().is_none();
+        (none && offer.websocket.contains(&UNNAMED)).then_some(UNNAMED)
+    };
+    let protocol = common(headers, &header::SEC_WEBSOCKET_PROTOCOL, offer.websocket).or_else(unnamed).ok_or_else(|| {
         let asked: Vec<_> = listed(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
         bad(format!("no common WebSocket protocol: client supports {asked:?}, server accepts {:?}", offer.websocket))
     })?;
@@ -119,6 +124,9 @@ impl Agreed {
         let response =
             Response::builder().status(StatusCode::SWITCHING_PROTOCOLS).header(header::CONNECTION, "Upgrade");
         let response = match self {
+            Agreed::WebSocket { protocol, accept } if *protocol == UNNAMED => {
+                response.header(header::UPGRADE, "websocket").header(header::SEC_WEBSOCKET_ACCEPT, accept)
+            }
             Agreed::Spdy { protocol } => response.header(header::UPGRADE, SPDY).header(PROTOCOLS, *protocol),
             Agreed::WebSocket { protocol, accept } => response
                 .header(header::UPGRADE, "websocket")

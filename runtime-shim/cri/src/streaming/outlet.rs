@@ -2,11 +2,12 @@
 
 use super::connection::Gone;
 use super::mux;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use std::time::Duration;
+use stream::channel::Framing;
 use tokio::io::{AsyncReadExt, DuplexStream};
 use tokio::sync::mpsc;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use tokio_util::sync::CancellationToken;
 
 /// Bytes sent at once: what upstream's clients read at once.
@@ -17,6 +18,7 @@ pub(super) enum Outlet {
     /// Messages that begin with the channel's number.
     WebSocket {
         number: u8,
+        framing: Framing,
         out: mpsc::Sender<Message>,
         gone: CancellationToken,
     },
@@ -26,11 +28,13 @@ impl Outlet {
     pub(super) async fn data(&self, data: Bytes) -> Result<(), Gone> {
         match self {
             Outlet::Spdy(output) => output.data(data).await,
-            Outlet::WebSocket { number, out, gone } => {
-                let mut message = BytesMut::with_capacity(data.len() + 1);
-                message.put_u8(*number);
-                message.put(data);
-                let message = Message::Binary(message.freeze());
+            Outlet::WebSocket { number, framing, out, gone } => {
+                let message = framing.join(*number, &data);
+                let message = match framing {
+                    Framing::Binary => Message::Binary(message),
+                    // Digits and base64 are UTF-8, but for a channel above 79 of a port-forward, which is sent as it is.
+                    Framing::Base64 => Utf8Bytes::try_from(message.clone()).map_or(Message::Binary(message), Message::Text),
+                };
                 tokio::select! {
                     biased;
                     () = gone.cancelled() => Err(Gone),

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::channel;
+use stream::channel::{Dialect, PORT_FORWARD_TUNNEL};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -178,24 +178,26 @@ impl Job {
         Io: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         match (self, agreed) {
-            (Job::Session(session), Agreed::Spdy { .. }) => {
-                remote::spdy::serve(session, mux::Connection::start(io, limits, stop.clone()), limits).await;
+            (Job::Session(session), Agreed::Spdy { protocol }) => {
+                let connection = mux::Connection::start(io, limits, stop.clone());
+                remote::spdy::serve(session, connection, Dialect::of(protocol), limits).await;
             }
             (Job::Session(session), Agreed::WebSocket { protocol, .. }) => {
-                let closes = protocol == channel::V5;
-                remote::websocket::serve(session, socket::open(io).await, closes, limits, stop).await;
+                let socket = socket::open(io).await;
+                remote::websocket::serve(session, socket, Dialect::of(protocol), limits, stop).await;
             }
             (Job::Forward(job), Agreed::Spdy { .. }) => {
                 forward::serve(job, mux::Connection::start(io, limits, stop.clone()), limits).await;
             }
-            (Job::Forward(job), Agreed::WebSocket { protocol: channel::V4, .. }) => {
-                forward::channels::serve(job, socket::open(io).await, limits, stop).await;
-            }
-            (Job::Forward(job), Agreed::WebSocket { .. }) => {
+            (Job::Forward(job), Agreed::WebSocket { protocol: PORT_FORWARD_TUNNEL, .. }) => {
                 let (near, far) = tokio::io::duplex(socket::TUNNEL);
                 let tunnel = socket::tunnel(socket::open(io).await, far, limits, stop);
                 let forwarding = forward::serve(job, mux::Connection::start(near, limits, stop.clone()), limits);
                 tokio::join!(tunnel, forwarding);
+            }
+            (Job::Forward(job), Agreed::WebSocket { protocol, .. }) => {
+                let framing = Dialect::of(protocol).framing;
+                forward::channels::serve(job, socket::open(io).await, framing, limits, stop).await;
             }
         }
     }

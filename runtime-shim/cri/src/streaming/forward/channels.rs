@@ -1,4 +1,4 @@
-//! Port-forward over WebSocket with `v4.channel.k8s.io`, as libraries other than kubectl do it: one connection to each port
+//! Port-forward over WebSocket with numbered channels, as libraries other than kubectl do it: one connection to each port
 //! of the request, on two channels: its bytes on 2n and an error on 2n + 1. Both begin with the port, little end first.
 
 use super::Forward;
@@ -10,6 +10,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 use futures::stream::SplitStream;
 use std::sync::Arc;
+use stream::channel::Framing;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,7 @@ const BUFFER: usize = 64 << 10;
 pub(in crate::streaming) async fn serve<Io>(
     forward: Forward,
     socket: Socket<Io>,
+    framing: Framing,
     limits: Limits,
     stop: &CancellationToken,
 ) where
@@ -32,7 +34,7 @@ pub(in crate::streaming) async fn serve<Io>(
     let (sink, messages) = socket.split();
     let (out, queue) = mpsc::channel(socket::QUEUE);
     let (gone, idle) = (CancellationToken::new(), Idle::new());
-    let outlet = |number| Outlet::WebSocket { number, out: out.clone(), gone: gone.clone() };
+    let outlet = |number| Outlet::WebSocket { number, framing, out: out.clone(), gone: gone.clone() };
     let mut pipes = Vec::new();
     let mut connections = Vec::new();
     for (number, port) in (0..=u8::MAX).step_by(2).zip(&forward.ports) {
@@ -48,7 +50,7 @@ pub(in crate::streaming) async fn serve<Io>(
         }
     };
     let writing = socket::write_all(sink, queue, idle.clone());
-    let driver = drive(read(messages, pipes, idle.clone()), writing, idle, limits, stop, gone.clone());
+    let driver = drive(read(messages, framing, pipes, idle.clone()), writing, idle, limits, stop, gone.clone());
     tokio::join!(driver, running);
 }
 
@@ -66,17 +68,21 @@ async fn connection(
     }
 }
 
-async fn read<Io>(mut messages: SplitStream<Socket<Io>>, mut pipes: Vec<DuplexStream>, idle: Idle)
-where
+async fn read<Io>(
+    mut messages: SplitStream<Socket<Io>>,
+    framing: Framing,
+    mut pipes: Vec<DuplexStream>,
+    idle: Idle,
+) where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = socket::next(&mut messages, &idle).await {
-        if let Some((number, data)) = message.split_first()
+        if let Ok((number, data)) = framing.split(&message)
             && number % 2 == 0
             && let Some(pipe) = pipes.get_mut(usize::from(number / 2))
         {
             // What comes for a connection that has ended is dropped.
-            let _ = pipe.write_all(data).await;
+            let _ = pipe.write_all(&data).await;
         }
     }
 }

@@ -15,7 +15,7 @@ use rpc::cri::PortForwardRequest;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::channel::{PORT_FORWARD_TUNNEL, V4};
+use stream::channel::{self, PORT_FORWARD_TUNNEL, V4, V4_BASE64};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 const SPDY: &[&str] = &["portforward.k8s.io"];
 /// For requests that name their ports.
-const NAMED: Offer = Offer { spdy: SPDY, websocket: &[PORT_FORWARD_TUNNEL, V4] };
+const NAMED: Offer = Offer { spdy: SPDY, websocket: &[PORT_FORWARD_TUNNEL, V4, V4_BASE64, channel::UNNAMED] };
 const UNNAMED: Offer = Offer { spdy: SPDY, websocket: &[PORT_FORWARD_TUNNEL] };
 
 /// Bytes moved at once.

@@ -10,14 +10,23 @@ use super::mux;
 use super::outlet::Outlet;
 use container::{ExecSpec, Executor, Stdio};
 use rpc::cri::{AttachRequest, ExecRequest};
-use serde_json::json;
 use std::sync::Arc;
-use stream::channel;
+use stream::channel::{self, Dialect, Ending};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 
-pub(super) const OFFER: Offer = Offer { spdy: &[channel::V4], websocket: &[channel::V5, channel::V4] };
+pub(super) const OFFER: Offer = Offer {
+    spdy: &[channel::V4, channel::V3, channel::V2, channel::V1],
+    websocket: &[
+        channel::V5,
+        channel::V4,
+        channel::V4_BASE64,
+        channel::V1,
+        channel::V1_BASE64,
+        channel::UNNAMED,
+    ],
+};
 
 /// Output that the executor has written and the client has not been sent.
 const OUTPUT_BUFFER: usize = 64 << 10;
@@ -50,8 +59,9 @@ struct Client {
     stdout: Option<Outlet>,
     stderr: Option<Outlet>,
     sizes: Option<Receiver<(u16, u16)>>,
-    /// Takes the `Status` at the end.
+    /// Takes what there is to say of the end.
     error: Outlet,
+    dialect: Dialect,
     gone: CancellationToken,
     /// Our directions of streams that we only read; dropping one tells the client's side that nobody does.
     held: Vec<mux::Output>,
@@ -72,31 +82,32 @@ impl Session {
 
     /// Runs it to its end and tells the client how it went.
     async fn run(self, client: Client, limits: Limits) {
-        let Client { stdin, stdout, stderr, sizes, error, gone, held } = client;
+        let Client { stdin, stdout, stderr, sizes, error, dialect, gone, held } = client;
         let ended = CancellationToken::new();
         let (stdout, pump_stdout) = output(stdout, &ended, limits);
         let (stderr, pump_stderr) = output(stderr, &ended, limits);
         let stdin = stdin.map(|s| Box::new(s) as Box<dyn AsyncRead + Send + Unpin>);
         let act = async {
-            let status = self.act(Stdio { stdin, stdout, stderr, resize: sizes }, &gone, limits).await;
+            let ending = self.act(Stdio { stdin, stdout, stderr, resize: sizes }, &gone, limits).await;
             ended.cancel();
-            status
+            ending
         };
-        let (status, (), ()) = tokio::join!(act, pump_stdout, pump_stderr);
-        if error.data(status.into()).await.is_ok() {
+        let (ending, (), ()) = tokio::join!(act, pump_stdout, pump_stderr);
+        let told = ending.told(dialect);
+        if told.is_empty() || error.data(told.into()).await.is_ok() {
             error.finish().await;
         }
         drop(held);
     }
 
-    async fn act(&self, stdio: Stdio, gone: &CancellationToken, limits: Limits) -> String {
+    async fn act(&self, stdio: Stdio, gone: &CancellationToken, limits: Limits) -> Ending {
         match &self.action {
             Action::Exec(command) => {
                 let spec = ExecSpec { command: command.clone(), tty: self.wants.tty };
                 // A client that leaves ends the command's input, and its output breaks; the command itself goes on.
                 match self.executor.exec(&self.container, &spec, stdio).await {
-                    Ok(code) => channel::exit_status(code),
-                    Err(error) => internal_error(&format!("error executing command in container: {error}")),
+                    Ok(code) => Ending::Exit(code),
+                    Err(error) => Ending::Failed(format!("error executing command in container: {error}")),
                 }
             }
             Action::Attach => {
@@ -106,10 +117,10 @@ impl Session {
                 };
                 tokio::select! {
                     attached = self.executor.attach(&self.container, stdio) => match attached {
-                        Ok(()) => channel::exit_status(0),
-                        Err(error) => internal_error(&format!("error attaching to container: {error}")),
+                        Ok(()) => Ending::Exit(0),
+                        Err(error) => Ending::Failed(format!("error attaching to container: {error}")),
                     },
-                    () = parted => channel::exit_status(0),
+                    () = parted => Ending::Exit(0),
                 }
             }
         }
@@ -132,17 +143,4 @@ fn output(
         }
     };
     (far.map(|s| Box::new(s) as Writer), pump)
-}
-
-/// A failure of ours as upstream's `NewInternalError` has it.
-fn internal_error(text: &str) -> String {
-    json!({
-        "metadata": {},
-        "status": "Failure",
-        "message": format!("Internal error occurred: {text}"),
-        "reason": "InternalError",
-        "details": {"causes": [{"message": text}]},
-        "code": 500,
-    })
-    .to_string()
 }

@@ -1,18 +1,24 @@
-//! exec and attach over SPDY/3.1 with `v4.channel.k8s.io`: the client opens a stream for each channel and names it in
-//! the header `streamtype`.
+//! exec and attach over SPDY/3.1: the client opens a stream for each channel and names it in the header `streamtype`.
+//! The versions differ in whether there is one for the sizes of a terminal, and in how the end is told.
 
 use super::resize::Sizes;
 use super::{Client, Outlet, Session, Wants};
 use crate::streaming::connection::Limits;
 use crate::streaming::mux::{Connection, Stream};
 use std::collections::HashMap;
+use stream::channel::Dialect;
 
 /// Serves one connection to its end.
-pub(in crate::streaming) async fn serve(session: Session, mut connection: Connection, limits: Limits) {
-    let wanted = names(session.wants);
+pub(in crate::streaming) async fn serve(
+    session: Session,
+    mut connection: Connection,
+    dialect: Dialect,
+    limits: Limits,
+) {
+    let wanted = names(session.wants, dialect);
     match tokio::time::timeout(limits.opening, streams(&mut connection, &wanted)).await {
         Ok(Ok(streams)) => {
-            if let Some(client) = client(streams, &connection) {
+            if let Some(client) = client(streams, &connection, dialect) {
                 session.run(client, limits).await;
             }
         }
@@ -23,13 +29,13 @@ pub(in crate::streaming) async fn serve(session: Session, mut connection: Connec
 }
 
 /// The streams that a client opens for what it asked.
-fn names(wants: Wants) -> Vec<&'static str> {
+fn names(wants: Wants, dialect: Dialect) -> Vec<&'static str> {
     let names = [
         ("error", true),
         ("stdin", wants.stdin),
         ("stdout", wants.stdout),
         ("stderr", wants.stderr),
-        ("resize", wants.tty),
+        ("resize", wants.tty && dialect.resize),
     ];
     names.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| name).collect()
 }
@@ -53,7 +59,7 @@ async fn streams(connection: &mut Connection, wanted: &[&'static str]) -> Result
     Ok(streams)
 }
 
-fn client(mut streams: Streams, connection: &Connection) -> Option<Client> {
+fn client(mut streams: Streams, connection: &Connection, dialect: Dialect) -> Option<Client> {
     let error = Outlet::Spdy(streams.remove("error")?.output);
     let sizes = streams.remove("resize").map(|stream| {
         let (sizes, receiver) = Sizes::new();
@@ -68,5 +74,5 @@ fn client(mut streams: Streams, connection: &Connection) -> Option<Client> {
     let (stdout, stderr) = (outlet("stdout"), outlet("stderr"));
     let (stdin, held) = streams.remove("stdin").map(|stream| (stream.input, stream.output)).unzip();
     let held = held.into_iter().collect();
-    Some(Client { stdin, stdout, stderr, sizes, error, gone: connection.gone().clone(), held })
+    Some(Client { stdin, stdout, stderr, sizes, error, dialect, gone: connection.gone().clone(), held })
 }

@@ -1,5 +1,5 @@
-//! exec and attach over WebSocket with `v4.channel.k8s.io` and `v5.channel.k8s.io` (KEP-4006): every message begins
-//! with the number of its channel.
+//! exec and attach over WebSocket: every message begins with the number of its channel, as a byte or, in protocols of
+//! text, as a digit before base64. Version 5 (KEP-4006) can close the input.
 
 use super::resize::Sizes;
 use super::{Client, Outlet, Session};
@@ -8,7 +8,7 @@ use crate::streaming::socket::{self, Socket};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::SplitStream;
-use stream::channel::{self, Channel};
+use stream::channel::{self, Channel, Dialect};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -16,11 +16,11 @@ use tokio_util::sync::CancellationToken;
 /// Input that the executor has not taken.
 const STDIN_BUFFER: usize = 64 << 10;
 
-/// Serves one connection to its end. `closes` says whether the client can end its input (version 5).
+/// Serves one connection to its end.
 pub(in crate::streaming) async fn serve<Io>(
     session: Session,
     socket: Socket<Io>,
-    closes: bool,
+    dialect: Dialect,
     limits: Limits,
     stop: &CancellationToken,
 ) where
@@ -32,15 +32,18 @@ pub(in crate::streaming) async fn serve<Io>(
     let (gone, idle) = (CancellationToken::new(), Idle::new());
     let (pipe, stdin) = wants.stdin.then(|| tokio::io::duplex(STDIN_BUFFER)).unzip();
     let (sizes, receiver) = wants.tty.then(Sizes::new).unzip();
-    let inlets = Inlets { stdin: pipe, sizes, closes };
-    let outlet =
-        |channel: Channel| Outlet::WebSocket { number: channel.number(), out: out.clone(), gone: gone.clone() };
+    let inlets = Inlets { stdin: pipe, sizes, dialect };
+    let outlet = |channel: Channel| {
+        let (out, gone) = (out.clone(), gone.clone());
+        Outlet::WebSocket { number: channel.number(), framing: dialect.framing, out, gone }
+    };
     let client = Client {
         stdin,
         stdout: wants.stdout.then(|| outlet(Channel::Stdout)),
         stderr: wants.stderr.then(|| outlet(Channel::Stderr)),
         sizes: receiver,
         error: outlet(Channel::Error),
+        dialect,
         gone: gone.clone(),
         held: Vec::new(),
     };
@@ -64,7 +67,7 @@ pub(in crate::streaming) async fn serve<Io>(
 struct Inlets {
     stdin: Option<DuplexStream>,
     sizes: Option<Sizes>,
-    closes: bool,
+    dialect: Dialect,
 }
 
 impl Inlets {
@@ -73,14 +76,14 @@ impl Inlets {
         Io: AsyncRead + AsyncWrite + Unpin,
     {
         while let Some(message) = socket::next(&mut messages, &idle).await {
-            match channel::decode(&message) {
+            match channel::decode(&message, self.dialect.framing) {
                 Ok(channel::Message::Data(Channel::Stdin, data)) => self.stdin(&data).await,
                 Ok(channel::Message::Data(Channel::Resize, data)) => {
                     if let Some(sizes) = &mut self.sizes {
                         sizes.push(&data);
                     }
                 }
-                Ok(channel::Message::Close(Channel::Stdin)) if self.closes => self.stdin = None,
+                Ok(channel::Message::Close(Channel::Stdin)) if self.dialect.close => self.stdin = None,
                 // The other channels are ours to write to; upstream ignores what clients send there.
                 Ok(channel::Message::Data(..) | channel::Message::Close(_)) => {}
                 Err(error) => tracing::debug!(%error, "a client's message is ignored"),

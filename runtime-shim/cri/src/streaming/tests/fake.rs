@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 
-/// `cat`: input to output; `sizes`: new sizes of the terminal to its output; `yes`: output without end.
+/// `cat`: input to output; `sizes`, `size`: new sizes of the terminal to its output, the latter with an exit code; `yes`: output without end.
 #[derive(Default)]
 pub(super) struct Fake {
     /// A command or attached session has seen the end of its streams.
@@ -31,14 +31,14 @@ impl Fake {
                 }
                 Ok(code.parse().expect("a code"))
             }
-            ["sizes"] => {
+            ["sizes"] | ["size", _] => {
                 let (mut resize, mut stdout) = (resize.expect("sizes"), stdout.expect("an output"));
                 let (columns, rows) = resize.recv().await.expect("a size");
                 stdout
                     .write_all(format!("{columns}x{rows}").as_bytes())
                     .await
                     .map_err(|e| Error::failed("write", e))?;
-                Ok(0)
+                Ok(words.get(1).map_or(0, |code| code.parse().expect("a code")))
             }
             ["yes"] => {
                 let mut stdout = stdout.expect("an output");

@@ -7,7 +7,7 @@ use futures::{SinkExt, StreamExt};
 use rpc::cri::PortForwardRequest;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use stream::channel::V4;
+use stream::channel::{Dialect, UNNAMED, V4, V4_BASE64};
 use stream::spdy::Frame;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -182,6 +182,33 @@ async fn channels_forward_the_ports_of_the_request() {
         assert!(text.starts_with(&format!("error forwarding port {closed} to pod host, uid : ")), "{text}");
         assert_eq!(heard[&2], [&second[..], b"answer"].concat());
         assert_eq!(heard[&3], second);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn channels_forward_in_each_protocol() {
+    patiently(async {
+        let (world, port) = (World::new().await, closed_port().await);
+        let first = port.to_le_bytes();
+        for protocol in [UNNAMED, V4, V4_BASE64] {
+            let request = PortForwardRequest { port: vec![port.into()], ..to("host") };
+            let mut socket = websocket(&world.streaming.port_forward(request).expect("a URL"), protocol).await;
+            let framing = Dialect::of(protocol).framing;
+            let mut heard = BTreeMap::<u8, Vec<u8>>::new();
+            loop {
+                let message = socket.next().await.expect("a closing message first").expect("no failure");
+                assert_eq!(message.is_text(), protocol == V4_BASE64 && !message.is_close(), "{message:?}");
+                if message.is_close() {
+                    break;
+                }
+                let (number, data) = framing.split(&message.into_data()).expect("a channel");
+                heard.entry(number).or_default().extend_from_slice(&data);
+            }
+            assert_eq!(heard[&0], first);
+            assert_eq!(heard[&1][..2], first);
+            assert!(heard[&1][2..].starts_with(b"error forwarding port "), "{heard:?}");
+        }
     })
     .await;
 }

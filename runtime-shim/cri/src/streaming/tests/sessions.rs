@@ -1,13 +1,13 @@
 //! exec and attach.
 
-use super::speaker::{Heard, Spdy, ask, transcript, websocket};
+use super::speaker::{Heard, Spdy, ask, text_transcript, transcript, websocket};
 use super::{World, patiently};
 use crate::streaming::connection::Limits;
 use futures::SinkExt;
 use rpc::cri::{AttachRequest, ExecRequest};
 use serde_json::{Value, json};
 use std::time::Duration;
-use stream::channel::{V4, V5};
+use stream::channel::{UNNAMED, V1, V1_BASE64, V2, V3, V4, V4_BASE64, V5};
 use stream::spdy::Frame;
 use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
@@ -46,6 +46,65 @@ async fn a_websocket_runs_a_command_to_its_exit_code() {
             if code == "7" {
                 assert_eq!(status["details"]["causes"], json!([{"reason": "ExitCode", "message": "7"}]));
             }
+        }
+    })
+    .await;
+}
+
+/// What the error channel says of an exit with 3.
+fn told(protocol: &str, text: &str) {
+    let words = "command terminated with non-zero exit code: exit status 3";
+    match protocol {
+        V4 | V4_BASE64 | V5 => {
+            assert_eq!(parsed(text)["message"], words, "{protocol}");
+            assert_eq!(parsed(text)["details"]["causes"][0]["message"], "3", "{protocol}");
+        }
+        _ => assert_eq!(text, words, "{protocol}"),
+    }
+}
+
+#[tokio::test]
+async fn older_websockets_speak_bytes_and_text() {
+    patiently(async {
+        let world = World::new().await;
+        let terminal = |code| ExecRequest { tty: true, stderr: false, stdin: false, ..exec(&["size", code]) };
+        for protocol in [UNNAMED, V1, V4, V5, V1_BASE64, V4_BASE64] {
+            let url = world.streaming.exec(terminal("3")).expect("a URL");
+            let mut socket = websocket(&url, protocol).await;
+            let size = r#"{"Width":80,"Height":24}"#;
+            let text = matches!(protocol, V1_BASE64 | V4_BASE64);
+            let said = if text {
+                socket.send(Message::text("4eyJXaWR0aCI6ODAsIkhlaWdodCI6MjR9")).await.expect("sent");
+                text_transcript(&mut socket).await
+            } else {
+                socket.send(binary(&[&[4], size.as_bytes()].concat())).await.expect("sent");
+                transcript(&mut socket).await
+            };
+            assert_eq!(said[&1], "80x24", "{protocol}");
+            told(protocol, &said[&3]);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn older_spdy_clients_are_told_in_words() {
+    patiently(async {
+        let world = World::new().await;
+        for protocol in [V1, V2, V3, V4] {
+            // Versions 1 and 2 know no sizes, so their clients open no stream for them.
+            let url = world.streaming.exec(on_terminal(&["cat", "3"])).expect("a URL");
+            let mut client = Spdy::connect(&url, protocol).await;
+            let error = client.open(&[("streamtype", "error")]).await;
+            let stdin = client.open(&[("streamtype", "stdin")]).await;
+            let stdout = client.open(&[("streamtype", "stdout")]).await;
+            if matches!(protocol, V3 | V4) {
+                client.open(&[("streamtype", "resize")]).await;
+            }
+            client.data(stdin, b"hello", true).await;
+            let [out, status] = client.listen([stdout, error]).await;
+            assert_eq!(out, Heard::whole("hello"), "{protocol}");
+            told(protocol, std::str::from_utf8(&status.data).expect("text"));
         }
     })
     .await;

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use std::collections::BTreeMap;
+use stream::channel::Framing;
 use stream::spdy::{Decoder, Encoder, Frame};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
@@ -24,22 +25,38 @@ pub(super) async fn ask(url: &str, method: &str, headers: &[(&str, &str)]) -> (T
     (tcp, String::from_utf8(head).expect("text").to_lowercase())
 }
 
+/// A WebSocket with this protocol; with none where it is empty.
 pub(super) async fn websocket(url: &str, protocol: &str) -> WebSocketStream<TcpStream> {
-    let (tcp, head) = ask(
-        url,
-        "GET",
-        &[
-            ("Connection", "Upgrade"),
-            ("Upgrade", "websocket"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-            ("Sec-WebSocket-Protocol", protocol),
-        ],
-    )
-    .await;
+    let headers = [
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+        ("Sec-WebSocket-Protocol", protocol),
+    ];
+    let named = if protocol.is_empty() { 4 } else { 5 };
+    let (tcp, head) = ask(url, "GET", &headers[..named]).await;
     assert!(head.starts_with("http/1.1 101 "), "{head}");
-    assert!(head.contains(&format!("sec-websocket-protocol: {}\r\n", protocol.to_lowercase())), "{head}");
+    match protocol {
+        "" => assert!(!head.contains("sec-websocket-protocol"), "{head}"),
+        named => assert!(head.contains(&format!("sec-websocket-protocol: {}\r\n", named.to_lowercase())), "{head}"),
+    }
     WebSocketStream::from_raw_socket(tcp, Role::Client, None).await
+}
+
+/// The same of a WebSocket whose messages are text: digits and base64.
+pub(super) async fn text_transcript(socket: &mut WebSocketStream<TcpStream>) -> BTreeMap<u8, String> {
+    let mut said = BTreeMap::<u8, String>::new();
+    loop {
+        match socket.next().await.expect("a closing message first").expect("no failure") {
+            Message::Text(text) => {
+                let (number, data) = Framing::Base64.split(&text.into()).expect("a channel and base64");
+                said.entry(number).or_default().push_str(std::str::from_utf8(&data).expect("text"));
+            }
+            Message::Close(_) => return said,
+            other => panic!("{other:?} was not expected"),
+        }
+    }
 }
 
 /// What the channels of a WebSocket said, until the server closed it the way that clients demand.
