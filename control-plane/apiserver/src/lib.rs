@@ -44,6 +44,7 @@ mod server;
 mod shape;
 mod subresources;
 mod tokens;
+mod websocket;
 
 pub use authn::InternalUser;
 pub use config::{Config, Error};

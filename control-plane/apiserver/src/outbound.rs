@@ -6,7 +6,7 @@
 
 mod splice;
 
-pub(crate) use splice::{forward, wants_upgrade};
+pub(crate) use splice::{For, forward};
 
 use crate::{Config, Error, pki::Pki};
 use api::{Object, Status, Value};
@@ -39,8 +39,21 @@ pub(crate) enum Tls {
     No,
     /// The peer must be a kubelet of this cluster, and is shown our own certificate.
     Kubelet,
+    /// A kubelet whose certificate nobody looks at, because the client said so; it is shown our own.
+    AnyKubelet,
     /// Whoever answers: a client asked for `https:` in a proxy path, and nothing says what certificate to expect.
     Any,
+}
+
+impl Peer {
+    /// `host:port` as URLs have it.
+    pub(crate) fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
 }
 
 pub(crate) type Connection = TokioIo<Box<dyn AnyStream>>;
@@ -51,6 +64,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> AnyStream for T {}
 
 pub(crate) struct Outbound {
     kubelets: TlsConnector,
+    any_kubelet: TlsConnector,
     anybody: TlsConnector,
 }
 
@@ -68,24 +82,28 @@ impl Outbound {
                 .map_err(|e| fail(&e))
         };
         let (chain, key) = pki.kubelet_client.to_rustls().map_err(|e| fail(&e))?;
-        let kubelets =
-            builder()?.with_root_certificates(roots).with_client_auth_cert(chain, key).map_err(|e| fail(&e))?;
-        let anybody = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Anybody(provider.clone())));
-        let anybody = anybody.with_no_client_auth();
-        Ok(Outbound { kubelets: Arc::new(kubelets).into(), anybody: Arc::new(anybody).into() })
+        let kubelets = builder()?.with_root_certificates(roots);
+        let kubelets = kubelets.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|e| fail(&e))?;
+        let anybody = || {
+            let verifier = Arc::new(Anybody(provider.clone()));
+            Ok::<_, Error>(builder()?.dangerous().with_custom_certificate_verifier(verifier))
+        };
+        let any_kubelet = anybody()?.with_client_auth_cert(chain, key).map_err(|e| fail(&e))?;
+        let anybody = anybody()?.with_no_client_auth();
+        let [kubelets, any_kubelet, anybody] = [kubelets, any_kubelet, anybody].map(|c| Arc::new(c).into());
+        Ok(Outbound { kubelets, any_kubelet, anybody })
     }
 
-    /// Connects to a peer.
-    pub(crate) async fn dial(&self, peer: &Peer) -> Result<Connection, Status> {
-        let refused = |e: &dyn std::fmt::Display| {
-            Status::internal(format!("error dialing backend: dial tcp {}:{}: {e}", peer.host, peer.port))
-        };
+    /// Connects to a peer, or says why not.
+    pub(crate) async fn dial(&self, peer: &Peer) -> Result<Connection, String> {
+        let refused = |e: &dyn std::fmt::Display| format!("dial tcp {}: {e}", peer.authority());
         let dial = async {
             let socket = TcpStream::connect((peer.host.as_str(), peer.port)).await?;
             socket.set_nodelay(true)?;
             let connector = match peer.tls {
                 Tls::No => return Ok(Box::new(socket) as Box<dyn AnyStream>),
                 Tls::Kubelet => &self.kubelets,
+                Tls::AnyKubelet => &self.any_kubelet,
                 Tls::Any => &self.anybody,
             };
             let name = ServerName::try_from(peer.host.clone()).map_err(std::io::Error::other)?;

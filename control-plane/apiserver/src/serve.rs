@@ -5,6 +5,7 @@ use crate::ctx::Ctx;
 use crate::pipeline::{self, Caller};
 use crate::pki::Pki;
 use crate::server::Body;
+use crate::subresources::proxy::CameFrom;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -69,10 +70,10 @@ pub(crate) async fn listen(ctx: Arc<Ctx>, listener: TcpListener, acceptor: TlsAc
             () = ctx.stop.cancelled() => break,
         };
         match accepted {
-            Ok((socket, _)) => {
+            Ok((socket, from)) => {
                 let (ctx, acceptor, watcher) = (ctx.clone(), acceptor.clone(), graceful.watcher());
                 tasks.spawn(async move {
-                    connection(ctx, acceptor, socket, watcher).await;
+                    connection(ctx, acceptor, socket, from, watcher).await;
                     drop(place);
                 });
             }
@@ -94,6 +95,7 @@ async fn connection(
     ctx: Arc<Ctx>,
     acceptor: TlsAcceptor,
     socket: TcpStream,
+    from: SocketAddr,
     watcher: hyper_util::server::graceful::Watcher,
 ) {
     // Small answers must not wait for the client's delayed acknowledgement.
@@ -104,7 +106,8 @@ async fn connection(
         Err(_) => return,
     };
     let peer = tls.get_ref().1.peer_certificates().map(owned);
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+    let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(CameFrom(from));
         let (ctx, peer) = (ctx.clone(), peer.clone());
         async move { Ok::<_, Infallible>(pipeline::serve(ctx, Caller::Network(peer), request.map(Body::new)).await) }
     });

@@ -13,10 +13,7 @@ use std::collections::BTreeMap;
 pub(crate) const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 /// A token stays good so long after its pod's deletion has begun plus grace, for the pod's last calls.
 const DELETION_LEEWAY_SECONDS: i64 = 60;
-/// Browsers cannot set Authorization on a WebSocket, so they send the token as a subprotocol.
-const PROTOCOL_PREFIX: &str = "base64url.bearer.authorization.k8s.io.";
-
-/// The token that a request carries.
+/// The token that a request carries. Browsers cannot set Authorization on a WebSocket, so they send it as a subprotocol.
 pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(http::header::AUTHORIZATION) {
         let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
@@ -24,7 +21,7 @@ pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     }
     let protocols = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
     let mut protocols = protocols.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
-    let token = protocols.find_map(|p| p.trim().strip_prefix(PROTOCOL_PREFIX))?;
+    let token = protocols.find_map(|p| p.trim().strip_prefix(crate::websocket::TOKEN_PROTOCOL))?;
     String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()
 }
 

@@ -3,18 +3,18 @@
 
 use super::{Outbound, Peer};
 use crate::server::Body;
+use crate::websocket::{self, wants_upgrade};
 use api::Status;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio_util::sync::CancellationToken;
 
 /// Headers that concern one connection alone (RFC 9110, 7.6.1), and credentials that are for us and nobody else.
-const OURS: [&str; 11] = [
+const OURS: [&str; 10] = [
     "authorization",
     "connection",
-    "cookie",
     "host",
     "keep-alive",
     "proxy-authenticate",
@@ -24,24 +24,43 @@ const OURS: [&str; 11] = [
     "trailer",
     "transfer-encoding",
 ];
-/// A token in a WebSocket's protocols: ours too.
-const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 /// One direction of a joined connection copies this much at once: a log's burst, a file's chunk.
 const COPY_BYTES: usize = 32 << 10;
+
+/// Why a request is passed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum For<'a> {
+    /// A log or a stream of a kubelet.
+    Kubelet,
+    /// A client that asked for a proxy: the peer sees the host that the client named.
+    Proxy { host: Option<&'a HeaderValue> },
+}
+
+impl For<'_> {
+    /// A peer that does not answer, in upstream's words.
+    fn unreachable(self, upgrade: bool, why: &dyn std::fmt::Display) -> Status {
+        match self {
+            For::Proxy { .. } if !upgrade => Status::unavailable(format!("error trying to reach service: {why}")),
+            For::Kubelet | For::Proxy { .. } => Status::internal(format!("error dialing backend: {why}")),
+        }
+    }
+}
 
 /// Sends a request on to `path_and_query` at a peer and gives back its answer.
 pub(crate) async fn forward(
     outbound: &Outbound,
     peer: &Peer,
+    reason: For<'_>,
     path_and_query: &str,
     mut request: Request<Body>,
     stop: &CancellationToken,
 ) -> Result<Response<Body>, Status> {
     let upgrade = wants_upgrade(request.headers());
     let client = upgrade.then(|| hyper::upgrade::on(&mut request));
-    let connection = outbound.dial(peer).await?;
+    let request = outgoing(peer, reason, path_and_query, request, upgrade)?;
+    let connection = outbound.dial(peer).await.map_err(|why| reason.unreachable(upgrade, &why))?;
     let handshake = hyper::client::conn::http1::handshake(connection).await;
-    let (mut sender, driver) = handshake.map_err(|e| Status::internal(format!("error dialing backend: {e}")))?;
+    let (mut sender, driver) = handshake.map_err(|why| reason.unreachable(upgrade, &why))?;
     let ended = stop.clone();
     tokio::spawn(async move {
         tokio::select! {
@@ -51,27 +70,32 @@ pub(crate) async fn forward(
             () = ended.cancelled() => {}
         }
     });
-    let request = outgoing(peer, path_and_query, request, upgrade)?;
     let sent = sender.send_request(request).await;
-    let mut response = sent.map_err(|e| Status::internal(format!("error sending request: {e}")))?;
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let Some(client) = client else {
+    let mut response = sent.map_err(|why| reason.unreachable(upgrade, &why))?;
+    match client {
+        Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            let server = hyper::upgrade::on(&mut response);
+            tokio::spawn(join(client, server, stop.clone()));
+        }
+        None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             return Err(Status::internal("the backend switched protocols without being asked to"));
-        };
-        let server = hyper::upgrade::on(&mut response);
-        tokio::spawn(join(client, server, stop.clone()));
+        }
+        Some(_) if response.status().as_u16() < 400 => {
+            let code = response.status().as_u16();
+            return Err(Status::internal(format!("invalid upgrade response: status code {code}")));
+        }
+        Some(_) | None => {}
     }
     Ok(incoming(response))
 }
 
-/// Whether the client asks for another protocol.
-pub(crate) fn wants_upgrade(headers: &HeaderMap) -> bool {
-    let connection = headers.get_all(header::CONNECTION).iter().filter_map(|v| v.to_str().ok());
-    let asked = connection.flat_map(|v| v.split(',')).any(|v| v.trim().eq_ignore_ascii_case("upgrade"));
-    asked && headers.contains_key(header::UPGRADE)
-}
-
-fn outgoing(peer: &Peer, path_and_query: &str, request: Request<Body>, upgrade: bool) -> Result<Request<Body>, Status> {
+fn outgoing(
+    peer: &Peer,
+    reason: For<'_>,
+    path_and_query: &str,
+    request: Request<Body>,
+    upgrade: bool,
+) -> Result<Request<Body>, Status> {
     let (parts, body) = request.into_parts();
     let uri = path_and_query.parse::<http::Uri>();
     let uri = uri.map_err(|e| Status::bad_request(format!("the proxied path is no path: {e}")))?;
@@ -89,12 +113,11 @@ fn outgoing(peer: &Peer, path_and_query: &str, request: Request<Body>, upgrade: 
     } else {
         headers.remove(header::UPGRADE);
     }
-    let host = if peer.host.contains(':') {
-        format!("[{}]:{}", peer.host, peer.port)
-    } else {
-        format!("{}:{}", peer.host, peer.port)
+    let host = match reason {
+        For::Proxy { host: Some(host) } => Some(host.clone()),
+        For::Proxy { host: None } | For::Kubelet => HeaderValue::from_str(&peer.authority()).ok(),
     };
-    if let Ok(host) = HeaderValue::from_str(&host) {
+    if let Some(host) = host {
         headers.insert(header::HOST, host);
     }
     Ok(out)
@@ -108,7 +131,8 @@ fn passed_on(name: &HeaderName, value: &HeaderValue) -> Option<HeaderValue> {
     if name != header::SEC_WEBSOCKET_PROTOCOL {
         return Some(value.clone());
     }
-    let protocols = value.to_str().ok()?.split(',').map(str::trim).filter(|p| !p.starts_with(TOKEN_PROTOCOL));
+    let protocols =
+        value.to_str().ok()?.split(',').map(str::trim).filter(|p| !p.starts_with(websocket::TOKEN_PROTOCOL));
     let protocols = protocols.collect::<Vec<_>>().join(", ");
     HeaderValue::from_str(&protocols).ok().filter(|v| !v.is_empty())
 }

@@ -6,7 +6,7 @@
 mod binding;
 mod eviction;
 mod log;
-mod proxy;
+pub(crate) mod proxy;
 mod reviews;
 mod scale;
 mod streams;
@@ -14,6 +14,7 @@ mod token;
 
 use crate::admission::{self, Admission, Operation};
 use crate::authn::Identity;
+use crate::authz::{self, Decision};
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
 use crate::negotiate::{self, Offer};
@@ -89,6 +90,9 @@ pub(crate) async fn handle(
 ) -> Result<Response<Body>, Status> {
     let route = route(info).ok_or_else(resource::no_route)?;
     if matches!(route, Route::Log | Route::Stream | Route::Proxy) {
+        if route == Route::Stream {
+            may_create(ctx, identity, info).await?;
+        }
         if route != Route::Log {
             connect(ctx, identity, info).await?;
         }
@@ -119,6 +123,19 @@ pub(crate) async fn custom_scale(
     body: Body,
 ) -> Result<Response<Body>, Status> {
     scale::handle(&Call { ctx, identity, info, parts }, body).await
+}
+
+/// Whoever may only read must not run commands: a WebSocket is asked for by GET, and is judged as a POST as well (as
+/// upstream since 1.35).
+async fn may_create(ctx: &Ctx, identity: &Identity, info: &RequestInfo) -> Result<(), Status> {
+    if info.verb == "create" {
+        return Ok(());
+    }
+    let create = RequestInfo { verb: "create".to_owned(), ..info.clone() };
+    match authz::authorize(ctx, identity, &create).await {
+        Decision::Deny(reason) => Err(Status::forbidden(&info.group, &info.resource, &info.name, &reason)),
+        _ => Ok(()),
+    }
 }
 
 /// Asks admission whether a stream may be opened.

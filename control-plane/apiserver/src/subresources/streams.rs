@@ -3,6 +3,7 @@
 use crate::ctx::Ctx;
 use crate::request::RequestInfo;
 use crate::server::Body;
+use crate::websocket::wants_upgrade;
 use crate::{lookup, outbound};
 use api::{Object, Status, Value};
 use http::{Request, Response};
@@ -21,11 +22,11 @@ pub(super) async fn handle(
     if pod.str_at(&["spec", "nodeName"]).is_empty() {
         return Err(Status::bad_request(format!("pod {} does not have a host assigned", pod.name())));
     }
-    if !outbound::wants_upgrade(request.headers()) {
+    if !wants_upgrade(request.headers()) {
         return Err(Status::bad_request("Upgrade request required"));
     }
     let peer = outbound::kubelet(&node_of(ctx, &pod).await?)?;
-    outbound::forward(&ctx.outbound, &peer, &path, request, &ctx.stop).await
+    outbound::forward(&ctx.outbound, &peer, outbound::For::Kubelet, &path, request, &ctx.stop).await
 }
 
 /// The kubelet's path for the request.

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Response, StatusCode};
-use stream::channel::UNNAMED;
 use http_body_util::Full;
+use stream::channel::UNNAMED;
 
 const SPDY: &str = "SPDY/3.1";
 /// SPDY clients name the protocols they speak inside it here, one a header or several.
@@ -80,10 +80,14 @@ fn websocket(headers: &HeaderMap, offer: &Offer) -> Result<Agreed, Refusal> {
         let none = listed(headers, &header::SEC_WEBSOCKET_PROTOCOL).next().is_none();
         (none && offer.websocket.contains(&UNNAMED)).then_some(UNNAMED)
     };
-    let protocol = common(headers, &header::SEC_WEBSOCKET_PROTOCOL, offer.websocket).or_else(unnamed).ok_or_else(|| {
-        let asked: Vec<_> = listed(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
-        bad(format!("no common WebSocket protocol: client supports {asked:?}, server accepts {:?}", offer.websocket))
-    })?;
+    let protocol =
+        common(headers, &header::SEC_WEBSOCKET_PROTOCOL, offer.websocket).or_else(unnamed).ok_or_else(|| {
+            let asked: Vec<_> = listed(headers, &header::SEC_WEBSOCKET_PROTOCOL).collect();
+            bad(format!(
+                "no common WebSocket protocol: client supports {asked:?}, server accepts {:?}",
+                offer.websocket
+            ))
+        })?;
     let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
     hash.update(key.as_bytes());
     hash.update(WEBSOCKET_GUID);

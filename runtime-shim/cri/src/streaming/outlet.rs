@@ -33,7 +33,9 @@ impl Outlet {
                 let message = match framing {
                     Framing::Binary => Message::Binary(message),
                     // Digits and base64 are UTF-8, but for a channel above 79 of a port-forward, which is sent as it is.
-                    Framing::Base64 => Utf8Bytes::try_from(message.clone()).map_or(Message::Binary(message), Message::Text),
+                    Framing::Base64 => {
+                        Utf8Bytes::try_from(message.clone()).map_or(Message::Binary(message), Message::Text)
+                    }
                 };
                 tokio::select! {
                     biased;

@@ -77,7 +77,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         _here: call.ctx.presence.enter(call.identity),
         shown,
     };
-    if socket::wanted(&call.parts.headers) {
+    if crate::websocket::wanted(&call.parts.headers) {
         return socket::answer(call.parts, watching);
     }
     let accept = watching.shown.accept.clone();

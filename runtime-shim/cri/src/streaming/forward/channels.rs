@@ -68,12 +68,8 @@ async fn connection(
     }
 }
 
-async fn read<Io>(
-    mut messages: SplitStream<Socket<Io>>,
-    framing: Framing,
-    mut pipes: Vec<DuplexStream>,
-    idle: Idle,
-) where
+async fn read<Io>(mut messages: SplitStream<Socket<Io>>, framing: Framing, mut pipes: Vec<DuplexStream>, idle: Idle)
+where
     Io: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(message) = socket::next(&mut messages, &idle).await {

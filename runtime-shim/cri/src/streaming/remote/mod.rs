@@ -18,14 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) const OFFER: Offer = Offer {
     spdy: &[channel::V4, channel::V3, channel::V2, channel::V1],
-    websocket: &[
-        channel::V5,
-        channel::V4,
-        channel::V4_BASE64,
-        channel::V1,
-        channel::V1_BASE64,
-        channel::UNNAMED,
-    ],
+    websocket: &[channel::V5, channel::V4, channel::V4_BASE64, channel::V1, channel::V1_BASE64, channel::UNNAMED],
 };
 
 /// Output that the executor has written and the client has not been sent.
