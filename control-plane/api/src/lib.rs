@@ -11,6 +11,7 @@ pub mod names;
 mod object;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod schema;
 pub mod selector;
 pub mod status;

@@ -1,26 +1,13 @@
 //! Addresses and ports stay right across restarts, whatever a crash left behind.
 
+#[path = "served/calls.rs"]
+mod calls;
 mod served;
 
-use apiserver::{Body, Config, InternalUser, Server};
-use http::Request;
-use http_body_util::BodyExt;
+use apiserver::{Config, Server};
+use calls::call;
 use serde_json::{Value, json};
 use served::{config, start, stop};
-use tower::ServiceExt;
-
-async fn call(server: &Server, method: &str, path: &str, body: Value) -> (u16, Value) {
-    let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-    let request = request.body(body).expect("a request");
-    let response = match server.in_process(InternalUser::Admin).oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
-    };
-    let code = response.status().as_u16();
-    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-    (code, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
-}
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})

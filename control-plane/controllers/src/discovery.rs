@@ -1,8 +1,17 @@
 //! Which kinds the apiserver serves, read from its discovery documents.
 
-use client::{Read, View};
+use std::sync::Arc;
+use std::time::Duration;
+
+use client::{Controller, Driver, Informers, Read, View};
 use kube::core::ApiResource;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+/// How often new kinds are looked for, as upstream.
+const DISCOVERY: Duration = Duration::from_secs(30);
+/// After a failed look.
+const DISCOVERY_RETRY: Duration = Duration::from_secs(2);
 
 /// A kind of objects that can be listed and deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -10,6 +19,80 @@ pub(crate) struct Served {
     pub resource: ApiResource,
     pub namespaced: bool,
     pub watchable: bool,
+}
+
+impl Served {
+    pub(crate) fn of(api_version: &str, kind: &str, plural: &str, namespaced: bool) -> Served {
+        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: version.to_owned(),
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
+        Served { resource, namespaced, watchable: true }
+    }
+}
+
+/// Runs a controller of the kinds that are served at the time, and another when they are others.
+pub(crate) async fn follow(
+    name: &'static str,
+    client: kube::Client,
+    informers: Arc<Informers>,
+    stop: CancellationToken,
+    of: impl Fn(Vec<Served>) -> Arc<dyn Controller>,
+) {
+    let mut running: Option<(Vec<Served>, CancellationToken)> = None;
+    while !stop.is_cancelled() {
+        let wait = match discover(name, &client, &stop).await {
+            Ok(kinds) if running.as_ref().is_some_and(|(known, _)| *known == kinds) => DISCOVERY,
+            Ok(kinds) => {
+                if let Some((known, ended)) = running.take() {
+                    ended.cancel();
+                    let gone = known.iter().filter(|kind| !kinds.contains(kind));
+                    gone.for_each(|kind| informers.forget_metadata(&kind.resource));
+                }
+                let ended = stop.child_token();
+                let driver = Driver::new(of(kinds.clone()), client.clone(), &ended);
+                let (shared, token) = (informers.clone(), ended.clone());
+                tokio::spawn(async move { driver.run(&shared, token).await });
+                running = Some((kinds, ended));
+                DISCOVERY
+            }
+            Err(error) => {
+                tracing::info!(controller = name, "{error}");
+                DISCOVERY_RETRY
+            }
+        };
+        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
+    }
+}
+
+/// Every deletable kind, in order.
+async fn discover(
+    name: &'static str,
+    client: &kube::Client,
+    stop: &CancellationToken,
+) -> Result<Vec<Served>, client::execute::Failure> {
+    let recorder = client::Recorder::start(client.clone(), name, stop.child_token());
+    let executor = client::Executor::new(client.clone(), recorder);
+    let mut view = View::default();
+    loop {
+        match deletable(&view) {
+            Ok(mut kinds) => {
+                kinds.sort_by(|a, b| {
+                    (&a.resource.group, &a.resource.plural).cmp(&(&b.resource.group, &b.resource.plural))
+                });
+                return Ok(kinds);
+            }
+            Err(reads) => {
+                let mut answers = view.into_answers();
+                executor.read(&reads, &mut answers).await?;
+                view = View::default().with_answers(answers);
+            }
+        }
+    }
 }
 
 /// Every deletable kind at its group's preferred version, or the reads that are still needed.

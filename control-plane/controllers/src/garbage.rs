@@ -4,10 +4,9 @@
 //! live, so that a cache that lags never costs an object.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use client::plan::{Action, DeleteOptions, Preconditions, Target};
-use client::{Change, Controller, Decision, Driver, Informers, Key, Meta, Moment, Plan, Read, View, Watches};
+use client::{Change, Controller, Decision, Informers, Key, Meta, Moment, Plan, Read, View, Watches};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -18,10 +17,6 @@ use crate::discovery::{self, Served};
 pub(crate) const NAME: &str = "generic-garbage-collector";
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
-/// How often new kinds are looked for, as upstream.
-const DISCOVERY: Duration = Duration::from_secs(30);
-/// After a failed look.
-const DISCOVERY_RETRY: Duration = Duration::from_secs(2);
 
 pub struct Garbage {
     kinds: Vec<Served>,
@@ -29,52 +24,11 @@ pub struct Garbage {
 
 /// Collects until stopped, with the kinds that are served at the time.
 pub(crate) async fn run(client: kube::Client, informers: Arc<Informers>, stop: CancellationToken) {
-    let mut running: Option<(Vec<Served>, CancellationToken)> = None;
-    while !stop.is_cancelled() {
-        let wait = match discover(&client, &stop).await {
-            Ok(kinds) if running.as_ref().is_some_and(|(known, _)| *known == kinds) => DISCOVERY,
-            Ok(kinds) => {
-                if let Some((known, ended)) = running.take() {
-                    ended.cancel();
-                    let gone = known.iter().filter(|kind| !kinds.contains(kind));
-                    gone.for_each(|kind| informers.forget_metadata(&kind.resource));
-                }
-                let ended = stop.child_token();
-                let driver = Driver::new(Arc::new(Garbage { kinds: kinds.clone() }), client.clone(), &ended);
-                let (shared, token) = (informers.clone(), ended.clone());
-                tokio::spawn(async move { driver.run(&shared, token).await });
-                running = Some((kinds, ended));
-                DISCOVERY
-            }
-            Err(error) => {
-                tracing::info!(controller = NAME, "{error}");
-                DISCOVERY_RETRY
-            }
-        };
-        stop.run_until_cancelled(tokio::time::sleep(wait)).await;
-    }
-}
-
-async fn discover(client: &kube::Client, stop: &CancellationToken) -> Result<Vec<Served>, client::execute::Failure> {
-    let recorder = client::Recorder::start(client.clone(), NAME, stop.child_token());
-    let executor = client::Executor::new(client.clone(), recorder);
-    let mut view = View::default();
-    loop {
-        match discovery::deletable(&view) {
-            Ok(mut kinds) => {
-                kinds.retain(is_collected);
-                kinds.sort_by(|a, b| {
-                    (&a.resource.group, &a.resource.plural).cmp(&(&b.resource.group, &b.resource.plural))
-                });
-                return Ok(kinds);
-            }
-            Err(reads) => {
-                let mut answers = view.into_answers();
-                executor.read(&reads, &mut answers).await?;
-                view = View::default().with_answers(answers);
-            }
-        }
-    }
+    let of = |mut kinds: Vec<Served>| -> Arc<dyn Controller> {
+        kinds.retain(is_collected);
+        Arc::new(Garbage { kinds })
+    };
+    discovery::follow(NAME, client, informers, stop, of).await;
 }
 
 /// Events are many, own nothing and go by themselves.
@@ -85,18 +39,9 @@ fn is_collected(kind: &Served) -> bool {
 impl Garbage {
     /// A collector of exactly these kinds: (apiVersion, kind, plural, namespaced).
     pub fn of(kinds: &[(&str, &str, &str, bool)]) -> Garbage {
-        let served = |(api_version, kind, plural, namespaced): &(&str, &str, &str, bool)| {
-            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-            let resource = ApiResource {
-                group: group.to_owned(),
-                version: version.to_owned(),
-                api_version: (*api_version).to_owned(),
-                kind: (*kind).to_owned(),
-                plural: (*plural).to_owned(),
-            };
-            Served { resource, namespaced: *namespaced, watchable: true }
-        };
-        Garbage { kinds: kinds.iter().map(served).collect() }
+        let served =
+            kinds.iter().map(|(version, kind, plural, namespaced)| Served::of(version, kind, plural, *namespaced));
+        Garbage { kinds: served.collect() }
     }
 
     fn owner<'a>(&'a self, owner: &OwnerReference, namespace: &str) -> Option<(&'a ApiResource, Key)> {

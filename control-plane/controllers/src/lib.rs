@@ -24,6 +24,7 @@ mod nodelifecycle;
 mod podgc;
 mod pods;
 mod protection;
+mod quota;
 mod replicaset;
 mod replicationcontroller;
 mod revisions;
@@ -41,6 +42,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use certificates::signing::Sign;
 pub use garbage::Garbage;
+pub use quota::Quotas;
 
 /// What the controllers must be told about the cluster.
 #[derive(Debug, Clone, Default)]
@@ -131,6 +133,8 @@ pub async fn run(
     }
     let collecting = garbage::run(client_for(garbage::NAME), informers.clone(), stop.clone());
     tasks.spawn(collecting);
+    let counting = |kinds| -> Arc<dyn Controller> { Arc::new(Quotas::of_served(kinds)) };
+    tasks.spawn(discovery::follow(quota::NAME, client_for(quota::NAME), informers.clone(), stop.clone(), counting));
     ended(tasks).await;
 }
 

@@ -52,6 +52,8 @@ fn cases() {
     ]);
     let mut all = controllers::all(&config());
     all.push(std::sync::Arc::new(garbage));
+    let quotas = controllers::Quotas::of(&[("v1", "ConfigMap", "configmaps"), ("example.com/v1", "Boat", "boats")]);
+    all.push(std::sync::Arc::new(quotas));
     all.extend(controllers::of_apiserver());
     for controller in all {
         let files = yaml_files(&root.join(controller.name()));

@@ -10,7 +10,7 @@ mod node_restriction;
 mod pod_security;
 mod priority;
 mod rbac_escalation;
-mod resource_quota;
+pub(crate) mod resource_quota;
 mod runtime_class;
 mod service_account;
 mod storage;
@@ -47,6 +47,8 @@ pub(crate) struct Admission<'a> {
     pub options: &'a Value,
     /// For `Warning` headers.
     pub warnings: Vec<String>,
+    /// What the write uses of quotas, to be written together with it.
+    pub charge: Option<resource_quota::Charge>,
 }
 
 impl Admission<'_> {

@@ -1,70 +1,119 @@
-//! ResourceQuota: what a namespace may hold. Counts are raised here, in the quota's status, before the object is
-//! written; the quota controller sets them right afterwards, and a quota whose status is still empty limits nothing.
+//! ResourceQuota: what a namespace may hold. Usage is raised in the quota's status by the very transaction that writes the
+//! object, so that what is counted and what is there never part; the quota controller sets and lowers it, and a quota
+//! whose status is still empty limits nothing.
 
-use super::{Admission, Operation, fields};
+use super::{Admission, Operation};
 use crate::ctx::Ctx;
-use crate::lookup;
-use api::quantity::Format;
-use api::{Object, Quantity, Status, Value};
-use std::collections::BTreeMap;
+use crate::lookup::{self, Resource};
+use crate::registry::{self, Beside};
+use api::quota::{self, Usage};
+use api::{Kind, Object, Status};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use tokio::sync::OwnedMutexGuard;
 
-/// Two writers of the same quota meet at most so often before one is told to try again.
-const TRIES: usize = 8;
-/// Kinds that have a name of their own in a quota besides `count/`.
-const COUNTED: [&str; 7] =
-    ["pods", "services", "configmaps", "secrets", "persistentvolumeclaims", "replicationcontrollers", "resourcequotas"];
+/// Writers of one server take turns, so only other servers and the controller come between: often enough to get past them.
+const TRIES: usize = 32;
+/// Namespaces whose turns are remembered before those that nobody waits for are forgotten.
+const TURNS_KEPT: usize = 1024;
 
-type Usage = BTreeMap<String, Quantity>;
+/// Whose turn it is to use the quotas of a namespace: writers that all meet on one quota would make each other fail.
+#[derive(Default)]
+pub(crate) struct Turns(Mutex<HashMap<String, Weak<tokio::sync::Mutex<()>>>>);
 
-pub(super) async fn validate(ctx: &Ctx, admission: &Admission<'_>) -> Result<(), Status> {
+impl Turns {
+    async fn take(&self, namespace: &str) -> OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.0.lock();
+            if turns.len() >= TURNS_KEPT {
+                turns.retain(|_, turn| turn.strong_count() > 0);
+            }
+            let known = turns.get(namespace).and_then(Weak::upgrade);
+            known.unwrap_or_else(|| {
+                let turn = Arc::default();
+                turns.insert(namespace.to_owned(), Arc::downgrade(&turn));
+                turn
+            })
+        };
+        turn.lock_owned().await
+    }
+}
+
+/// What a write uses, to be raised together with it.
+pub(crate) struct Charge {
+    namespace: String,
+    /// The quotas as they are, and what is used of each.
+    quotas: Vec<(Object, Usage)>,
+    /// What a refusal names.
+    at: (String, String, String),
+    _turn: OwnedMutexGuard<()>,
+}
+
+pub(super) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     let info = admission.info;
-    let applies = admission.operation == Operation::Create && info.subresource.is_empty() && !info.namespace.is_empty();
-    let Some(object) = admission.object.as_ref().filter(|_| applies) else { return Ok(()) };
+    if info.namespace.is_empty() || !uses(admission) {
+        return Ok(());
+    }
+    if ctx.registry.all(lookup::RESOURCE_QUOTAS, Some(&info.namespace)).await?.is_empty() {
+        return Ok(());
+    }
+    let turn = ctx.quota_turns.take(&info.namespace).await;
     let mut quotas = ctx.registry.all(lookup::RESOURCE_QUOTAS, Some(&info.namespace)).await?;
-    if quotas.is_empty() {
-        return Ok(());
-    }
-    let usage = usage_of(&info.group, &info.resource, object);
     quotas.sort_by(|a, b| a.name().cmp(b.name()));
-    let quotas: Vec<Object> = quotas.into_iter().filter(|q| in_scope(q, &info.resource, object)).collect();
-    for quota in &quotas {
-        charge(quota, &usage).map_err(|why| admission.forbid(&why))?;
-    }
-    if admission.dry_run {
-        return Ok(());
-    }
+    let Some(object) = admission.object.as_ref() else { return Ok(()) };
+    let mut charged = Vec::new();
     for quota in quotas {
-        take(ctx, admission, quota, &usage).await?;
+        if let Some(why) = unsaid(&quota, info, object) {
+            return Err(admission.forbid(&format!("failed quota: {}: must specify {why}", quota.name())));
+        }
+        let more = growth(&quota, &info.group, &info.resource, object, admission.old);
+        if charge(&quota, &more).map_err(|why| admission.forbid(&why))?.is_some() {
+            charged.push((quota, more));
+        }
+    }
+    if !admission.dry_run && !charged.is_empty() {
+        let at = (info.group.clone(), info.resource.clone(), object.name().to_owned());
+        admission.charge = Some(Charge { namespace: info.namespace.clone(), quotas: charged, at, _turn: turn });
     }
     Ok(())
 }
 
-async fn take(ctx: &Ctx, admission: &Admission<'_>, mut quota: Object, usage: &Usage) -> Result<(), Status> {
-    let kind = ctx.registry.known(lookup::RESOURCE_QUOTAS)?;
-    for _ in 0..TRIES {
-        let Some(charged) = charge(&quota, usage).map_err(|why| admission.forbid(&why))? else { return Ok(()) };
-        match ctx.registry.update(&kind, charged, "status").await {
-            Ok(_) => return Ok(()),
-            Err(status) if status.code == 409 => {}
-            Err(status) => return Err(status),
-        }
-        let name = quota.name().to_owned();
-        match ctx.registry.find(lookup::RESOURCE_QUOTAS, &admission.info.namespace, &name).await? {
-            Some(fresh) => quota = fresh,
-            None => return Ok(()),
-        }
-    }
-    Err(Status::conflict("", "resourcequotas", quota.name(), "the quota is written by many at once; try again"))
+/// New objects use quotas, and of others those that can grow.
+fn uses(admission: &Admission<'_>) -> bool {
+    const GROWING: [(Resource, &str); 3] =
+        [(lookup::SERVICES, ""), (lookup::PERSISTENT_VOLUME_CLAIMS, ""), (lookup::PODS, "resize")];
+    let created = admission.operation == Operation::Create && admission.info.subresource.is_empty();
+    created || GROWING.into_iter().any(|(at, subresource)| admission.writes(at, subresource, &[Operation::Update]))
 }
 
-fn amounts(quota: &Object, key: &str) -> Usage {
-    let pairs = quota.at(&["status", key]).and_then(Value::as_map).into_iter().flat_map(|m| m.iter());
-    pairs.filter_map(|(k, v)| Some((k.to_string(), Quantity::parse(v.as_str()?).ok()?))).collect()
+fn unsaid(quota: &Object, info: &crate::request::RequestInfo, object: &Object) -> Option<String> {
+    let is_pod = info.group.is_empty() && info.resource == "pods";
+    if !is_pod || !quota::covers(quota, "", "pods", object) {
+        return None;
+    }
+    let hard = quota::amounts(quota, &["status", "hard"]);
+    quota::unspecified(object, hard.keys().map(String::as_str))
+}
+
+/// What a write uses of a quota beyond what the object used before.
+pub(super) fn growth(quota: &Object, group: &str, resource: &str, new: &Object, old: Option<&Object>) -> Usage {
+    let of = |object: &Object| match quota::covers(quota, group, resource, object) {
+        true => quota::usage(group, resource, object),
+        false => Usage::new(),
+    };
+    let before = old.map(of).unwrap_or_default();
+    let grown = of(new).into_iter().map(|(name, amount)| {
+        let more = before.get(&name).map_or(amount, |before| amount.sub(*before));
+        (name, more)
+    });
+    grown.filter(|(_, more)| more.signum() > 0).collect()
 }
 
 /// The quota with the usage added, `None` where it does not limit any of it; an error where it would be exceeded.
 pub(super) fn charge(quota: &Object, usage: &Usage) -> Result<Option<Object>, String> {
-    let (hard, used) = (amounts(quota, "hard"), amounts(quota, "used"));
+    let hard = quota::amounts(quota, &["status", "hard"]);
+    let used = quota::amounts(quota, &["status", "used"]);
     let asked: Usage = usage.iter().filter(|(k, _)| hard.contains_key(*k)).map(|(k, v)| (k.clone(), *v)).collect();
     if asked.is_empty() {
         return Ok(None);
@@ -95,111 +144,45 @@ pub(super) fn charge(quota: &Object, usage: &Usage) -> Result<Option<Object>, St
     Ok(Some(charged))
 }
 
-fn one() -> Quantity {
-    Quantity::from_int(1)
-}
-
-/// What one new object uses, by the names that quotas have for it.
-pub(super) fn usage_of(group: &str, resource: &str, object: &Object) -> Usage {
-    let counted = if group.is_empty() { format!("count/{resource}") } else { format!("count/{resource}.{group}") };
-    let mut usage = Usage::from([(counted, one())]);
-    if group.is_empty() && COUNTED.contains(&resource) {
-        usage.insert(resource.to_owned(), one());
-    }
-    match (group, resource) {
-        ("", "pods") => pod_usage(object, &mut usage),
-        ("", "services") => service_usage(object, &mut usage),
-        ("", "persistentvolumeclaims") => claim_usage(object, &mut usage),
-        _ => {}
-    }
-    usage
-}
-
-fn pod_usage(pod: &Object, usage: &mut Usage) {
-    let spec = pod.at(&["spec"]).cloned().unwrap_or_default();
-    for (what, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-        let of = |containers: &str, join: fn(Quantity, Quantity) -> Quantity| {
-            let mut total = Usage::new();
-            for container in fields::list(&spec, &[containers]) {
-                let pairs = container.at(&["resources", what]).and_then(Value::as_map);
-                for (key, value) in pairs.into_iter().flat_map(|m| m.iter()) {
-                    let Some(value) = value.as_str().and_then(|t| Quantity::parse(t).ok()) else { continue };
-                    total.entry(key.to_string()).and_modify(|t| *t = join(*t, value)).or_insert(value);
-                }
-            }
-            total
-        };
-        let most = |a: Quantity, b: Quantity| if a.nanos() < b.nanos() { b } else { a };
-        let mut total = of("containers", Quantity::add);
-        for (key, value) in of("initContainers", most) {
-            total.entry(key).and_modify(|t| *t = most(*t, value)).or_insert(value);
-        }
-        for (key, value) in total {
-            if what == "requests" && matches!(key.as_str(), "cpu" | "memory" | "ephemeral-storage") {
-                usage.insert(key.clone(), value);
-            }
-            usage.insert(format!("{prefix}{key}"), value);
-        }
-    }
-}
-
-fn service_usage(service: &Object, usage: &mut Usage) {
-    let ports = service.at(&["spec", "ports"]).and_then(Value::as_list).map_or(0, <[Value]>::len);
-    let ports = Quantity::from_int(i64::try_from(ports).unwrap_or(i64::MAX));
-    match service.str_at(&["spec", "type"]) {
-        "NodePort" => drop(usage.insert("services.nodeports".into(), ports)),
-        "LoadBalancer" => {
-            usage.insert("services.loadbalancers".into(), one());
-            if service.bool_at(&["spec", "allocateLoadBalancerNodePorts"]) != Some(false) {
-                usage.insert("services.nodeports".into(), ports);
+impl Charge {
+    /// The writes that raise the quotas.
+    pub(crate) fn writes(&self, ctx: &Ctx) -> Result<Vec<Beside>, Status> {
+        let kind = ctx.registry.known(lookup::RESOURCE_QUOTAS)?;
+        let mut writes = Vec::with_capacity(self.quotas.len());
+        for (quota, usage) in &self.quotas {
+            if let Some(mut raised) = charge(quota, usage).map_err(|why| self.refuse(&why))? {
+                registry::rules::update(&kind, &mut raised, quota, "status", &registry::now_text())?;
+                writes.push(Beside::replace(&kind, &raised, quota));
             }
         }
-        _ => {}
+        Ok(writes)
     }
-}
 
-fn claim_usage(claim: &Object, usage: &mut Usage) {
-    let size = Quantity::parse(claim.str_at(&["spec", "resources", "requests", "storage"]));
-    let size = size.unwrap_or(Quantity::from_nanos(0, Format::BinarySi));
-    usage.insert("requests.storage".into(), size);
-    let class = claim.str_at(&["spec", "storageClassName"]);
-    if !class.is_empty() {
-        usage.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), size);
-        usage.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), one());
-    }
-}
-
-/// Whether the quota's scopes hold for the object; only pods have scopes.
-fn in_scope(quota: &Object, resource: &str, object: &Object) -> bool {
-    let scopes = quota.at(&["spec", "scopes"]).and_then(Value::as_list).unwrap_or(&[]);
-    let selectors = quota.at(&["spec", "scopeSelector", "matchExpressions"]).and_then(Value::as_list).unwrap_or(&[]);
-    if scopes.is_empty() && selectors.is_empty() {
-        return true;
-    }
-    let holds = |scope: &str| match scope {
-        "Terminating" => object.at(&["spec", "activeDeadlineSeconds"]).is_some(),
-        "NotTerminating" => object.at(&["spec", "activeDeadlineSeconds"]).is_none(),
-        "BestEffort" => best_effort(object),
-        "NotBestEffort" => !best_effort(object),
-        "PriorityClass" => !object.str_at(&["spec", "priorityClassName"]).is_empty(),
-        _ => false,
-    };
-    let selected = |expression: &Value| {
-        let scope = fields::text(expression, &["scopeName"]);
-        let class = object.str_at(&["spec", "priorityClassName"]);
-        let listed = fields::list(expression, &["values"]).iter().any(|v| v.as_str() == Some(class));
-        match fields::text(expression, &["operator"]) {
-            "In" => scope == "PriorityClass" && listed,
-            "NotIn" => scope == "PriorityClass" && !listed,
-            "DoesNotExist" => !holds(scope),
-            _ => holds(scope),
+    /// Looks at the quotas anew, after one of them was written by somebody else.
+    async fn look_again(&mut self, ctx: &Ctx) -> Result<(), Status> {
+        let before = std::mem::take(&mut self.quotas);
+        for (quota, usage) in before {
+            let found = ctx.registry.find(lookup::RESOURCE_QUOTAS, &self.namespace, quota.name()).await?;
+            self.quotas.extend(found.map(|fresh| (fresh, usage)));
         }
-    };
-    resource == "pods" && scopes.iter().filter_map(Value::as_str).all(holds) && selectors.iter().all(selected)
+        Ok(())
+    }
+
+    fn refuse(&self, why: &str) -> Status {
+        let (group, resource, name) = &self.at;
+        Status::forbidden(group, resource, name, why)
+    }
 }
 
-fn best_effort(pod: &Object) -> bool {
-    let mut usage = Usage::new();
-    pod_usage(pod, &mut usage);
-    usage.is_empty()
+/// Stores a new object and, at the same moment, what it uses.
+pub(crate) async fn insert(ctx: &Ctx, kind: &Kind, object: Object, charge: Option<Charge>) -> Result<Object, Status> {
+    let Some(mut charge) = charge else { return ctx.registry.insert(kind, object).await };
+    for _ in 0..TRIES {
+        let writes = charge.writes(ctx)?;
+        if let Some(stored) = ctx.registry.insert_beside(kind, object.clone(), &writes).await? {
+            return Ok(stored);
+        }
+        charge.look_again(ctx).await?;
+    }
+    Err(Status::conflict("", "resourcequotas", "", "the quota is written by many at once; try again"))
 }

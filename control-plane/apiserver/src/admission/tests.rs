@@ -31,7 +31,7 @@ fn run(plugin: &str, object: &mut Object, with: &[Object]) -> Result<(), String>
         }
         "LimitRanger claim" => return joined(limit_ranger::violations(object, false, first.expect("a range"))),
         "ResourceQuota" => {
-            let usage = resource_quota::usage_of("", first.expect("a resource").kind(), object);
+            let usage = resource_quota::growth(&with[1], "", first.expect("a resource").kind(), object, with.get(2));
             *object = resource_quota::charge(&with[1], &usage)?.unwrap_or_default();
         }
         "PodSecurity baseline" => return pod_security::judged(pod_security::Level::Baseline, None, object),

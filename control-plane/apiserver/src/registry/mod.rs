@@ -16,7 +16,7 @@ pub(crate) use encoding::{
 };
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use kinds::Kinds;
-pub(crate) use storage::{Storage, Written, status as store_status};
+pub(crate) use storage::{Beside, Storage, Written, status as store_status};
 pub(crate) use versions::{is_view, stored_as};
 
 use crate::cache::{Caches, KindCache};
@@ -112,15 +112,27 @@ impl Registry {
     }
 
     /// Stores a new object that is ready. A generated name that is taken is made again.
-    pub(crate) async fn insert(&self, kind: &Kind, mut object: Object) -> Result<Object, Status> {
+    pub(crate) async fn insert(&self, kind: &Kind, object: Object) -> Result<Object, Status> {
+        let name = object.name().to_owned();
+        self.insert_beside(kind, object, &[]).await?.ok_or_else(|| modified(kind, &name))
+    }
+
+    /// Stores a new object together with other writes; `None` when one of those cannot be made any more.
+    pub(crate) async fn insert_beside(
+        &self,
+        kind: &Kind,
+        mut object: Object,
+        beside: &[Beside],
+    ) -> Result<Option<Object>, Status> {
         let generated = !object.meta_text("generateName").is_empty();
         for _ in 0..GENERATED_TRIES {
             let at = key(kind, object.namespace(), object.name());
-            match self.inner.storage.put(kind, &at, encode(kind, &object), 0).await? {
+            match self.inner.storage.put(kind, &at, encode(kind, &object), 0, beside).await? {
                 Written::At(revision) => {
                     object.meta_mut().insert("resourceVersion", revision.to_string());
-                    return Ok(object);
+                    return Ok(Some(object));
                 }
+                Written::BesideConflict => return Ok(None),
                 Written::Conflict if generated => {
                     let name = rules::generated(object.meta_text("generateName"), &random());
                     object.meta_mut().insert("name", name);
@@ -151,7 +163,18 @@ impl Registry {
     }
 
     /// Stores what `old` becomes: removes it when that ends it. `None` when another write came between.
-    pub(crate) async fn replace(&self, kind: &Kind, mut new: Object, old: &Object) -> Result<Option<Object>, Status> {
+    pub(crate) async fn replace(&self, kind: &Kind, new: Object, old: &Object) -> Result<Option<Object>, Status> {
+        self.replace_beside(kind, new, old, &[]).await
+    }
+
+    /// The same, together with other writes.
+    pub(crate) async fn replace_beside(
+        &self,
+        kind: &Kind,
+        mut new: Object,
+        old: &Object,
+        beside: &[Beside],
+    ) -> Result<Option<Object>, Status> {
         let at = key(kind, old.namespace(), old.name());
         let expected: u64 = old.resource_version().parse().unwrap_or(0);
         let value = encode(kind, &new);
@@ -162,7 +185,7 @@ impl Registry {
         let over = deletion::is_over(kind, &new);
         let written = match over {
             true => self.inner.storage.delete(kind, &at, expected).await?,
-            false => self.inner.storage.put(kind, &at, value, expected).await?,
+            false => self.inner.storage.put(kind, &at, value, expected, beside).await?,
         };
         Ok(match written {
             Written::At(revision) => {
@@ -170,7 +193,7 @@ impl Registry {
                 new.meta_mut().insert("resourceVersion", shown.to_string());
                 Some(new)
             }
-            Written::Conflict => None,
+            Written::Conflict | Written::BesideConflict => None,
         })
     }
 
@@ -219,7 +242,7 @@ impl Registry {
                 object.meta_mut().insert("resourceVersion", revision.to_string());
                 Some(object)
             }
-            Written::Conflict => None,
+            Written::Conflict | Written::BesideConflict => None,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::keys;
 use crate::cache::Entry;
-use api::{Kind, Status};
+use api::{Kind, Object, Status};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::time::Instant;
@@ -40,6 +40,25 @@ pub(crate) enum Written {
     At(u64),
     /// The key is not at the expected revision.
     Conflict,
+    /// Something that was to be written together with it is not.
+    BesideConflict,
+}
+
+/// The replacement of another object, which happens together with a write or not at all.
+pub(crate) struct Beside {
+    key: Bytes,
+    value: Bytes,
+    expected: Revision,
+}
+
+impl Beside {
+    pub(crate) fn replace(kind: &Kind, new: &Object, old: &Object) -> Beside {
+        Beside {
+            key: keys::key(kind, old.namespace(), old.name()).into(),
+            value: super::encode(kind, new),
+            expected: Revision(old.resource_version().parse().unwrap_or(0)),
+        }
+    }
 }
 
 impl Storage {
@@ -101,25 +120,38 @@ impl Storage {
     }
 
     /// Writes where the key is at `expected`, 0 for absent.
-    pub(crate) async fn put(&self, kind: &Kind, key: &str, value: Bytes, expected: u64) -> Result<Written, Status> {
+    pub(crate) async fn put(
+        &self,
+        kind: &Kind,
+        key: &str,
+        value: Bytes,
+        expected: u64,
+        beside: &[Beside],
+    ) -> Result<Written, Status> {
         let lease = self.lease(kind).await?;
         let put = Op::Put { key: Bytes::copy_from_slice(key.as_bytes()), value, lease };
-        self.write(kind, key, put, expected).await
+        self.write(kind, key, put, expected, beside).await
     }
 
     pub(crate) async fn delete(&self, kind: &Kind, key: &str, expected: u64) -> Result<Written, Status> {
         let delete = Op::Delete { key: Bytes::copy_from_slice(key.as_bytes()) };
-        self.write(kind, key, delete, expected).await
+        self.write(kind, key, delete, expected, &[]).await
     }
 
-    async fn write(&self, kind: &Kind, key: &str, op: Op, expected: u64) -> Result<Written, Status> {
+    async fn write(&self, kind: &Kind, key: &str, op: Op, expected: u64, beside: &[Beside]) -> Result<Written, Status> {
         let renewal = kind.names.plural == "leases" && kind.names.group == "coordination.k8s.io" && expected > 0;
         let volatile = renewal && matches!(op, Op::Put { .. });
-        let compare = Compare::ModRevision(Bytes::copy_from_slice(key.as_bytes()), Revision(expected));
-        let txn = Txn { compare: vec![compare], ops: vec![op], volatile };
+        let own = Compare::ModRevision(Bytes::copy_from_slice(key.as_bytes()), Revision(expected));
+        let others = beside.iter().map(|other| Compare::ModRevision(other.key.clone(), other.expected));
+        let puts = beside.iter().map(|o| Op::Put { key: o.key.clone(), value: o.value.clone(), lease: 0 });
+        let compare = std::iter::once(own).chain(others).collect();
+        let txn = Txn { compare, ops: std::iter::once(op).chain(puts).collect(), volatile };
         match self.store.txn(txn).await.map_err(|e| status(&e))? {
             TxnOutcome::Committed(revision) => Ok(Written::At(revision.0)),
-            TxnOutcome::Conflict { .. } => Ok(Written::Conflict),
+            TxnOutcome::Conflict { current, .. } => {
+                let own = current.first().and_then(Option::as_ref).map_or(0, |kv| kv.mod_revision.0);
+                Ok(if own == expected { Written::BesideConflict } else { Written::Conflict })
+            }
         }
     }
 

@@ -56,6 +56,7 @@ async fn one(
         dry_run: options.dry_run,
         options: asked,
         warnings: Vec::new(),
+        charge: None,
     };
     admission::mutate(ctx, &mut admission).await?;
     admission::validate(ctx, &mut admission).await?;

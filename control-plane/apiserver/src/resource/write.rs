@@ -1,7 +1,7 @@
 //! Create and update: admit(mutate) → default → prepare → validate → admit(validate) → registry.
 
 use super::{Call, body};
-use crate::admission::{self, Admission, Operation};
+use crate::admission::{self, Admission, Operation, resource_quota};
 use crate::allocators;
 use crate::registry::options::{self, WriteOptions};
 use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
@@ -47,6 +47,7 @@ pub(super) async fn new(
     admission.object = Some(object);
     admission::validate(ctx, &mut admission).await?;
     warnings.append(&mut admission.warnings);
+    let charge = admission.charge.take();
     let mut object = admission.object.take().unwrap_or_default();
     let reservation = allocators::reserve(ctx, kind, &mut object, None, options.dry_run).await?;
     if options.dry_run {
@@ -55,7 +56,7 @@ pub(super) async fn new(
         }
         return Ok(object);
     }
-    let inserted = ctx.registry.insert(kind, object).await;
+    let inserted = resource_quota::insert(ctx, kind, object, charge).await;
     let reservation = reservation.after(inserted.as_ref().err());
     let object = inserted?;
     reservation.commit(ctx).await;
@@ -80,6 +81,7 @@ fn admission<'a>(
         dry_run: options.dry_run,
         options: asked,
         warnings: Vec::new(),
+        charge: None,
     }
 }
 
@@ -238,7 +240,8 @@ pub(super) async fn change(
     if options.dry_run {
         return Ok(Some(new));
     }
-    let replaced = ctx.registry.replace(kind, new, old).await;
+    let raised = admission.charge.as_ref().map(|charge| charge.writes(ctx)).transpose()?.unwrap_or_default();
+    let replaced = ctx.registry.replace_beside(kind, new, old, &raised).await;
     let reservation = reservation.after(replaced.as_ref().err());
     let stored = replaced?;
     if let Some(stored) = &stored {

@@ -151,6 +151,7 @@ async fn connect(ctx: &Ctx, identity: &Identity, info: &RequestInfo) -> Result<(
         dry_run: false,
         options: &Value::Null,
         warnings: Vec::new(),
+        charge: None,
     };
     admission::mutate(ctx, &mut admission).await?;
     admission::validate(ctx, &mut admission).await

@@ -102,6 +102,7 @@ async fn admitted(call: &Call<'_>, request: Object) -> Result<Object, Status> {
         dry_run: call.dry_run(),
         options: &options,
         warnings: Vec::new(),
+        charge: None,
     };
     admission::mutate(call.ctx, &mut admission).await?;
     admission::validate(call.ctx, &mut admission).await?;
