@@ -21,7 +21,7 @@ const STREAMS: usize = 50;
 const LOST: Duration = Duration::from_secs(30);
 
 pub(crate) const ALL: &[&str] =
-    &["create", "get", "update", "patch", "list", "list-pages", "list-label", "list-field", "watch"];
+    &["create", "get", "update", "patch", "list", "list-pages", "list-label", "list-field", "watch", "watch-one"];
 
 const LOAD: &str = "/api/v1/namespaces/load/configmaps";
 const MANY: &str = "/api/v1/namespaces/load-many/configmaps";
@@ -94,8 +94,10 @@ pub(crate) async fn run(
     processes: &Processes,
     settings: &Settings,
 ) -> anyhow::Result<Sample> {
-    if name == "watch" {
-        return watch(round, door, processes, settings).await;
+    match name {
+        "watch" => return watch(round, door, processes, settings).await,
+        "watch-one" => return watch_one(round, door, processes, settings).await,
+        _ => {}
     }
     let listing = name.starts_with("list");
     // One client lists: more would measure their queue.
@@ -159,32 +161,68 @@ async fn pages(connection: &mut Connection) -> anyhow::Result<()> {
 
 /// Writes, one after the other, each of which every watcher sees; a latency is that of a write's last watcher.
 async fn watch(round: usize, door: &Door, processes: &Processes, settings: &Settings) -> anyhow::Result<Sample> {
-    let mut writer = door.connect().await?;
-    let path = format!("{WATCHED}/round-{round}");
-    writer.ensure(WATCHED, config_map(&format!("round-{round}"), "watched", round)).await?;
-    let (before, _) = processes.memory();
-    let (seen, mut sights) = mpsc::unbounded_channel();
-    let mut watchers = Vec::with_capacity(settings.watchers);
-    let mut connections = door.connections(settings.watchers.div_ceil(STREAMS)).await?;
-    for i in 0..settings.watchers {
-        let url = format!("{WATCHED}?watch=1&fieldSelector=metadata.name%3Dround-{round}");
-        let stream = connections[i / STREAMS].open(Method::GET, &url, Body::default()).await?.into_body();
-        watchers.push(tokio::spawn(follow(stream, seen.clone())));
+    let name = format!("round-{round}");
+    let selector = |_| format!("fieldSelector=metadata.name%3D{name}");
+    let all = settings.watchers;
+    let watched = Watched { name: name.clone(), label: "watched".into(), at_first: all, at_each: all };
+    let body = |i: usize| json!({"data": {"write": i.to_string()}});
+    watched.run(selector, body, door, processes, settings).await
+}
+
+/// Each watcher waits for a label of its own, and each write moves the object from one of them to the next.
+async fn watch_one(round: usize, door: &Door, processes: &Processes, settings: &Settings) -> anyhow::Result<Sample> {
+    let label = |i: usize| format!("one-{round}-{}", i % settings.watchers);
+    let selector = |i| format!("labelSelector=part%3D{}", label(i));
+    let watched = Watched { name: format!("one-{round}"), label: label(0), at_first: 1, at_each: 2 };
+    let body = |i: usize| json!({"metadata": {"labels": {"part": label(i + 1)}}});
+    watched.run(selector, body, door, processes, settings).await
+}
+
+/// An object that watchers see.
+struct Watched {
+    name: String,
+    label: String,
+    /// How many see it as it is at first.
+    at_first: usize,
+    /// How many see a write.
+    at_each: usize,
+}
+
+impl Watched {
+    async fn run(
+        self,
+        selector: impl Fn(usize) -> String,
+        body: impl Fn(usize) -> serde_json::Value,
+        door: &Door,
+        processes: &Processes,
+        settings: &Settings,
+    ) -> anyhow::Result<Sample> {
+        let mut writer = door.connect().await?;
+        let path = format!("{WATCHED}/{}", self.name);
+        writer.ensure(WATCHED, config_map(&self.name, &self.label, 0)).await?;
+        let (before, _) = processes.memory();
+        let (seen, mut sights) = mpsc::unbounded_channel();
+        let mut watchers = Vec::with_capacity(settings.watchers);
+        let mut connections = door.connections(settings.watchers.div_ceil(STREAMS)).await?;
+        for i in 0..settings.watchers {
+            let url = format!("{WATCHED}?watch=1&{}", selector(i));
+            let stream = connections[i / STREAMS].open(Method::GET, &url, Body::default()).await?.into_body();
+            watchers.push(tokio::spawn(follow(stream, seen.clone())));
+        }
+        last_of(&mut sights, self.at_first).await?;
+        let mut meter = Meter::start(processes);
+        meter.before = before;
+        let mut latencies = Vec::new();
+        for i in 0..settings.writes {
+            let since = Instant::now();
+            writer.ask(Method::PATCH, &path, Body::merge_patch(&body(i))).await?;
+            latencies.push(last_of(&mut sights, self.at_each).await?.duration_since(since));
+        }
+        latencies.sort_unstable();
+        let sample = meter.stop(settings.writes * self.at_each, latencies);
+        watchers.iter().for_each(|w| w.abort());
+        Ok(sample)
     }
-    // The object as it is.
-    last_of(&mut sights, settings.watchers).await?;
-    let mut meter = Meter::start(processes);
-    meter.before = before;
-    let mut latencies = Vec::new();
-    for i in 0..settings.writes {
-        let since = Instant::now();
-        writer.ask(Method::PATCH, &path, Body::merge_patch(&json!({"data": {"write": i.to_string()}}))).await?;
-        latencies.push(last_of(&mut sights, settings.watchers).await?.duration_since(since));
-    }
-    latencies.sort_unstable();
-    let sample = meter.stop(settings.writes * settings.watchers, latencies);
-    watchers.iter().for_each(|w| w.abort());
-    Ok(sample)
 }
 
 /// Says when each line of a watch has come.

@@ -27,7 +27,7 @@ impl Built {
         let kind = registry.known(lookup::DEFINITIONS)?;
         let cache = registry.cache(&kind).await?;
         registry.caches().fresh().await?;
-        let (entries, cursor) = cache.snapshot("");
+        let (entries, cursor) = cache.snapshot(None);
         let mut next = HashMap::with_capacity(entries.len());
         let mut served = Vec::new();
         for entry in entries {

@@ -24,6 +24,9 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 /// A client reads one document after the other and asks again only when a hash has changed. The largest has a megabyte.
 const KEPT: usize = 2;
 
+/// How long clients may keep a document by its hash: a year, the longest that caches know.
+const KEPT_HOURS: i64 = 365 * 24;
+
 /// The hash of every document, and the documents asked for last, by path (`apis/apps/v1`).
 #[derive(Default)]
 pub(crate) struct Documents {
@@ -48,6 +51,10 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         *response.status_mut() = http::StatusCode::NOT_FOUND;
         return Ok(response);
     };
+    let hash = info.query.has("hash").then(|| info.query.get("hash"));
+    if hash.is_some_and(|hash| hash != tag) {
+        return Ok(moved(&format!("/openapi/v3/{at}?hash={tag}")));
+    }
     let tag = format!("\"{tag}\"");
     let same = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes());
     let accept = negotiate::accept(&parts.headers, &info.query, Offer::Documents)?;
@@ -55,10 +62,27 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
         true => respond::with(304, HeaderValue::from_static("application/json"), Body::empty()),
         false => respond::encoded(200, &accept, document(ctx, at).to_vec()),
     };
+    let headers = response.headers_mut();
     if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
+        headers.insert(header::ETAG, tag);
+    }
+    if hash.is_some() {
+        // What has this hash never changes.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
+        let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(KEPT_HOURS);
+        let expires = expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        headers.extend(HeaderValue::from_str(&expires).ok().map(|value| (header::EXPIRES, value)));
     }
     Ok(response)
+}
+
+/// Sends whoever asks for a document as it was to the document as it is.
+fn moved(to: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().extend(HeaderValue::from_str(to).ok().map(|value| (header::LOCATION, value)));
+    response
 }
 
 fn group_paths(ctx: &Ctx) -> BTreeSet<String> {
@@ -154,6 +178,9 @@ fn describe(kinds: &[Arc<Kind>], names: &BTreeSet<String>, texts: &Texts) -> Val
     info.insert("title", "Kubernetes");
     info.insert("version", "v1.36.0");
     let mut schemas: Map = SPECIAL.iter().map(|(name, ty, format)| (*name, Value::Map(special(ty, format)))).collect();
+    if names.contains(SCHEMA) {
+        ANY.iter().for_each(|(name, text)| drop(schemas.insert(*name, anything(text))));
+    }
     for name in names {
         if let Some(schema) = schema::find(name) {
             let own: Vec<_> = kinds.iter().filter(|k| k.type_name == *name).collect();
@@ -224,7 +251,7 @@ fn type_schema<'a>(schema: &Schema, kinds: &[&Arc<Kind>], text: &dyn Fn(&str) ->
 }
 
 fn field_schema(field: &Field) -> Map {
-    let mut out = value_schema(&field.ty);
+    let mut out = value_schema(field.name, &field.ty);
     if let Some(value) = default(field) {
         out.insert("default", value);
     }
@@ -256,8 +283,8 @@ fn field_schema(field: &Field) -> Map {
     out
 }
 
-/// A type in OpenAPI's words.
-fn value_schema(ty: &Type) -> Map {
+/// The type of a field in OpenAPI's words.
+fn value_schema(field: &str, ty: &Type) -> Map {
     let mut out = Map::new();
     let (name, format) = match ty {
         Type::String => ("string", ""),
@@ -272,13 +299,13 @@ fn value_schema(ty: &Type) -> Map {
         Type::IntOrString => return reference(INT_OR_STRING),
         Type::Raw => return reference(RAW),
         Type::Object => ("object", ""),
-        Type::Any => return out,
+        Type::Any => return reference(any(field)),
         Type::List(item) => {
-            out.insert("items", value_schema(item));
+            out.insert("items", value_schema(field, item));
             ("array", "")
         }
         Type::Map(item) => {
-            out.insert("additionalProperties", value_schema(item));
+            out.insert("additionalProperties", value_schema(field, item));
             ("object", "")
         }
         Type::Struct(to) => return reference(&to.get().full_name()),
@@ -304,6 +331,37 @@ const SPECIAL: &[(&str, &str, &str)] = &[
     (INT_OR_STRING, "string", "int-or-string"),
     (RAW, "object", ""),
 ];
+
+/// The one type whose fields hold values of any type.
+const SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+const JSON: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSON";
+const OR_BOOL: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrBool";
+const OR_ARRAY: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrArray";
+const OR_STRINGS: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaPropsOrStringArray";
+
+/// What such values can be, in upstream's names.
+const ANY: &[(&str, &str)] = &[
+    (JSON, "Any value of JSON: a boolean, a number, a string, a list, an object or null."),
+    (OR_BOOL, "A JSONSchemaProps, or a boolean."),
+    (OR_ARRAY, "A JSONSchemaProps, or a list of them."),
+    (OR_STRINGS, "A JSONSchemaProps, or a list of strings."),
+];
+
+/// The type of a field of [`SCHEMA`] that holds more than one type of JSON.
+fn any(field: &str) -> &'static str {
+    match field {
+        "additionalItems" | "additionalProperties" => OR_BOOL,
+        "items" => OR_ARRAY,
+        "dependencies" => OR_STRINGS,
+        _ => JSON,
+    }
+}
+
+fn anything(text: &str) -> Map {
+    let mut out = Map::new();
+    out.insert("description", text);
+    out
+}
 
 fn special(name: &str, format: &str) -> Map {
     let mut out = Map::new();

@@ -37,8 +37,10 @@ pub(crate) enum Kind {
     Map {
         entries: Vec<Entry>,
     },
+    /// A message of a declared type; the keys are the names of its fields.
     Struct {
         name: String,
+        entries: Vec<Entry>,
     },
     Fold(Box<Fold>),
     /// `cel.bind`: the value is computed once.

@@ -58,6 +58,8 @@ pub struct Object {
     pub name: String,
     /// By the identifier that expressions use.
     pub fields: BTreeMap<String, Field>,
+    /// It has any other field as well, of any type.
+    pub open: bool,
 }
 
 #[derive(Debug)]
@@ -179,8 +181,14 @@ impl Decl {
                 fields.insert(identifier, Field { json, decl });
             }
         }
-        let object = Object { name: name.to_owned(), fields };
+        let object = Object { name: name.to_owned(), fields, open: false };
         Decl::new(Shape::Object(Arc::new(object)), 0, min_size)
+    }
+
+    /// An object with whatever fields.
+    pub fn open_object(name: &str) -> Arc<Decl> {
+        let object = Object { name: name.to_owned(), open: true, ..Object::default() };
+        Decl::new(Shape::Object(Arc::new(object)), 0, 2)
     }
 
     /// How often a value of this shape can stand in one request.

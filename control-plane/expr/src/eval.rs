@@ -3,7 +3,7 @@
 use crate::ast::{ACCUMULATOR, Ast, Entry, Fold, Id, Item, Kind, Literal};
 use crate::check::{Checked, Ref};
 use crate::cost::actual;
-use crate::cost::{LIST, MAP};
+use crate::cost::{LIST, MAP, MESSAGE};
 use crate::library::{Overload, Tools, operators, optional};
 use crate::value::{Dict, Fail, Out, Text, Val};
 use std::rc::Rc;
@@ -47,7 +47,8 @@ impl<'a> Machine<'a> {
             },
             Kind::Call { name, target, args } => self.call(id, name, *target, args),
             Kind::List { items } => self.list(items),
-            Kind::Map { entries } => self.map(entries),
+            Kind::Map { entries } => self.map(entries, MAP),
+            Kind::Struct { entries, .. } => self.map(entries, MESSAGE),
             Kind::Fold(fold) => self.fold(id, fold),
             Kind::Let { value, body, .. } => {
                 let slot = self.slots(id)[0];
@@ -68,8 +69,8 @@ impl<'a> Machine<'a> {
                 let result = self.eval(*body)?;
                 Ok(if *flat { result } else { Val::some(result) })
             }
-            // The checker lets neither through.
-            Kind::Struct { .. } | Kind::Broken => Err(Fail::no_overload()),
+            // The checker does not let it through.
+            Kind::Broken => Err(Fail::no_overload()),
         }
     }
 
@@ -225,7 +226,7 @@ impl<'a> Machine<'a> {
         Ok(Val::list(out))
     }
 
-    fn map(&mut self, entries: &'a [Entry]) -> Out<'a> {
+    fn map(&mut self, entries: &'a [Entry], cost: u64) -> Out<'a> {
         let mut dict = Dict::default();
         for entry in entries {
             let key = self.eval(entry.key)?;
@@ -236,7 +237,7 @@ impl<'a> Machine<'a> {
                 (value, false) => dict.insert(key, value)?,
             }
         }
-        self.spend(MAP)?;
+        self.spend(cost)?;
         Ok(Val::Map(Rc::new(dict)))
     }
 

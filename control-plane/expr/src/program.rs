@@ -4,7 +4,7 @@ use crate::ast::Ast;
 use crate::check::{Checked, Ref, check};
 use crate::cost::{Range, estimate::estimate};
 use crate::data::Data;
-use crate::decl::Decl;
+use crate::decl::{Decl, Object, Shape};
 use crate::eval::Machine;
 use crate::parse::parse;
 use crate::source::CompileError;
@@ -28,6 +28,29 @@ pub struct Variable {
 #[derive(Clone, Debug, Default)]
 pub struct Environment {
     pub variables: Vec<Variable>,
+    /// The messages that expressions may make.
+    pub(crate) messages: Messages,
+}
+
+/// Types of messages by their names.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Messages {
+    declared: Vec<Arc<Object>>,
+    open: Option<String>,
+}
+
+impl Messages {
+    /// The type of a name; `Object.spec` is open where `Object` is.
+    pub(crate) fn find(&self, name: &str) -> Option<Arc<Object>> {
+        let open = |root: &String| name.strip_prefix(root.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
+        match self.declared.iter().find(|object| object.name == name) {
+            Some(object) => Some(object.clone()),
+            None if self.open.as_ref().is_some_and(open) => {
+                Some(Arc::new(Object { name: name.to_owned(), open: true, ..Object::default() }))
+            }
+            None => None,
+        }
+    }
 }
 
 /// A compiled expression.
@@ -61,6 +84,20 @@ impl Environment {
         self
     }
 
+    /// Lets expressions make messages of a declared object: `Name{field: value}`. They are maps when evaluated.
+    pub fn with_message(mut self, decl: &Decl) -> Environment {
+        if let Shape::Object(object) = &decl.shape {
+            self.messages.declared.push(object.clone());
+        }
+        self
+    }
+
+    /// Lets expressions make messages of a name and of all names below it (`Object.spec`), with whatever fields.
+    pub fn with_open_message(mut self, name: &str) -> Environment {
+        self.messages.open = Some(name.to_owned());
+        self
+    }
+
     /// Parses and checks an expression.
     pub fn compile(&self, source: &str) -> Result<Program, CompileError> {
         stacker::maybe_grow(COMPILE_STACK, COMPILE_STACK, || {
@@ -73,7 +110,7 @@ impl Environment {
                     (v.name.as_str(), if v.optional { Type::optional(t) } else { t })
                 })
                 .collect();
-            let checked = check(source, &ast, &declared)?;
+            let checked = check(source, &ast, &declared, &self.messages)?;
             Ok(Program { ast, checked, variables: self.variables.clone() })
         })
     }

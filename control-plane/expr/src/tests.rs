@@ -97,12 +97,22 @@ fn shown(value: &Val<'_>) -> Value {
     }
 }
 
+fn patch() -> Arc<Decl> {
+    let text = || Decl::string(None, None);
+    let fields = [("op", text()), ("path", text()), ("from", text()), ("value", Decl::any())];
+    Decl::object("JSONPatch", fields.map(|(name, decl)| (name.to_owned(), decl, false)))
+}
+
 /// What a case comes to, in the form in which tables say it.
 fn outcome(case: &Value, schema: &Value, data: &Value) -> Value {
     let source = case["expr"].as_str().expect("an expression");
     let root = decl(schema);
     let optional = case.get("optional").is_some();
     let environment = Environment::default().with("self", root.clone(), false).with("oldSelf", root.clone(), optional);
+    let environment = match case.get("messages") {
+        Some(_) => environment.with_message(&patch()).with_open_message("Object"),
+        None => environment,
+    };
     let program = match environment.compile(source) {
         Ok(program) => program,
         Err(e) => {
@@ -152,7 +162,7 @@ fn tables_hold() {
             let schema = case.get("schema").or(table.get("schema")).cloned().unwrap_or(json!({}));
             let data = case.get("self").or(table.get("self")).cloned().unwrap_or(Value::Null);
             let found = outcome(case, &schema, &data);
-            let inputs = ["expr", "schema", "self", "oldSelf", "optional"];
+            let inputs = ["expr", "schema", "self", "oldSelf", "optional", "messages"];
             let mut wanted = case.clone();
             wanted.as_object_mut().expect("a case").retain(|k, _| !inputs.contains(&k.as_str()));
             if found != wanted {

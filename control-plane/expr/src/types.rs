@@ -171,7 +171,7 @@ impl PartialEq for Type {
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a == b,
             (Type::Map(a), Type::Map(b)) => a == b,
             (Type::Type(a), Type::Type(b)) => a == b,
-            (Type::Object(a), Type::Object(b)) => Arc::ptr_eq(a, b),
+            (Type::Object(a), Type::Object(b)) => Arc::ptr_eq(a, b) || (a.open && b.open && a.name == b.name),
             (Type::Opaque(a), Type::Opaque(b)) => a == b,
             (Type::Param(a), Type::Param(b)) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b) && a.name() == b.name(),

@@ -38,6 +38,11 @@ impl PatchError {
 }
 
 /// A value as Go's `%v` prints it, for messages.
+/// A patch as messages show it: as Go prints maps.
+pub fn shown(patch: &Value) -> String {
+    go_text(patch)
+}
+
 pub(crate) fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),

@@ -40,7 +40,7 @@ pub(crate) async fn run(ctx: Arc<Ctx>) {
 async fn follow(ctx: &Ctx) -> Result<(), Status> {
     let kind = ctx.registry.known(lookup::SERVICES)?;
     let cache = ctx.registry.cache(&kind).await?;
-    let (entries, mut cursor) = cache.snapshot("");
+    let (entries, mut cursor) = cache.snapshot(None);
     ctx.allocators.remember(entries.iter().filter_map(|entry| entry.decode(&kind).ok()).collect());
     loop {
         match cursor.ready() {

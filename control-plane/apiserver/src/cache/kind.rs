@@ -1,80 +1,22 @@
 //! The objects of one kind as they are now, and a window of what happened to them lately.
 
+use super::cursor::{Cursor, Waiting};
+use super::entry::Entry;
 use super::forms::Made;
+use super::index::{FEW, Facet, Indexes, Place};
+use super::interest::{Interest, Interests, Slot};
 use crate::registry::Storage;
-use api::{Kind, Object, Status};
+use api::{Kind, Status};
 use bytes::Bytes;
-use parking_lot::RwLock;
-use smol_str::SmolStr;
-use std::borrow::Cow;
+use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use tokio::sync::{OnceCell, watch};
 
 /// Events kept per kind: a watcher that comes back after a short break resumes, one that is this far behind is cut.
 const WINDOW_EVENTS: usize = 2048;
 /// The bytes that the window may hold alive per kind, so that a busy kind of large objects stays small.
 const WINDOW_BYTES: usize = 2 << 20;
-/// Events handed to a watcher at once: one frame of a busy stream.
-const BATCH: usize = 256;
-
-/// One object at one revision.
-#[derive(Debug)]
-pub(crate) struct Entry {
-    /// The key below the kind's prefix: `NAMESPACE/NAME` or `NAME`.
-    pub name: Bytes,
-    /// As it is stored; see `registry::encoding`.
-    pub value: Bytes,
-    pub revision: u64,
-    pub made: Made,
-    /// Where the metadata ends in `value`, looked for once.
-    metadata_end: OnceLock<usize>,
-    index: OnceLock<Index>,
-}
-
-/// What selectors look at, read from the object when a selector first does.
-#[derive(Debug)]
-pub(crate) struct Index {
-    pub labels: BTreeMap<SmolStr, SmolStr>,
-    pub fields: Vec<(Cow<'static, str>, String)>,
-    pub namespace: SmolStr,
-    pub name: SmolStr,
-}
-
-impl Entry {
-    pub(crate) fn new(name: Bytes, value: Bytes, revision: u64) -> Entry {
-        Entry { name, value, revision, made: Made::default(), metadata_end: OnceLock::new(), index: OnceLock::new() }
-    }
-
-    pub(crate) fn decode(&self, kind: &Kind) -> Result<Object, Status> {
-        crate::registry::decode(kind, &self.value, self.revision)
-    }
-
-    /// The metadata of the stored value; see `registry::metadata`.
-    pub(crate) fn metadata(&self) -> &[u8] {
-        let end = *self.metadata_end.get_or_init(|| crate::registry::metadata(&self.value).len());
-        &self.value[..end]
-    }
-
-    /// Hands the index to `look`. Of a kind that is stored in another version it is made each time.
-    pub(crate) fn indexed<T>(&self, kind: &Kind, look: impl FnOnce(&Index) -> T) -> T {
-        match crate::registry::is_view(kind) {
-            true => look(&self.make_index(kind)),
-            false => look(self.index.get_or_init(|| self.make_index(kind))),
-        }
-    }
-
-    fn make_index(&self, kind: &Kind) -> Index {
-        let object = self.decode(kind).unwrap_or_default();
-        Index {
-            labels: object.meta_pairs("labels").map(|(k, v)| (k.into(), v.into())).collect(),
-            fields: kind.selectable(&object),
-            namespace: object.namespace().into(),
-            name: object.name().into(),
-        }
-    }
-}
-
 /// What happened to one object.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -93,14 +35,15 @@ impl Change {
 }
 
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     items: BTreeMap<Bytes, Arc<Entry>>,
-    events: VecDeque<Arc<Change>>,
+    indexes: Indexes,
+    pub(super) events: VecDeque<Arc<Change>>,
     event_bytes: usize,
     /// The number of the first event in the window; they are numbered from 0 without gaps.
-    first: u64,
+    pub(super) first: u64,
     /// Events after this revision are all in the window.
-    oldest: u64,
+    pub(super) oldest: u64,
     /// The revision of the last change, or of the list that filled the cache.
     modified: u64,
     filled: bool,
@@ -108,14 +51,16 @@ struct State {
     base: u64,
     /// Changes that arrived while the list was read.
     early: Vec<(Bytes, Option<Bytes>, u64)>,
-    closed: bool,
+    pub(super) closed: bool,
     /// Closed because the kind's definition is gone or has changed.
-    retired: bool,
+    pub(super) retired: bool,
 }
 
 pub(crate) struct KindCache {
     prefix: String,
-    state: RwLock<State>,
+    pub(super) state: RwLock<State>,
+    /// Taken after `state` where both are.
+    pub(super) interests: Mutex<Interests>,
     filling: OnceCell<()>,
     wake: watch::Sender<u64>,
 }
@@ -133,9 +78,18 @@ impl KindCache {
         KindCache {
             prefix: prefix.to_owned(),
             state: RwLock::default(),
+            interests: Mutex::default(),
             filling: OnceCell::new(),
             wake: watch::Sender::new(0),
         }
+    }
+
+    /// One that has been filled with nothing.
+    #[cfg(test)]
+    pub(super) fn empty() -> Arc<KindCache> {
+        let cache = KindCache::new("");
+        cache.state.write().filled = true;
+        Arc::new(cache)
     }
 
     pub(super) async fn fill(&self, storage: &Storage) -> Result<(), Status> {
@@ -148,24 +102,41 @@ impl KindCache {
         state.items = entries.into_iter().map(|e| (e.name.clone(), Arc::new(e))).collect();
         (state.base, state.oldest, state.modified, state.filled) = (revision, revision, revision, true);
         for (name, value, revision) in std::mem::take(&mut state.early) {
-            state.apply(name, value, revision);
+            let entry = value.map(|value| Arc::new(Entry::new(name.clone(), value, revision)));
+            self.change(&mut state, name, entry, revision);
         }
         Ok(())
     }
 
     pub(super) fn apply(&self, name: Bytes, value: Option<Bytes>, revision: u64) {
-        let mut state = self.state.write();
-        match state.filled {
-            true => state.apply(name, value, revision),
-            false => state.early.push((name, value, revision)),
+        if !self.state.read().filled {
+            let mut state = self.state.write();
+            // Another may have filled it meanwhile.
+            if !state.filled {
+                return state.early.push((name, value, revision));
+            }
         }
-        drop(state);
+        let entry = value.map(|value| Arc::new(Entry::new(name.clone(), value, revision)));
+        if let Some(entry) = &entry {
+            self.state.read().indexes.prepare(entry);
+            self.interests.lock().prepare(entry);
+        }
+        self.change(&mut self.state.write(), name, entry, revision);
         self.wake.send_replace(revision);
+    }
+
+    /// What happens goes into the window, and those whom it concerns are told.
+    fn change(&self, state: &mut State, name: Bytes, current: Option<Arc<Entry>>, revision: u64) {
+        if let Some(change) = state.apply(name, current, revision) {
+            let event = state.first + state.events.len() as u64 - 1;
+            self.interests.lock().tell(event, change.previous.as_deref(), change.current.as_deref());
+        }
     }
 
     pub(super) fn close(&self) {
         self.state.write().closed = true;
         self.wake.send_modify(|_| {});
+        self.interests.lock().wake_all();
     }
 
     pub(super) fn retire(&self) {
@@ -193,104 +164,126 @@ impl KindCache {
 
     /// The objects whose key begins with `below` (`NAMESPACE/`), in the order of their keys.
     pub(crate) fn entries(&self, below: &str) -> Vec<Arc<Entry>> {
-        let state = self.state.read();
-        if below.is_empty() {
-            return state.items.values().cloned().collect();
-        }
-        let start = Bytes::copy_from_slice(below.as_bytes());
-        let range = state.items.range(start..).take_while(|(k, _)| k.starts_with(below.as_bytes()));
-        range.map(|(_, e)| e.clone()).collect()
+        self.state.read().below(below)
     }
 
-    /// The objects as they are, and a cursor behind everything that made them so.
-    pub(crate) fn snapshot(self: &Arc<Self>, below: &str) -> (Vec<Arc<Entry>>, Cursor) {
-        // Events that arrive between the two would be seen twice, never missed: the cursor is taken first.
-        let mut cursor = self.cursor_at_end();
+    /// The objects that a selection may take, in the order of their keys, and the revision of the kind's last change:
+    /// no other object was there, then.
+    pub(crate) fn select(&self, place: &Place) -> (Vec<Arc<Entry>>, u64) {
         let state = self.state.read();
-        cursor.next = state.first + state.events.len() as u64;
-        cursor.after = state.modified;
-        let items =
-            state.items.iter().filter(|(k, _)| k.starts_with(below.as_bytes())).map(|(_, e)| e.clone()).collect();
+        let found = (state.candidates(place), state.modified);
+        drop(state);
+        self.learn(place, found.0.len());
+        found
+    }
+
+    /// The objects that a selection may take, all without one, and a cursor behind everything that made them so.
+    pub(crate) fn snapshot(self: &Arc<Self>, place: Option<&Place>) -> (Vec<Arc<Entry>>, Cursor) {
+        let state = self.state.read();
+        let items = place.map_or_else(|| state.below(""), |place| state.candidates(place));
+        let cursor = self.cursor(&state, place, state.modified);
+        drop(state);
+        if let Some(place) = place {
+            self.learn(place, items.len());
+        }
         (items, cursor)
     }
 
-    fn cursor_at_end(self: &Arc<Self>) -> Cursor {
-        Cursor { cache: self.clone(), wake: self.wake.subscribe(), next: 0, after: 0 }
+    /// A cursor behind a revision; of a selection it skips some of what cannot concern it.
+    pub(crate) fn after(self: &Arc<Self>, revision: u64, place: Option<&Place>) -> Result<Cursor, Lapsed> {
+        let state = self.state.read();
+        match state.oldest > revision {
+            true => Err(Lapsed { oldest: state.oldest, retired: false }),
+            false => Ok(self.cursor(&state, place, revision)),
+        }
     }
 
-    /// A cursor behind a revision.
-    pub(crate) fn after(self: &Arc<Self>, revision: u64) -> Result<Cursor, Lapsed> {
-        let mut cursor = self.cursor_at_end();
-        let state = self.state.read();
-        if state.oldest > revision {
-            return Err(Lapsed { oldest: state.oldest, retired: false });
+    fn cursor(self: &Arc<Self>, state: &State, place: Option<&Place>, after: u64) -> Cursor {
+        let next = state.first + state.events.partition_point(|e| e.revision <= after) as u64;
+        let interests = place.map(Interest::of).unwrap_or_default();
+        let waiting = match place {
+            Some(place) if !interests.is_empty() => {
+                let slot = Arc::new(Slot::new(Some(next).filter(|n| *n < state.end())));
+                self.interests.lock().add(&place.kind, &interests, &slot);
+                Waiting::Some { slot, interests, kind: place.kind.clone() }
+            }
+            Some(_) | None => Waiting::All(self.wake.subscribe()),
+        };
+        Cursor::new(self.clone(), waiting, next, after)
+    }
+
+    /// Counts what the lack of an index has cost, and makes the index when that is as much as it costs.
+    fn learn(&self, place: &Place, seen: usize) {
+        if place.key.is_some() || seen < FEW {
+            return;
         }
-        cursor.next = state.first + state.events.partition_point(|e| e.revision <= revision) as u64;
-        cursor.after = revision;
-        Ok(cursor)
+        for wanted in &place.wanted {
+            let state = self.state.read();
+            let missing = !state.indexes.has(&wanted.facet);
+            if missing && state.indexes.scanned(&wanted.facet, seen, state.items.len()) {
+                drop(state);
+                self.make_index(&wanted.facet, &place.kind);
+            }
+        }
+    }
+
+    pub(super) fn make_index(&self, facet: &Facet, kind: &Arc<Kind>) {
+        // Reading the values takes long, and is done before writers have to wait.
+        for entry in self.entries("") {
+            facet.value(kind, &entry);
+        }
+        let state = &mut *self.state.write();
+        state.indexes.add(facet, kind, &state.items);
     }
 }
 
 impl State {
-    fn apply(&mut self, name: Bytes, value: Option<Bytes>, revision: u64) {
-        if revision <= self.base {
-            return;
+    /// The number of the event that comes next.
+    pub(super) fn end(&self) -> u64 {
+        self.first + self.events.len() as u64
+    }
+
+    fn below(&self, below: &str) -> Vec<Arc<Entry>> {
+        if below.is_empty() {
+            return self.items.values().cloned().collect();
         }
-        let current = value.map(|value| Arc::new(Entry::new(name.clone(), value, revision)));
+        let start = Bytes::copy_from_slice(below.as_bytes());
+        let range = self.items.range(start..).take_while(|(k, _)| k.starts_with(below.as_bytes()));
+        range.map(|(_, e)| e.clone()).collect()
+    }
+
+    fn candidates(&self, place: &Place) -> Vec<Arc<Entry>> {
+        if let Some(key) = &place.key {
+            return self.items.get(key.as_bytes()).cloned().into_iter().collect();
+        }
+        match self.indexes.keys(place) {
+            Some(keys) => keys.iter().filter_map(|key| self.items.get(key).cloned()).collect(),
+            None => self.below(&place.below),
+        }
+    }
+
+    fn apply(&mut self, name: Bytes, current: Option<Arc<Entry>>, revision: u64) -> Option<Arc<Change>> {
+        if revision <= self.base {
+            return None;
+        }
         let previous = match &current {
             Some(entry) => self.items.insert(name, entry.clone()),
             None => self.items.remove(&name),
         };
         self.modified = revision;
         if current.is_none() && previous.is_none() {
-            return;
+            return None;
         }
-        let change = Change { revision, current, previous, frames: Made::default() };
+        self.indexes.change(previous.as_deref(), current.as_deref());
+        let change = Arc::new(Change { revision, current, previous, frames: Made::default() });
         self.event_bytes += change.size();
-        self.events.push_back(Arc::new(change));
+        self.events.push_back(change.clone());
         while self.events.len() > WINDOW_EVENTS || self.event_bytes > WINDOW_BYTES {
             let Some(dropped) = self.events.pop_front() else { break };
             self.event_bytes -= dropped.size();
             self.first += 1;
             self.oldest = dropped.revision;
         }
-    }
-}
-
-/// A watcher's place in the window.
-pub(crate) struct Cursor {
-    cache: Arc<KindCache>,
-    wake: watch::Receiver<u64>,
-    next: u64,
-    /// Nothing up to this revision is wanted: a watch may begin at a revision that has not happened yet.
-    after: u64,
-}
-
-impl Cursor {
-    /// What is there now, perhaps nothing.
-    pub(crate) fn ready(&mut self) -> Result<Vec<Arc<Change>>, Lapsed> {
-        self.wake.mark_unchanged();
-        let state = self.cache.state.read();
-        if self.next < state.first || state.closed {
-            return Err(Lapsed { oldest: state.oldest, retired: state.retired });
-        }
-        let skip = usize::try_from(self.next - state.first).unwrap_or(usize::MAX);
-        let mut batch = Vec::new();
-        for change in state.events.iter().skip(skip) {
-            self.next += 1;
-            if change.revision > self.after {
-                batch.push(change.clone());
-            }
-            if batch.len() == BATCH {
-                break;
-            }
-        }
-        Ok(batch)
-    }
-
-    /// Returns when [`Cursor::ready`] may have something.
-    pub(crate) async fn changed(&mut self) {
-        // The sender lives in `self.cache`.
-        let _ = self.wake.changed().await;
+        Some(change)
     }
 }

@@ -2,11 +2,20 @@
 //!
 //! It shares the store's bytes, encodes an event once for all watchers, and is as fresh as the store was when asked.
 
+mod cursor;
+mod entry;
 mod forms;
+mod index;
+mod interest;
 mod kind;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use cursor::Cursor;
+pub(crate) use entry::Entry;
 pub(crate) use forms::{Form, Made, What};
-pub(crate) use kind::{Change, Cursor, Entry, Index, KindCache, Lapsed};
+pub(crate) use index::{Facet, Place, Wanted};
+pub(crate) use kind::{Change, KindCache, Lapsed};
 
 use crate::registry::{ROOT, Storage};
 use api::Status;

@@ -79,9 +79,33 @@ fn policy(object: &Object, errors: &mut Vec<FieldError>) {
         compiled(validation, "expression", at("expression"), &environment, &[Type::Bool], errors);
         compiled(validation, "messageExpression", at("messageExpression"), &messages, &[Type::String], errors);
     }
+    mutations(spec, &environment, errors);
     for (i, annotation) in list(spec.get("auditAnnotations")) {
         let at = format!("spec.auditAnnotations[{i}].valueExpression");
         compiled(annotation, "valueExpression", at, &environment, &[Type::String, Type::Null], errors);
+    }
+}
+
+/// A mutation makes a part of an object, or patches.
+fn mutations(spec: &Value, known: &Environment, errors: &mut Vec<FieldError>) {
+    let patch = object("JSONPatch", &[("op", text()), ("path", text()), ("from", text()), ("value", Decl::any())]);
+    let environment = known.clone().with_message(&patch).with_open_message("Object");
+    let whole = Decl::open_object("Object");
+    for (i, mutation) in list(spec.get("mutations")) {
+        for (key, wanted) in [
+            ("applyConfiguration", Type::of(&whole)),
+            ("jsonPatch", Type::of(&Decl::list(patch.clone(), None, Identity::Place))),
+        ] {
+            let Some(of) = mutation.get(key) else { continue };
+            compiled(
+                of,
+                "expression",
+                format!("spec.mutations[{i}].{key}.expression"),
+                &environment,
+                &[wanted],
+                errors,
+            );
+        }
     }
 }
 

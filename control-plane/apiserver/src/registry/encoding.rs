@@ -74,11 +74,10 @@ pub(crate) fn decode(kind: &Kind, value: &[u8], revision: u64) -> Result<Object,
 }
 
 /// Decodes what [`metadata`] found, with its resourceVersion.
-pub(crate) fn decode_metadata(kind: &Kind, metadata: &[u8], revision: u64) -> Result<Map, Status> {
+pub(crate) fn decode_metadata(metadata: &[u8], revision: u64) -> Result<Map, Status> {
     let mut part = metadata.to_vec();
     part.push(b'}');
-    let decoded = json::decode(&part)
-        .map_err(|e| Status::internal(format!("a stored {} cannot be read: {e}", kind.names.kind)))?;
+    let decoded = json::decode(&part).map_err(|e| Status::internal(format!("stored metadata cannot be read: {e}")))?;
     let mut meta = decoded.value.get("metadata").and_then(Value::as_map).cloned().unwrap_or_default();
     if revision > 0 {
         meta.insert("resourceVersion", revision.to_string());

@@ -17,7 +17,7 @@ pub(crate) use encoding::{
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Beside, Storage, Written, status as store_status};
-pub(crate) use versions::{is_view, stored_as};
+pub(crate) use versions::{is_view, stored_as, type_of};
 
 use crate::cache::{Caches, KindCache};
 use api::{Kind, Object, Status};

@@ -3,6 +3,7 @@
 
 use super::autoscalers;
 use api::{Kind, Map};
+use std::borrow::Cow;
 
 /// Events' names in events.k8s.io/v1 and in core/v1; all others are the same.
 const EVENT_FIELDS: &[(&str, &str)] = &[
@@ -19,6 +20,14 @@ const EVENT_FIELDS: &[(&str, &str)] = &[
 /// definition of their kind.
 pub(crate) fn is_view(kind: &Kind) -> bool {
     is_event(kind) || is_autoscaler(kind) || kind.custom.as_ref().is_some_and(|c| !c.stored_as_shown)
+}
+
+/// What tells the objects of a kind from those of its other versions, and from what it was defined as before.
+pub(crate) fn type_of(kind: &Kind) -> Cow<'static, str> {
+    match &kind.custom {
+        None => kind.type_name.clone(),
+        Some(custom) => format!("{} {}", kind.names.version, custom.fingerprint).into(),
+    }
 }
 
 /// The group and version that objects of this kind are stored in.

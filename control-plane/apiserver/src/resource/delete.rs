@@ -93,11 +93,12 @@ fn parse(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
     }
 }
 
-/// Deletes what a list with the same selectors shows; an object that is gone by itself is no failure.
+/// Deletes what a list with the same selectors and limit shows; an object that is gone by itself is no failure.
 pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let (asked, options) = options(call, body).await?;
+    let listed = crate::registry::options::list(&call.info.query, false)?;
     let selection = Selection::parse(&call.kind, call.info)?;
-    let (entries, meta) = read::select(call, &selection).await?;
+    let (entries, meta) = read::page(call, &listed, &selection).await?;
     let mut deleted: Vec<Object> = Vec::new();
     let mut warnings = Vec::new();
     for entry in entries {

@@ -9,7 +9,6 @@ use api::codec::json;
 use api::patch::{self, PatchError};
 use api::status::{Details, FieldReason};
 use api::{FieldError, Object, Status, Value};
-use bytes::Bytes;
 use http::Response;
 
 /// How often a patch is applied again when another write came between; upstream's 5 give up too soon under load.
@@ -40,7 +39,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     for _ in 0..ROUNDS {
         let old = write::current(call).await?.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
         let mut warnings = first_warnings.clone();
-        let new = apply(call, form, &old, &change, &bytes, options, &mut warnings)?;
+        let new = apply(call, form, &old, &change, options, &mut warnings)?;
         if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
             return Err(modified(&call.kind, old.name()));
         }
@@ -88,7 +87,6 @@ fn apply(
     form: Form,
     old: &Object,
     change: &Value,
-    body: &Bytes,
     options: WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
@@ -103,7 +101,7 @@ fn apply(
         _ => e.status(),
     })?;
     let shown = match form {
-        Form::Strategic => String::from_utf8_lossy(body).into_owned(),
+        Form::Strategic => patch::shown(change),
         Form::Json | Form::Merge => api::schema::patched(&patched, &target, api::schema::find(&call.kind.type_name)),
     };
     let Value::Map(map) = patched else {

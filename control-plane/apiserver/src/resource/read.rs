@@ -50,15 +50,8 @@ pub(super) fn below(call: &Call<'_>) -> String {
     }
 }
 
-/// Everything that a selection picks, as it is now.
-pub(super) async fn select(call: &Call<'_>, selection: &Selection) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
-    let cache = call.ctx.registry.cache(&call.kind).await?;
-    let revision = call.ctx.registry.caches().newest().await?;
-    let entries = cache.entries(&below(call)).into_iter().filter(|e| selection.takes(&call.kind, e)).collect();
-    Ok((entries, ListMeta { revision, ..ListMeta::default() }))
-}
-
-async fn page(
+/// The objects that a list shows.
+pub(super) async fn page(
     call: &Call<'_>,
     options: &ListOptions,
     selection: &Selection,
@@ -72,9 +65,9 @@ async fn page(
         return stored_page(call, options, selection, &token.start, revision, true).await;
     }
     match (options.resource_version, options.version_match) {
-        (Some(version), Match::Exact) => stored_page(call, options, selection, "", version, false).await,
+        (Some(version), Match::Exact) => past_page(call, options, selection, version).await,
         (Some(version), Match::Unset) if version > 0 && options.limit > 0 => {
-            stored_page(call, options, selection, "", version, false).await
+            past_page(call, options, selection, version).await
         }
         (version, _) => cached_page(call, options, selection, version).await,
     }
@@ -93,8 +86,8 @@ async fn cached_page(
         None => caches.newest().await?,
         Some(version) => caches.at_least(version).await?,
     };
-    let mut entries = cache.entries(&below(call));
-    let revision = revision.max(entries.iter().map(|e| e.revision).max().unwrap_or(0));
+    let (mut entries, modified) = cache.select(&selection.place(&call.kind, &below(call)));
+    let revision = revision.max(modified);
     entries.retain(|e| selection.takes(&call.kind, e));
     let mut meta = ListMeta { revision, ..ListMeta::default() };
     // As upstream's cache: whoever takes any version gets all of it.
@@ -106,6 +99,17 @@ async fn cached_page(
         meta.continues = Token::after(revision, &last).text();
     }
     Ok((entries, meta))
+}
+
+/// A list as it was at a revision, which may be about to happen.
+async fn past_page(
+    call: &Call<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+    version: u64,
+) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
+    call.ctx.registry.caches().at_least(version).await?;
+    stored_page(call, options, selection, "", version, false).await
 }
 
 /// A list at one revision of the past, from the store.

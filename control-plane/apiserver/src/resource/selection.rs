@@ -1,9 +1,12 @@
-//! The selectors of a request, matched on what the cache has indexed of an object.
+//! The selectors of a request: where the cache has to look, and what it takes of what is there.
 
-use crate::cache::{Entry, Index};
+use crate::cache::{Entry, Facet, Place, Wanted};
 use crate::request::RequestInfo;
-use api::selector::{FieldSelector, LabelSelector};
+use api::kind::Scope;
+use api::selector::{FieldSelector, LabelSelector, Operator};
 use api::{Kind, Status};
+use smol_str::SmolStr;
+use std::sync::Arc;
 
 #[derive(Debug)]
 pub(super) struct Selection {
@@ -24,21 +27,38 @@ impl Selection {
     }
 
     pub(super) fn takes(&self, kind: &Kind, entry: &Entry) -> bool {
-        if self.is_empty() {
-            return true;
-        }
-        entry.indexed(kind, |index| self.fits(index))
+        self.fields.requirements().iter().all(|r| (entry.field(kind, &r.field) == r.value) != r.not)
+            && (self.labels.is_everything() || self.labels.matches(|key| entry.label(key).map(SmolStr::as_str)))
     }
 
-    fn fits(&self, index: &Index) -> bool {
-        self.labels.matches(|key| index.labels.get(key).map(|v| v.as_str()))
-            && self.fields.requirements().iter().all(|requirement| {
-                let value = match requirement.field.as_str() {
-                    "metadata.name" => &*index.name,
-                    "metadata.namespace" => &*index.namespace,
-                    other => index.fields.iter().find(|(name, _)| *name == other).map_or("", |(_, v)| v),
-                };
-                (requirement.value == value) != requirement.not
-            })
+    /// Where everything is that this selection takes of the objects below `below` (`NAMESPACE/`, or all).
+    pub(super) fn place(&self, kind: &Arc<Kind>, below: &str) -> Place {
+        let (name, namespace) = (self.fields.exactly("metadata.name"), self.fields.exactly("metadata.namespace"));
+        let below = match namespace.filter(|n| below.is_empty() && kind.scope == Scope::Namespaced && !n.is_empty()) {
+            Some(namespace) => format!("{namespace}/"),
+            None => below.to_owned(),
+        };
+        let unique = kind.scope == Scope::Cluster || !below.is_empty();
+        Place {
+            kind: kind.clone(),
+            key: name.filter(|_| unique).map(|name| format!("{below}{name}")),
+            wanted: self.wanted(kind),
+            below,
+        }
+    }
+
+    fn wanted(&self, kind: &Kind) -> Vec<Wanted> {
+        let one = |r: &api::selector::FieldRequirement| Wanted {
+            facet: Facet::field(kind, &r.field),
+            values: vec![r.value.as_str().into()],
+        };
+        // The namespace is a range of keys.
+        let fields = self.fields.requirements().iter().filter(|r| !r.not && r.field != "metadata.namespace").map(one);
+        let listed = |o: Operator| matches!(o, Operator::In | Operator::Equals | Operator::DoubleEquals);
+        let labels = self.labels.requirements().iter().filter(|r| listed(r.operator)).map(|r| Wanted {
+            facet: Facet::Label(r.key.as_str().into()),
+            values: r.values.iter().map(|v| v.as_str().into()).collect(),
+        });
+        fields.chain(labels).collect()
     }
 }

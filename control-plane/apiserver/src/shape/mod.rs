@@ -7,12 +7,13 @@ mod table;
 use crate::cache::{Caches, Entry, Form, What};
 use crate::chunks::Chunks;
 use crate::negotiate::{Accept, Encoding, Shape};
-use crate::registry::{decode, decode_metadata, encode, is_view, viewed, write_item, write_object, write_partial};
+use crate::registry::{
+    decode, decode_metadata, encode, is_view, type_of, viewed, write_item, write_object, write_partial,
+};
 use crate::request::api_version;
 use api::codec::protobuf;
 use api::{Kind, Map, Object, Status};
 use bytes::Bytes;
-use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What stands in a list's metadata.
@@ -96,7 +97,7 @@ impl Shown {
             Shape::Partial { .. } => {
                 let form = Form { what: What::Metadata, of: "".into() };
                 self.caches.form(&entry.made, form, || {
-                    let meta = decode_metadata(&self.kind, entry.metadata(), entry.revision)?;
+                    let meta = decode_metadata(entry.metadata(), entry.revision)?;
                     protobuf::partial(&meta).map_err(Status::internal)
                 })
             }
@@ -201,14 +202,6 @@ impl Shown {
         pieces[0] = list.head.into();
         pieces.push(Bytes::from_static(list.tail));
         Ok(Chunks::joined(size + pieces[0].len(), pieces.into_iter()))
-    }
-}
-
-/// What tells the type of a kind's objects from those of its other versions, and from what it was defined as before.
-fn type_of(kind: &Kind) -> Cow<'static, str> {
-    match &kind.custom {
-        None => kind.type_name.clone(),
-        Some(custom) => format!("{} {}", kind.names.version, custom.fingerprint).into(),
     }
 }
 

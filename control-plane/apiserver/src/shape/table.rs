@@ -30,6 +30,23 @@ fn column(column: &api::kind::Column) -> Value {
     Value::Map(map)
 }
 
+/// Upstream keeps it elsewhere than in the annotations while it makes rows.
+const GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn metadata(kind: &Kind, object: &Object, version: &str) -> Value {
+    if !(kind.names.plural == "daemonsets" && kind.names.group == "apps") {
+        return partial_value(object, version);
+    }
+    let mut object = object.clone();
+    if let Some(Value::Map(annotations)) = object.meta_mut().get_mut("annotations") {
+        annotations.remove(GENERATION);
+        if annotations.is_empty() {
+            object.meta_mut().remove("annotations");
+        }
+    }
+    partial_value(&object, version)
+}
+
 pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object, out: &mut Vec<u8>) {
     let mut map = Map::new();
     map.insert("cells", kind.cells(object, jiff::Timestamp::now().as_second()));
@@ -41,7 +58,7 @@ pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object,
         "object",
         match include {
             Include::None => Value::Null,
-            Include::Metadata => partial_value(object, version),
+            Include::Metadata => metadata(kind, object, version),
             Include::Object => Value::Map(object.0.clone()),
         },
     );

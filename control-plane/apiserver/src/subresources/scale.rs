@@ -1,10 +1,12 @@
 //! `scale` of Deployments, ReplicaSets, StatefulSets and ReplicationControllers: their replicas as a `Scale` object.
 
 use super::Call;
+use crate::admission::{self, Admission, Operation};
 use crate::lookup::{self, Resource};
 use crate::negotiate::Sent;
 use crate::registry::{modified, now_text, options, rules};
 use crate::resource;
+use crate::respond;
 use crate::server::Body;
 use api::codec::json;
 use api::kind::Names;
@@ -52,7 +54,9 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let writer = Writer { manager: &manager, now: "", subresource: "scale" };
     for _ in 0..super::ROUNDS {
         let old = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
-        let wanted = given.over(call, &scale_of(&kind, &old))?;
+        let old_scale = scale_of(&kind, &old);
+        let wanted = given.over(call, &old_scale)?;
+        let (wanted, warnings) = admitted(call, wanted, &old_scale, given.options(), options.dry_run).await?;
         let replicas = check(&wanted, &info.name)?;
         let version = wanted.resource_version();
         if (!version.is_empty() && version != old.resource_version())
@@ -70,13 +74,51 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         }
         rules::update(&kind, &mut new, &old, "", &now_text())?;
         if options.dry_run {
-            return call.reply(200, scale_of(&kind, &new));
+            return reply(call, scale_of(&kind, &new), &warnings);
         }
         if let Some(stored) = call.ctx.registry.replace(&kind, new, &old).await? {
-            return call.reply(200, scale_of(&kind, &stored));
+            return reply(call, scale_of(&kind, &stored), &warnings);
         }
     }
     Err(modified(&kind, &info.name))
+}
+
+fn reply(call: &Call<'_>, scale: Object, warnings: &[String]) -> Result<Response<Body>, Status> {
+    let mut response = call.reply(200, scale)?;
+    respond::warn(&mut response, warnings);
+    Ok(response)
+}
+
+/// What admission makes of a Scale, and what it warns of.
+async fn admitted(
+    call: &Call<'_>,
+    wanted: Object,
+    old: &Object,
+    options: &'static str,
+    dry_run: bool,
+) -> Result<(Object, Vec<String>), Status> {
+    let mut asked = Map::new();
+    asked.insert("kind", options);
+    asked.insert("apiVersion", "meta.k8s.io/v1");
+    if dry_run {
+        asked.insert("dryRun", vec!["All"]);
+    }
+    let asked = Value::Map(asked);
+    let mut admission = Admission {
+        kind: &SCALE,
+        info: call.info,
+        operation: Operation::Update,
+        user: call.identity.user(),
+        old: Some(old),
+        object: Some(wanted),
+        dry_run,
+        options: &asked,
+        warnings: Vec::new(),
+        charge: None,
+    };
+    admission::mutate(call.ctx, &mut admission).await?;
+    admission::validate(call.ctx, &mut admission).await?;
+    Ok((admission.object.take().unwrap_or_default(), admission.warnings))
 }
 
 /// The object with its replicas applied; conflicts speak of the Scale.
@@ -165,6 +207,14 @@ impl Given {
         let scale = Object(map);
         managed::fits(&SCALE, &scale)?;
         call.typed(scale, VERSION, "Scale", TYPE).map(Given::Applied)
+    }
+
+    /// The kind of the request's options.
+    fn options(&self) -> &'static str {
+        match self {
+            Given::Whole(_) => "UpdateOptions",
+            Given::Applied(_) | Given::Json(_) | Given::Merge(_) => "PatchOptions",
+        }
     }
 
     fn over(&self, call: &Call<'_>, current: &Object) -> Result<Object, Status> {

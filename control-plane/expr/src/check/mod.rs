@@ -6,9 +6,10 @@ mod literals;
 mod unify;
 
 use crate::ast::ACCUMULATOR;
-use crate::ast::{Ast, Fold, Id, Kind, Literal};
+use crate::ast::{Ast, Entry, Fold, Id, Kind, Literal};
 use crate::library::Overload;
 use crate::limits::ERRORS;
+use crate::program::Messages;
 use crate::source::{CompileError, Issue, locate};
 use crate::types::{Param, Type};
 use std::collections::HashMap;
@@ -44,11 +45,17 @@ pub(crate) enum Ref {
 pub(crate) type Declared<'a> = (&'a str, Type);
 
 /// Checks a tree. The caller reserves the stack.
-pub(crate) fn check(source: &str, ast: &Ast, variables: &[Declared<'_>]) -> Result<Checked, CompileError> {
+pub(crate) fn check(
+    source: &str,
+    ast: &Ast,
+    variables: &[Declared<'_>],
+    messages: &Messages,
+) -> Result<Checked, CompileError> {
     let mut checker = Checker {
         source,
         ast,
         variables,
+        messages,
         known: Known::default(),
         fresh: 0,
         scope: Vec::new(),
@@ -79,6 +86,7 @@ struct Checker<'a> {
     source: &'a str,
     ast: &'a Ast,
     variables: &'a [Declared<'a>],
+    messages: &'a Messages,
     known: Known,
     fresh: u32,
     /// Local variables, the innermost last.
@@ -149,10 +157,7 @@ impl<'a> Checker<'a> {
                 let keys = keys.unwrap_or_else(|| self.fresh());
                 Type::map(keys, values.unwrap_or_else(|| self.fresh()))
             }
-            Kind::Struct { name } => {
-                self.undeclared(id, name);
-                Type::Error
-            }
+            Kind::Struct { name, entries } => self.message(id, name, entries),
             Kind::Fold(fold) => self.fold(id, fold),
             Kind::Let { name, value, body } => {
                 self.check(*value);
@@ -167,6 +172,33 @@ impl<'a> Checker<'a> {
             Kind::Broken => Type::Error,
         };
         self.done.types[id as usize] = found;
+    }
+
+    fn message(&mut self, id: Id, name: &str, entries: &[Entry]) -> Type {
+        let of = self.messages.find(name);
+        if of.is_none() {
+            self.undeclared(id, name);
+        }
+        for entry in entries {
+            self.check(entry.key);
+            self.check(entry.value);
+            let (Some(of), Kind::Literal(Literal::String(field))) = (&of, self.ast.kind(entry.key)) else { continue };
+            let wanted = match (of.fields.get(field), of.open) {
+                (Some(field), _) => Type::of(&field.decl),
+                (None, true) => Type::Dyn,
+                (None, false) => {
+                    self.issue(entry.key, format!("undefined field '{field}'"));
+                    continue;
+                }
+            };
+            let found = self.held(entry.value, entry.optional);
+            if !self.known.fits(&wanted, &found) {
+                let (wanted, found) = (self.known.resolve(&wanted, false), self.known.resolve(&found, false));
+                let message = format!("expected type of field '{field}' is '{wanted}' but provided type is '{found}'");
+                self.issue(entry.key, message);
+            }
+        }
+        of.map_or(Type::Error, Type::Object)
     }
 
     fn ident(&mut self, id: Id, name: &str) -> Type {
@@ -218,6 +250,7 @@ impl<'a> Checker<'a> {
             Type::Map(of) => of.1.clone(),
             Type::Object(object) => match object.fields.get(field) {
                 Some(field) => Type::of(&field.decl),
+                None if object.open => Type::Dyn,
                 None => {
                     self.issue(id, format!("undefined field '{field}'"));
                     Type::Error

@@ -1,6 +1,6 @@
 //! What an expression can cost at most, from what its schema says about sizes.
 
-use super::{LIST, MAP, Range};
+use super::{LIST, MAP, MESSAGE, Range};
 use crate::ast::{Ast, Fold, Id, Kind, Literal};
 use crate::check::{Checked, Ref};
 use crate::decl::{Decl, Shape};
@@ -77,7 +77,10 @@ struct Local<'a> {
 impl<'a> Estimator<'a> {
     pub(super) fn cost(&mut self, id: Id) -> Range {
         match self.ast.kind(id) {
-            Kind::Literal(_) | Kind::Struct { .. } | Kind::Broken => Range::ZERO,
+            Kind::Literal(_) | Kind::Broken => Range::ZERO,
+            Kind::Struct { entries, .. } => {
+                entries.iter().fold(Range::just(MESSAGE), |sum, entry| sum.plus(self.cost(entry.value)))
+            }
             Kind::Ident(_) => {
                 let path = match self.local(id) {
                     Some(local) => local.path,

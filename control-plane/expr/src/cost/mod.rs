@@ -8,6 +8,8 @@ pub(crate) mod estimate;
 pub(crate) const LIST: u64 = 10;
 /// Making a map.
 pub(crate) const MAP: u64 = 30;
+/// Making a message.
+pub(crate) const MESSAGE: u64 = 40;
 /// Asking the authoriser: an expression may ask twice.
 pub(crate) const CHECK: u64 = 350_000;
 /// Reading a character of a string.

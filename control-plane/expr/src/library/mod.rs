@@ -5,6 +5,7 @@ pub(crate) mod compare;
 pub(crate) mod convert;
 pub(crate) mod format;
 mod ip;
+mod jsonpatch;
 mod lists;
 mod macros;
 pub(crate) mod operators;
@@ -120,6 +121,7 @@ const LIBRARIES: &[&[Def]] = &[
     url::DEFS,
     ip::DEFS,
     quantity::DEFS,
+    jsonpatch::DEFS,
     format::DEFS,
     semver::DEFS,
     optional::DEFS,

@@ -107,7 +107,21 @@ impl Builder<'_> {
                 });
                 Kind::Map { entries: entries.collect() }
             }
-            Expr::Struct(message) => Kind::Struct { name: message.type_name.clone() },
+            Expr::Struct(message) => {
+                let entries = message.entries.iter().filter_map(|e| match &e.expr {
+                    EntryExpr::StructField(field) => Some(Entry {
+                        key: self.node(
+                            self.info.offset_for(e.id).map_or(at, |(start, _)| start),
+                            Kind::Literal(Literal::String(field.field.clone())),
+                        ),
+                        value: self.add(&field.value),
+                        optional: field.optional,
+                    }),
+                    EntryExpr::MapEntry(_) => None,
+                });
+                let entries = entries.collect();
+                Kind::Struct { name: message.type_name.trim_start_matches('.').to_owned(), entries }
+            }
             Expr::Comprehension(_) | Expr::Unspecified => Kind::Broken,
         };
         self.node(at, kind)

@@ -33,7 +33,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let registry = &call.ctx.registry;
     let cache = registry.cache(&call.kind).await?;
     let seconds = options.timeout_seconds.unwrap_or_else(|| MIN_SECONDS + rand::random::<u64>() % MIN_SECONDS);
-    let below = read::below(call);
+    let place = selection.place(&call.kind, &read::below(call));
     let initial = options.initial_events.unwrap_or(matches!(options.resource_version, None | Some(0)));
     let (mut begin, mut complete) = (Vec::new(), 0);
     let cursor = match (initial, options.resource_version) {
@@ -43,14 +43,14 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
                 None => registry.caches().newest().await?,
                 Some(version) => registry.caches().at_least(version).await?,
             };
-            let (entries, cursor) = cache.snapshot(&below);
+            let (entries, cursor) = cache.snapshot(Some(&place));
             begin = entries;
             Ok(cursor)
         }
-        (false, Some(version)) if version > 0 => cache.after(version),
+        (false, Some(version)) if version > 0 => cache.after(version, Some(&place)),
         (false, _) => {
             let newest = registry.caches().newest().await?;
-            cache.after(newest)
+            cache.after(newest, Some(&place))
         }
     };
     let cursor = match cursor {
@@ -64,7 +64,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     };
     let watching = Watching {
         selection,
-        below,
+        below: place.below,
         cursor,
         begin: begin.into(),
         end_of_begin: (options.initial_events == Some(true) && options.bookmarks).then_some(complete),
