@@ -126,7 +126,7 @@ impl Executor {
                         outcome.written.push(Written::Unknown { resource: at.resource.clone(), namespace });
                     }
                     let failure = Failure { doing: format!("{} {at}", action.verb()), source };
-                    self.refused(plan, &failure);
+                    self.refused(plan, &failure, &mut outcome).await;
                     outcome.failure = Some(failure);
                     return outcome;
                 }
@@ -135,10 +135,21 @@ impl Executor {
         outcome
     }
 
-    fn refused(&self, plan: &Plan, failure: &Failure) {
-        if let (Some(note), Some(status), false) = (&plan.if_refused, failure.status(), failure.is_conflict()) {
-            self.recorder
-                .record(Note { message: format!("{}: {}", note.message, status.message), ..Note::clone(note) });
+    /// Tells of a refusal what the plan wants told: as an event, in a status.
+    async fn refused(&self, plan: &Plan, failure: &Failure, outcome: &mut Outcome) {
+        let Some(status) = failure.status().filter(|_| !failure.is_conflict()) else { return };
+        if let Some(note) = &plan.if_refused {
+            let message = format!("{}: {}", note.message, status.message);
+            self.recorder.record(Note { message, ..Note::clone(note) });
+        }
+        let Some(action) = plan.when_refused.as_ref().map(|action| action.with_refusal(&status.message)) else {
+            return;
+        };
+        let Some(at) = action.target() else { return };
+        match self.write(&action, at).await {
+            Ok(answer) => outcome.written.extend(written(&action, at, &answer)),
+            // The key is tried again because of the refusal, and this with it.
+            Err(error) => tracing::debug!("cannot tell of a refusal on {at}: {error}"),
         }
     }
 

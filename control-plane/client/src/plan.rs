@@ -27,7 +27,13 @@ pub struct Plan {
     /// Recorded, with the error appended to its message, if an action fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_refused: Option<Box<Note>>,
+    /// Written, if an action is refused, with the server's words in place of [`REFUSAL`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when_refused: Option<Box<Action>>,
 }
+
+/// Stands for what the server said when it refused an action.
+pub const REFUSAL: &str = "{refusal}";
 
 /// What `plan()` answers.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -179,6 +185,12 @@ impl Plan {
         self.if_refused = Some(Box::new(note));
     }
 
+    /// The status that an object has if the server refuses an action.
+    pub fn status_if_refused<K: Resource<DynamicType = ()> + Serialize>(&mut self, object: &K) {
+        let action = Action::Update { at: Target::of(object, Some("status")), object: value(object) };
+        self.when_refused = Some(Box::new(action));
+    }
+
     /// Asks to be planned again, at the earliest of all times asked for.
     pub fn again(&mut self, after: Duration) {
         self.again_after = Some(self.again_after.map_or(after, |known| known.min(after)));
@@ -208,6 +220,15 @@ impl Action {
         }
     }
 
+    /// The same with the server's words where [`REFUSAL`] stands.
+    pub(crate) fn with_refusal(&self, words: &str) -> Action {
+        let mut action = self.clone();
+        if let Action::Update { object, .. } = &mut action {
+            replace(object, words);
+        }
+        action
+    }
+
     pub(crate) fn verb(&self) -> &'static str {
         match self {
             Action::Create { .. } => "create",
@@ -216,6 +237,15 @@ impl Action {
             Action::Delete { .. } => "delete",
             Action::Event(_) => "record an event on",
         }
+    }
+}
+
+fn replace(value: &mut Value, words: &str) {
+    match value {
+        Value::String(text) if text == REFUSAL => *text = words.to_owned(),
+        Value::Array(items) => items.iter_mut().for_each(|item| replace(item, words)),
+        Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, words)),
+        _ => {}
     }
 }
 

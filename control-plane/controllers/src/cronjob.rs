@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use client::plan::{DeleteOptions, Severity};
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -22,7 +23,10 @@ use schedule::{Due, Times};
 /// On a job: the time it was made for.
 const SCHEDULED: &str = "batch.kubernetes.io/cronjob-scheduled-timestamp";
 
-pub(crate) struct CronJobs;
+pub(crate) struct CronJobs {
+    /// The zone of schedules that name none.
+    pub zone: TimeZone,
+}
 
 impl Controller for CronJobs {
     fn name(&self) -> &'static str {
@@ -37,7 +41,7 @@ impl Controller for CronJobs {
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
         let Some(cron) = view.of::<CronJob>().get_key(key) else { return plan.into() };
-        Work::begin(view, &cron, moment.now).plan(view, &mut plan);
+        Work::begin(view, &cron, moment.now, &self.zone).plan(view, &mut plan);
         plan.into()
     }
 }
@@ -46,12 +50,13 @@ struct Work<'a> {
     cron: &'a CronJob,
     spec: &'a CronJobSpec,
     now: Timestamp,
+    zone: &'a TimeZone,
     jobs: Vec<Arc<Job>>,
     status: CronJobStatus,
 }
 
 impl<'a> Work<'a> {
-    fn begin(view: &View, cron: &'a CronJob, now: Timestamp) -> Work<'a> {
+    fn begin(view: &View, cron: &'a CronJob, now: Timestamp, zone: &'a TimeZone) -> Work<'a> {
         let uid = cron.metadata.uid.as_deref().unwrap_or_default();
         let mut jobs = view.of::<Job>().owned_by(uid);
         jobs.retain(|job| pods::controller_of(job.as_ref()).is_some_and(|owner| owner.uid == uid));
@@ -59,7 +64,7 @@ impl<'a> Work<'a> {
             let start = job.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
             (start.is_none(), start, job.metadata.name.clone())
         });
-        Work { cron, spec: &cron.spec, now, jobs, status: cron.status.clone().unwrap_or_default() }
+        Work { cron, spec: &cron.spec, now, zone, jobs, status: cron.status.clone().unwrap_or_default() }
     }
 
     fn plan(mut self, view: &View, plan: &mut Plan) {
@@ -112,6 +117,12 @@ impl<'a> Work<'a> {
                 None if made_for.is_some() && !self.is_replaced(job) => {
                     active.push(was(job).cloned().unwrap_or_else(|| reference(job)))
                 }
+                // One made by hand runs beside the schedule.
+                None if made_for.is_none() && was(job).is_none() => {
+                    let name = name_of(job.as_ref());
+                    let message = format!("Saw a job that the controller did not create or forgot: {name}");
+                    plan.event(self.cron, Severity::Warning, "UnexpectedJob", message);
+                }
                 None => {}
             }
         }
@@ -145,7 +156,7 @@ impl<'a> Work<'a> {
     }
 
     fn schedule(&self, view: &View, plan: &mut Plan) {
-        let times = match Times::of(self.spec) {
+        let times = match Times::of(self.spec, self.zone) {
             Ok(times) => times,
             Err((reason, message)) => return plan.event(self.cron, Severity::Warning, reason, message),
         };

@@ -1,20 +1,26 @@
 //! DaemonSet: one pod on every node that takes it.
 
+mod rollout;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use client::plan::Severity;
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
-use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetStatus};
+use k8s_openapi::api::apps::v1::{
+    ControllerRevision, DaemonSet, DaemonSetSpec, DaemonSetStatus, RollingUpdateDaemonSet,
+};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::pods;
+use crate::claim::{self, Claims};
 use crate::revisions::{HASH, Revisions};
 use crate::rollout::scaled;
+use crate::{pods, selector};
+use rollout::Seen;
 
 /// Pods made or deleted in one plan, as upstream.
 const BURST: usize = 250;
@@ -41,8 +47,8 @@ impl Controller for DaemonSets {
 
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<DaemonSet>();
-        watches.owned::<Pod, DaemonSet>();
-        watches.owned::<ControllerRevision, DaemonSet>();
+        claim::watch::<Pod, DaemonSet>(watches);
+        claim::watch::<ControllerRevision, DaemonSet>(watches);
         watches.mapped::<Node>(|view, change| {
             let shape = |node: &Option<Arc<Node>>| {
                 node.as_ref().map(|node| (node.metadata.labels.clone(), node.spec.as_ref().map(|s| s.taints.clone())))
@@ -66,6 +72,18 @@ impl Controller for DaemonSets {
     }
 }
 
+impl Claims<Pod> for DaemonSet {
+    fn selects(&self, pod: &Pod) -> bool {
+        self.spec.as_ref().is_some_and(|spec| selector::owns(&spec.selector, pod.metadata.labels.as_ref()))
+    }
+}
+
+impl Claims<ControllerRevision> for DaemonSet {
+    fn selects(&self, revision: &ControllerRevision) -> bool {
+        self.spec.as_ref().is_some_and(|spec| selector::owns(&spec.selector, revision.metadata.labels.as_ref()))
+    }
+}
+
 struct Work<'a> {
     set: &'a DaemonSet,
     spec: &'a DaemonSetSpec,
@@ -79,7 +97,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn begin(view: &View, set: &'a DaemonSet, spec: &'a DaemonSetSpec, moment: Moment, plan: &mut Plan) -> Work<'a> {
         let mut by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
-        for pod in view.of::<Pod>().owned_by(set.metadata.uid.as_deref().unwrap_or_default()) {
+        for pod in claim::claim::<Pod, DaemonSet>(view, set, plan) {
             by_node.entry(meant_for(&pod)).or_default().push(pod);
         }
         let revisions = Revisions::of(view, set, &spec.template, plan);
@@ -87,30 +105,33 @@ impl<'a> Work<'a> {
     }
 
     fn plan(mut self, plan: &mut Plan) {
-        let mut made = 0;
-        let mut going: Vec<Arc<Pod>> = Vec::new();
+        let surge = self.surge();
+        let (mut wanting, mut going) = (Vec::new(), Vec::new());
         for node in &self.nodes {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             let here = self.pods.get(name).map(Vec::as_slice).unwrap_or_default();
-            let (finished, alive): (Vec<_>, Vec<_>) = here.iter().partition(|pod| pods::is_finished(pod));
-            if takes(&self.template(name), node, true) {
-                // A finished daemon is replaced; its like is made once it is gone.
-                going.extend(finished.iter().map(|pod| (*pod).clone()));
-                let mut active: Vec<_> = alive.into_iter().filter(|pod| pods::is_active(pod)).cloned().collect();
-                active.sort_by_key(|pod| pod.metadata.creation_timestamp.as_ref().map(|time| time.0));
-                going.extend(active.iter().skip(1).cloned());
-                if here.is_empty() && made < BURST {
-                    self.create(name, made, plan);
-                    made += 1;
-                }
-            } else if !takes(&self.template(name), node, false) {
+            let begins = takes(&self.template(name), node, true);
+            if !takes(&self.template(name), node, false) {
                 going.extend(here.iter().cloned());
+                continue;
             }
+            let (finished, alive): (Vec<_>, Vec<_>) = here.iter().cloned().partition(|pod| pods::is_finished(pod));
+            finished.iter().for_each(|pod| self.tell_of_end(name, pod, plan));
+            let active: Vec<_> = alive.into_iter().filter(|pod| pods::is_active(pod)).collect();
+            // Without surge the like of a pod is made only once it is gone.
+            if begins && (here.is_empty() || surge > 0 && active.is_empty() && finished.is_empty()) {
+                wanting.push(name);
+            }
+            going.extend(finished);
+            going.extend(rollout::excess(active, surge > 0, &|pod| self.seen(pod)));
         }
-        going.extend(self.outdated());
+        self.update(surge, &mut wanting, &mut going);
         let known = |name: &String| self.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
         going.extend(self.pods.iter().filter(|(name, _)| !known(name)).flat_map(|(_, pods)| pods.clone()));
         going.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        going.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+        going.dedup_by(|a, b| a.metadata.name == b.metadata.name);
+        wanting.iter().take(BURST).enumerate().for_each(|(n, name)| self.create(name, n, plan));
         for pod in going.iter().take(BURST) {
             plan.delete(pod.as_ref());
             let name = pod.metadata.name.as_deref().unwrap_or_default();
@@ -119,6 +140,41 @@ impl<'a> Work<'a> {
         let used = |hash: &str| self.pods.values().flatten().any(|pod| revision(pod) == hash);
         self.revisions.trim(used, self.spec.revision_history_limit, plan);
         self.status(plan);
+    }
+
+    fn tell_of_end(&self, node: &str, pod: &Pod, plan: &mut Plan) {
+        if pod.metadata.deletion_timestamp.is_some() {
+            return;
+        }
+        let (severity, reason, how, then) = match pods::phase(pod) {
+            "Failed" => (Severity::Warning, "FailedDaemonPod", "failed", "kill"),
+            _ => (Severity::Normal, "SucceededDaemonPod", "succeeded", "delete"),
+        };
+        let (namespace, name) = (pod.metadata.namespace.as_deref(), pod.metadata.name.as_deref());
+        let (namespace, name) = (namespace.unwrap_or_default(), name.unwrap_or_default());
+        let message = format!("Found {how} daemon pod {namespace}/{name} on node {node}, will try to {then} it");
+        plan.event(self.set, severity, reason, message);
+    }
+
+    fn seen(&self, pod: &Pod) -> Seen {
+        Seen {
+            new: revision(pod) == self.revisions.current,
+            ready: pods::is_ready(pod),
+            available: self.is_available(pod),
+        }
+    }
+
+    /// How many pods there may be beside those that they replace.
+    fn surge(&self) -> usize {
+        let most = self.rolling().and_then(|rolling| rolling.max_surge.as_ref());
+        let wanted = || self.wanting().count() as i32;
+        usize::try_from(most.map_or(0, |most| scaled(most, wanted(), true))).unwrap_or(0)
+    }
+
+    /// Of a set that rolls.
+    fn rolling(&self) -> Option<&RollingUpdateDaemonSet> {
+        let strategy = self.spec.update_strategy.as_ref()?;
+        strategy.rolling_update.as_ref().filter(|_| strategy.type_.as_deref() != Some("OnDelete"))
     }
 
     /// The pod as it would be on a node.
@@ -147,31 +203,26 @@ impl<'a> Work<'a> {
         plan.if_refused(self.set, "FailedCreate", "Error creating");
     }
 
-    /// Pods of an old template that may go now: unavailable ones, and as many others as may be unavailable.
-    fn outdated(&self) -> Vec<Arc<Pod>> {
+    /// What goes and what is made so that pods of an old template give way.
+    fn update<'b>(&'b self, surge: usize, wanting: &mut Vec<&'b str>, going: &mut Vec<Arc<Pod>>) {
         let strategy = self.spec.update_strategy.as_ref();
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
-            return vec![];
+            return;
         }
-        let wanted: Vec<&str> = self.wanting().collect();
-        let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+        let nodes: Vec<(&str, Vec<Arc<Pod>>)> = self
+            .wanting()
+            .map(|node| (node, self.pods.get(node).cloned().unwrap_or_default()))
+            .map(|(node, pods)| (node, pods.into_iter().filter(|pod| pods::is_active(pod)).collect()))
+            .collect();
+        if surge > 0 {
+            let (more, less) = rollout::surge(&nodes, surge, &|pod| self.seen(pod));
+            wanting.extend(more.into_iter().filter(|node| !wanting.contains(node)).collect::<Vec<_>>());
+            return going.extend(less);
+        }
         let one = IntOrString::Int(1);
-        let most = rolling.and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&one);
-        let most = usize::try_from(scaled(most, wanted.len() as i32, true)).unwrap_or(0).max(1);
-        let (mut unavailable, mut going, mut candidates) = (0, Vec::new(), Vec::new());
-        for node in wanted {
-            let here = self.pods.get(node).map(Vec::as_slice).unwrap_or_default();
-            let available = here.iter().any(|pod| pods::is_active(pod) && self.is_available(pod));
-            let old = here.iter().find(|pod| pods::is_active(pod) && revision(pod) != self.revisions.current);
-            unavailable += usize::from(!available);
-            match (old, available) {
-                (Some(old), false) => going.push(old.clone()),
-                (Some(old), true) => candidates.push(old.clone()),
-                (None, _) => {}
-            }
-        }
-        going.extend(candidates.into_iter().take(most.saturating_sub(unavailable)));
-        going
+        let most = self.rolling().and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&one);
+        let most = usize::try_from(scaled(most, nodes.len() as i32, true)).unwrap_or(0).max(1);
+        going.extend(rollout::replace(&nodes, most, &|pod| self.seen(pod)));
     }
 
     fn wanting(&self) -> impl Iterator<Item = &str> {
@@ -195,7 +246,7 @@ impl<'a> Work<'a> {
         for node in &self.nodes {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             let here = self.pods.get(name).map(Vec::as_slice).unwrap_or_default();
-            let pod = here.iter().find(|pod| pods::is_active(pod));
+            let pod = here.iter().filter(|pod| pods::is_active(pod)).min_by_key(|pod| rollout::age(pod));
             if !takes(&self.template(name), node, true) {
                 status.number_misscheduled += i32::from(pod.is_some());
                 continue;

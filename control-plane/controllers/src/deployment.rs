@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::json;
 
+use crate::claim::{self, Claims};
 use crate::deployment_status as status;
 use crate::pods;
 use crate::rollout::{self, Bounds, Size};
@@ -41,12 +42,7 @@ impl Controller for Deployments {
 
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<Deployment>();
-        watches.mapped::<ReplicaSet>(|view, change| {
-            let sets = [&change.before, &change.after].into_iter().flatten();
-            let mut keys: Vec<Key> = sets.flat_map(|set| concerned(view, set)).collect();
-            keys.dedup();
-            keys
-        });
+        claim::watch::<ReplicaSet, Deployment>(watches);
         // Only a deployment that recreates waits for the end of pods.
         watches.mapped::<Pod>(|view, change| {
             let Some(pod) =
@@ -56,7 +52,7 @@ impl Controller for Deployments {
             };
             let owner = pods::controller_of(pod.as_ref()).filter(|owner| owner.kind == "ReplicaSet");
             let set = owner.and_then(|owner| view.of::<ReplicaSet>().get(&change.key.namespace, &owner.name));
-            set.map_or(vec![], |set| concerned(view, &set))
+            set.map_or(vec![], |set| claim::concerned::<ReplicaSet, Deployment>(view, &set))
         });
     }
 
@@ -68,22 +64,10 @@ impl Controller for Deployments {
     }
 }
 
-fn concerned(view: &View, set: &ReplicaSet) -> Vec<Key> {
-    let namespace = set.metadata.namespace.as_deref().unwrap_or_default();
-    match pods::controller_of(set) {
-        Some(owner) if owner.kind == "Deployment" => vec![Key::new(namespace, &owner.name)],
-        Some(_) => vec![],
-        None => {
-            let all = view.of::<Deployment>().list_in(namespace);
-            all.iter().filter(|d| selects(d, set)).map(|d| Key::of(d.as_ref())).collect()
-        }
+impl Claims<ReplicaSet> for Deployment {
+    fn selects(&self, set: &ReplicaSet) -> bool {
+        self.spec.as_ref().is_some_and(|spec| selector::owns(&spec.selector, set.metadata.labels.as_ref()))
     }
-}
-
-fn selects(deployment: &Deployment, set: &ReplicaSet) -> bool {
-    deployment.spec.as_ref().is_some_and(|spec| {
-        !selector::is_empty(&spec.selector) && selector::matches(&spec.selector, set.metadata.labels.as_ref())
-    })
 }
 
 /// The sets of a deployment: the one of its template, if there is one, and the others, oldest first.
@@ -105,7 +89,7 @@ impl Sets {
 fn plan(view: &View, deployment: &Deployment, moment: Moment) -> Plan {
     let mut plan = Plan::done();
     let Some(spec) = deployment.spec.as_ref() else { return plan };
-    let sets = sort(deployment, claim(view, deployment, &mut plan));
+    let sets = sort(deployment, claim::claim::<ReplicaSet, Deployment>(view, deployment, &mut plan));
     if deployment.metadata.deletion_timestamp.is_some() {
         status::set(deployment, &sets, None, moment, &mut plan);
         return plan;
@@ -122,31 +106,6 @@ fn plan(view: &View, deployment: &Deployment, moment: Moment) -> Plan {
     }
     status::set(deployment, &sets, Some(made), moment, &mut plan);
     plan
-}
-
-fn claim(view: &View, deployment: &Deployment, plan: &mut Plan) -> Vec<Arc<ReplicaSet>> {
-    let uid = deployment.metadata.uid.as_deref().unwrap_or_default();
-    let namespace = deployment.metadata.namespace.as_deref().unwrap_or_default();
-    let alive = deployment.metadata.deletion_timestamp.is_none();
-    let mut mine = Vec::new();
-    for set in view.of::<ReplicaSet>().list_in(namespace) {
-        let going = set.metadata.deletion_timestamp.is_some();
-        match (pods::controller_of(set.as_ref()), selects(deployment, &set)) {
-            (Some(owner), true) if owner.uid == uid => mine.push(set),
-            (Some(owner), false) if owner.uid == uid && alive && !going => {
-                let kept: Vec<_> = set.metadata.owner_references.iter().flatten().filter(|o| o.uid != uid).collect();
-                plan.patch(set.as_ref(), None, json!({"metadata": {"ownerReferences": kept}}));
-            }
-            (None, true) if alive && !going => {
-                let mut owners = set.metadata.owner_references.clone().unwrap_or_default();
-                owners.push(pods::owner(deployment));
-                plan.patch(set.as_ref(), None, json!({"metadata": {"ownerReferences": owners}}));
-                mine.push(set);
-            }
-            _ => {}
-        }
-    }
-    mine
 }
 
 fn sort(deployment: &Deployment, mut sets: Vec<Arc<ReplicaSet>>) -> Sets {

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::conditions::{self, Wanted};
 use crate::deployment::{REVISION, Sets, revision};
+use crate::replicaset::FAILURE;
 use crate::rollout::{Bounds, Size};
 
 /// What this plan itself does to the rollout.
@@ -49,6 +50,7 @@ pub(crate) fn set(deployment: &Deployment, sets: &Sets, progress: Option<Progres
         let mut all = status.conditions.take().unwrap_or_default();
         available(deployment, &status, moment.now, &mut all);
         progressing(deployment, sets, &status, &progress, moment.now, &mut all, plan);
+        failing(sets, &mut all);
         all.sort_by(|a, b| a.type_.cmp(&b.type_));
         status.conditions = Some(all);
         // One write of the deployment in a plan: the second would fail on the revision that the first made.
@@ -170,6 +172,29 @@ fn progressing(
         set_progressing(all, true, "FoundNewReplicaSet", format!("Found new replica set \"{name}\""), now);
     }
     overdue(deadline, sets, now, all, plan);
+}
+
+/// What a set could not do is the deployment's to tell: the new one's first.
+fn failing(sets: &Sets, all: &mut Vec<DeploymentCondition>) {
+    let failure = |set: &Arc<ReplicaSet>| {
+        let conditions = set.status.as_ref().and_then(|status| status.conditions.as_ref());
+        conditions?.iter().find(|condition| condition.type_ == FAILURE).cloned()
+    };
+    let Some(told) = sets.new.iter().chain(&sets.old).find_map(failure) else {
+        return all.retain(|condition| condition.type_ != FAILURE);
+    };
+    let same = |known: &DeploymentCondition| known.status == told.status && known.reason == told.reason;
+    if !conditions::get(all, FAILURE).is_some_and(same) {
+        all.retain(|condition| condition.type_ != FAILURE);
+        all.push(DeploymentCondition {
+            type_: FAILURE.to_owned(),
+            status: told.status,
+            reason: told.reason,
+            message: told.message,
+            last_update_time: told.last_transition_time.clone(),
+            last_transition_time: told.last_transition_time,
+        });
+    }
 }
 
 /// The rollout moved since the status that was last written.

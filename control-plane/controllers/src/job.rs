@@ -20,7 +20,8 @@ use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod}
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use crate::pods;
+use crate::claim::{self, Claims};
+use crate::{pods, selector};
 use finish::Verdict;
 use policy::Failure;
 
@@ -41,7 +42,7 @@ impl Controller for Jobs {
 
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<Job>();
-        watches.owned::<Pod, Job>();
+        claim::watch::<Pod, Job>(watches);
     }
 
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
@@ -54,9 +55,26 @@ impl Controller for Jobs {
             return plan.into();
         }
         if let Some(spec) = job.spec.as_ref() {
-            Work::begin(view, &job, spec, moment).plan(&mut plan);
+            Work::begin(view, &job, spec, moment, &mut plan).plan(&mut plan);
         }
         plan.into()
+    }
+}
+
+impl Claims<Pod> for Job {
+    const FINALIZER: Option<&'static str> = Some(TRACKING);
+
+    fn selects(&self, pod: &Pod) -> bool {
+        match self.spec.as_ref().and_then(|spec| spec.selector.as_ref()) {
+            Some(chosen) => selector::owns(chosen, pod.metadata.labels.as_ref()),
+            // Without one it adopts nothing and lets nothing go.
+            None => pods::controller_of(pod).is_some_and(|owner| Some(&owner.uid) == self.metadata.uid.as_ref()),
+        }
+    }
+
+    /// One that has ended was counted by whoever let it go, or by nobody.
+    fn adopts(&self, pod: &Pod) -> bool {
+        pod.metadata.deletion_timestamp.is_none() && self.status.as_ref().and_then(finish::finished).is_none()
     }
 }
 
@@ -98,9 +116,8 @@ struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn begin(view: &View, job: &'a Job, spec: &'a JobSpec, moment: Moment) -> Work<'a> {
-        let mut pods = view.of::<Pod>().owned_by(job.metadata.uid.as_deref().unwrap_or_default());
-        pods.sort_by_key(|pod| pod.metadata.name.clone());
+    fn begin(view: &View, job: &'a Job, spec: &'a JobSpec, moment: Moment, plan: &mut Plan) -> Work<'a> {
+        let pods = claim::claim::<Pod, Job>(view, job, plan);
         let before = job.status.clone().unwrap_or_default();
         let completed = indexes::parse(before.completed_indexes.as_deref().unwrap_or_default());
         let failed_indexes = indexes::parse(before.failed_indexes.as_deref().unwrap_or_default());

@@ -5,6 +5,7 @@
 mod aggregation;
 mod api_services;
 mod certificates;
+mod claim;
 mod clusterdns;
 mod conditions;
 mod cronjob;
@@ -57,6 +58,8 @@ pub struct Config {
     pub sign: Option<Sign>,
     /// Silence of nodes from before this is not held against them; [`run`] sets it to its own beginning.
     pub since: jiff::Timestamp,
+    /// The zone of CronJobs that name none; [`run`] takes the machine's if not said, and without that it is UTC.
+    pub zone: Option<jiff::tz::TimeZone>,
 }
 
 /// Every controller, in the order they start.
@@ -70,7 +73,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(daemonset::DaemonSets),
         Arc::new(statefulset::StatefulSets),
         Arc::new(job::Jobs),
-        Arc::new(cronjob::CronJobs),
+        Arc::new(cronjob::CronJobs { zone: config.zone.clone().unwrap_or(jiff::tz::TimeZone::UTC) }),
         Arc::new(ttl::TtlAfterFinished),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
@@ -125,6 +128,7 @@ pub async fn run(
     stop: CancellationToken,
 ) {
     config.since = config.since.max(jiff::Timestamp::now());
+    config.zone.get_or_insert_with(jiff::tz::TimeZone::system);
     let mut tasks = tokio::task::JoinSet::new();
     for controller in all(&config) {
         let driver = Driver::new(controller.clone(), client_for(controller.identity()), &stop);

@@ -3,28 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::plan::Severity;
-use client::{Controller, Decision, Key, Moment, Object, Plan, View, Watches};
-use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
+use client::plan::{REFUSAL, Severity};
+use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
+use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Serialize;
 
+use crate::claim::{self, Claims};
 use crate::pods;
 use crate::selector;
 
 /// Pods made or deleted in one plan, as upstream's burst.
 const BURST: usize = 500;
+/// The condition that says that pods could not be made or deleted.
+pub(crate) const FAILURE: &str = "ReplicaFailure";
 
 pub(crate) struct ReplicaSets;
 
 /// A kind that keeps a number of pods.
-pub(crate) trait Replicated: Object<DynamicType = ()> + Clone + Serialize {
+pub(crate) trait Replicated: Claims<Pod> + Clone + Serialize {
     fn replicas(&self) -> i32;
     fn min_ready_seconds(&self) -> i32;
     fn template(&self) -> Option<&PodTemplateSpec>;
-    fn selects(&self, pod: &Pod) -> bool;
-    /// The object with this status, unless it has it already.
-    fn tell(&self, status: Counted) -> Option<Self>;
+    /// The object with this status, and what was refused if something was, unless it has it already.
+    fn tell(&self, status: &Counted, refused: Option<Refused>) -> Option<Self>;
+}
+
+/// What the server would not do; its words come in when it says them.
+#[derive(Clone, Copy)]
+pub(crate) struct Refused {
+    pub reason: &'static str,
+    pub now: Timestamp,
 }
 
 /// What a status says of the pods.
@@ -63,13 +74,15 @@ impl Replicated for ReplicaSet {
         self.spec.as_ref()?.template.as_ref()
     }
 
-    fn selects(&self, pod: &Pod) -> bool {
-        self.spec.as_ref().is_some_and(|spec| {
-            !selector::is_empty(&spec.selector) && selector::matches(&spec.selector, pod.metadata.labels.as_ref())
-        })
-    }
-
-    fn tell(&self, counted: Counted) -> Option<ReplicaSet> {
+    fn tell(&self, counted: &Counted, refused: Option<Refused>) -> Option<ReplicaSet> {
+        let condition = refused.map(|refused| ReplicaSetCondition {
+            type_: FAILURE.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(refused.reason.to_owned()),
+            message: Some(REFUSAL.to_owned()),
+            last_transition_time: Some(Time(refused.now)),
+        });
+        let before = self.status.as_ref().and_then(|status| status.conditions.clone());
         let status = Some(ReplicaSetStatus {
             replicas: counted.replicas,
             fully_labeled_replicas: counted.fully_labeled,
@@ -77,20 +90,42 @@ impl Replicated for ReplicaSet {
             available_replicas: counted.available,
             terminating_replicas: Some(counted.terminating),
             observed_generation: self.metadata.generation,
-            conditions: self.status.as_ref().and_then(|status| status.conditions.clone()),
+            conditions: failing(before, condition, |condition| (&condition.type_, condition.reason.as_deref())),
         });
         (self.status != status).then(|| ReplicaSet { status, ..self.clone() })
     }
 }
 
+impl Claims<Pod> for ReplicaSet {
+    fn selects(&self, pod: &Pod) -> bool {
+        self.spec.as_ref().is_some_and(|spec| selector::owns(&spec.selector, pod.metadata.labels.as_ref()))
+    }
+
+    fn adopts(&self, pod: &Pod) -> bool {
+        pods::is_active(pod)
+    }
+}
+
+/// The conditions with the one that says what was refused, or without it. One of the same reason stays as it is: each try
+/// is refused in other words.
+pub(crate) fn failing<C>(
+    before: Option<Vec<C>>,
+    refused: Option<C>,
+    of: fn(&C) -> (&str, Option<&str>),
+) -> Option<Vec<C>> {
+    let (mut known, mut all): (Vec<C>, Vec<C>) =
+        before.into_iter().flatten().partition(|condition| of(condition).0 == FAILURE);
+    let same = |known: &C, refused: &C| of(known).1 == of(refused).1;
+    all.extend(refused.map(|refused| match known.pop() {
+        Some(known) if same(&known, &refused) => known,
+        _ => refused,
+    }));
+    Some(all).filter(|all| !all.is_empty())
+}
+
 pub(crate) fn watch<K: Replicated>(watches: &mut Watches<'_>) {
     watches.own::<K>();
-    watches.mapped::<Pod>(|view, change| {
-        let pods = [&change.before, &change.after].into_iter().flatten();
-        let mut keys: Vec<Key> = pods.flat_map(|pod| concerned::<K>(view, pod)).collect();
-        keys.dedup();
-        keys
-    });
+    claim::watch::<Pod, K>(watches);
 }
 
 pub(crate) fn decide<K: Replicated>(view: &View, key: &Key, moment: Moment) -> Decision {
@@ -100,65 +135,33 @@ pub(crate) fn decide<K: Replicated>(view: &View, key: &Key, moment: Moment) -> D
     }
 }
 
-/// The sets that a pod concerns: its owner, or, if it has none, those that would adopt it.
-fn concerned<K: Replicated>(view: &View, pod: &Pod) -> Vec<Key> {
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
-    match pods::controller_of(pod) {
-        Some(owner) if owner.kind == K::kind(&()) => vec![Key::new(namespace, &owner.name)],
-        Some(_) => vec![],
-        None => {
-            let sets = view.of::<K>().list_in(namespace);
-            sets.iter().filter(|set| set.selects(pod)).map(|set| Key::of(set.as_ref())).collect()
-        }
-    }
-}
-
 fn plan<K: Replicated>(view: &View, set: &K, moment: Moment) -> Plan {
     let mut plan = Plan::done();
-    let mine = claim(view, set, &mut plan);
+    let mine = claim::claim::<Pod, K>(view, set, &mut plan);
     let (active, rest): (Vec<_>, Vec<_>) = mine.into_iter().partition(|pod| pods::is_active(pod));
     let terminating = rest.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod));
     let counted = count_pods(set, &active, terminating.count(), moment, &mut plan);
-    if set.meta().deletion_timestamp.is_none() {
-        scale(set, active, moment, &mut plan);
+    let scaling = match set.meta().deletion_timestamp {
+        None => scale(set, active, moment, &mut plan),
+        Some(_) => None,
+    };
+    if let Some(refused) = scaling.and_then(|reason| set.tell(&counted, Some(Refused { reason, now: moment.now }))) {
+        plan.status_if_refused(&refused);
     }
-    if let Some(told) = set.tell(counted) {
+    if let Some(told) = set.tell(&counted, None) {
         plan.status(&told);
     }
     plan
 }
 
-/// The pods that are this set's: matching orphans are adopted, owned pods that no longer match are let go.
-fn claim<K: Replicated>(view: &View, set: &K, plan: &mut Plan) -> Vec<Arc<Pod>> {
-    let uid = set.meta().uid.as_deref().unwrap_or_default();
-    let namespace = set.meta().namespace.as_deref().unwrap_or_default();
-    let alive = set.meta().deletion_timestamp.is_none();
-    let mut mine = Vec::new();
-    for pod in view.of::<Pod>().list_in(namespace) {
-        let going = pod.metadata.deletion_timestamp.is_some();
-        match (pods::controller_of(pod.as_ref()), set.selects(&pod)) {
-            (Some(owner), true) if owner.uid == uid => mine.push(pod),
-            (Some(owner), false) if owner.uid == uid && alive && !going => {
-                let kept: Vec<_> = pod.metadata.owner_references.iter().flatten().filter(|o| o.uid != uid).collect();
-                plan.patch(pod.as_ref(), None, serde_json::json!({"metadata": {"ownerReferences": kept}}));
-            }
-            (None, true) if alive && pods::is_active(&pod) => {
-                let mut owners = pod.metadata.owner_references.clone().unwrap_or_default();
-                owners.push(pods::owner(set));
-                plan.patch(pod.as_ref(), None, serde_json::json!({"metadata": {"ownerReferences": owners}}));
-                mine.push(pod);
-            }
-            _ => {}
-        }
-    }
-    mine
-}
-
-fn scale<K: Replicated>(set: &K, mut active: Vec<Arc<Pod>>, moment: Moment, plan: &mut Plan) {
+/// Makes what is missing or deletes what is too much; the reason there is if that is refused.
+fn scale<K: Replicated>(set: &K, mut active: Vec<Arc<Pod>>, moment: Moment, plan: &mut Plan) -> Option<&'static str> {
     let wanted = usize::try_from(set.replicas()).unwrap_or(0);
     if active.len() < wanted {
         create(set, (wanted - active.len()).min(BURST), moment, plan);
-    } else if active.len() > wanted {
+        return Some("FailedCreate");
+    }
+    if active.len() > wanted {
         let surplus = (active.len() - wanted).min(BURST);
         pods::by_loss(&mut active);
         for pod in active.iter().take(surplus) {
@@ -167,7 +170,9 @@ fn scale<K: Replicated>(set: &K, mut active: Vec<Arc<Pod>>, moment: Moment, plan
             plan.event(set, Severity::Normal, "SuccessfulDelete", format!("Deleted pod: {name}"));
         }
         plan.if_refused(set, "FailedDelete", "Error deleting");
+        return Some("FailedDelete");
     }
+    None
 }
 
 fn create<K: Replicated>(set: &K, count: usize, moment: Moment, plan: &mut Plan) {

@@ -7,11 +7,13 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
-use kube::Resource;
 use serde_json::{Value, json};
 
+use crate::claim::{self, Claims};
 use crate::pods;
 
+/// Names tried for a new revision.
+const SALTS: usize = 64;
 pub(crate) const HASH: &str = "controller-revision-hash";
 
 /// The revisions of a workload, and the name of the one that its template is now.
@@ -22,14 +24,13 @@ pub(crate) struct Revisions {
 
 impl Revisions {
     /// Finds the revision of the template; plans it where there is none, or gives it the newest number.
-    pub(crate) fn of<K: Resource<DynamicType = ()>>(
+    pub(crate) fn of<K: Claims<ControllerRevision>>(
         view: &View,
         owner: &K,
         template: &PodTemplateSpec,
         plan: &mut Plan,
     ) -> Revisions {
-        let uid = owner.meta().uid.as_deref().unwrap_or_default();
-        let mut all = view.of::<ControllerRevision>().owned_by(uid);
+        let mut all = claim::claim::<ControllerRevision, K>(view, owner, plan);
         all.sort_by_key(|revision| (revision.revision, revision.metadata.name.clone()));
         let data = data(template);
         let newest = all.last().map_or(0, |revision| revision.revision);
@@ -40,8 +41,15 @@ impl Revisions {
             }
             return Revisions { current: hash_of(known), all };
         }
-        let hash = hash(&data, all.len());
-        let name = format!("{}-{hash}", owner.meta().name.as_deref().unwrap_or_default());
+        let namespace = owner.meta().namespace.as_deref().unwrap_or_default();
+        let name = |hash: &str| format!("{}-{hash}", owner.meta().name.as_deref().unwrap_or_default());
+        let is_free = |hash: &String| view.of::<ControllerRevision>().get(namespace, &name(hash)).is_none();
+        // Names are short: another template's may be the same, or one of an owner that is gone.
+        let salts = all.len()..all.len() + SALTS;
+        let Some(hash) = salts.map(|salt| hash(&data, salt)).find(is_free) else {
+            return Revisions { current: String::new(), all };
+        };
+        let name = name(&hash);
         let mut labels = template.metadata.as_ref().and_then(|meta| meta.labels.clone()).unwrap_or_default();
         labels.insert(HASH.to_owned(), hash.clone());
         plan.create(&ControllerRevision {

@@ -20,6 +20,11 @@ pub(crate) fn matches_map(selector: &Labels, labels: Option<&Labels>) -> bool {
     selector.iter().all(|(key, value)| labels.and_then(|labels| labels.get(key)) == Some(value))
 }
 
+/// Whether a workload's selector chooses an object with these labels as its own.
+pub(crate) fn owns(selector: &LabelSelector, labels: Option<&Labels>) -> bool {
+    !is_empty(selector) && matches(selector, labels)
+}
+
 /// A selector without any requirement: a workload that has one would own everything, so it owns nothing.
 pub(crate) fn is_empty(selector: &LabelSelector) -> bool {
     selector.match_labels.as_ref().is_none_or(BTreeMap::is_empty)

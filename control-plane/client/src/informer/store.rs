@@ -35,6 +35,8 @@ struct Shared<K> {
 struct Objects<K> {
     by_key: BTreeMap<Key, Arc<K>>,
     by_owner: HashMap<String, BTreeSet<Key>>,
+    /// Those that no owner controls.
+    loose: BTreeSet<Key>,
 }
 
 impl<K> Clone for Informer<K> {
@@ -53,7 +55,8 @@ pub trait Tracked: Send + Sync {
 
 impl<K: Object> Informer<K> {
     pub(super) fn empty(resource: ApiResource) -> Informer<K> {
-        let objects = RwLock::new(Objects { by_key: BTreeMap::new(), by_owner: HashMap::new() });
+        let objects =
+            RwLock::new(Objects { by_key: BTreeMap::new(), by_owner: HashMap::new(), loose: BTreeSet::new() });
         let shared = Shared { resource, objects, progress: watch::Sender::default(), inboxes: Mutex::default() };
         Informer { shared: Arc::new(shared) }
     }
@@ -102,6 +105,14 @@ impl<K: Object> Informer<K> {
         let objects = self.shared.objects.read();
         let keys = objects.by_owner.get(uid).into_iter().flatten();
         keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
+    }
+
+    /// The objects of a namespace that no owner controls.
+    pub fn loose_in(&self, namespace: &str) -> Vec<Arc<K>> {
+        let from = Bound::Included(Key::new(namespace, ""));
+        let objects = self.shared.objects.read();
+        let within = objects.loose.range((from, Bound::Unbounded)).take_while(|key| key.namespace == namespace);
+        within.filter_map(|key| objects.by_key.get(key).cloned()).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -208,6 +219,13 @@ impl<K: Object> Objects<K> {
                 }
             }
         }
+        let controlled = |object: &Arc<K>| {
+            object.meta().owner_references.iter().flatten().any(|owner| owner.controller == Some(true))
+        };
+        match object.as_ref().is_some_and(|object| !controlled(object)) {
+            true => self.loose.insert(key.clone()),
+            false => self.loose.remove(key),
+        };
         for owner in object.iter().flat_map(|object| object.meta().owner_references.iter().flatten()) {
             self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone());
         }

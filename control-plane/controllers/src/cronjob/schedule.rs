@@ -14,7 +14,7 @@ const AFTER: SignedDuration = SignedDuration::from_millis(100);
 /// A machine that slept, or whose clock was set, is noticed within this time.
 const WAIT_MOST: Duration = Duration::from_secs(600);
 
-/// A schedule in its time zone, which is UTC unless the CronJob names one.
+/// A schedule in its time zone, which is the machine's unless the CronJob names one.
 pub(super) struct Times {
     schedule: Schedule,
     zone: TimeZone,
@@ -33,12 +33,12 @@ pub(super) enum Due {
 impl Times {
     /// # Errors
     /// Reason and message of the event that says what is wrong.
-    pub(super) fn of(spec: &CronJobSpec) -> Result<Times, (&'static str, String)> {
+    pub(super) fn of(spec: &CronJobSpec, local: &TimeZone) -> Result<Times, (&'static str, String)> {
         let zone = match &spec.time_zone {
             Some(name) => {
                 cron::zone(name).map_err(|why| ("UnknownTimeZone", format!("invalid timeZone: {name:?}: {why}")))?
             }
-            None => TimeZone::UTC,
+            None => local.clone(),
         };
         let text = &spec.schedule;
         let wrong = |why| ("UnparseableSchedule", format!("unparseable schedule: {text:?} : {why}"));
@@ -73,5 +73,30 @@ impl Times {
             true => zoned.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             false => zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_is_in_the_machines_zone_unless_it_names_one() {
+        let berlin = cron::zone("Europe/Berlin").unwrap();
+        let due = |zone: Option<&str>| {
+            let time_zone = zone.map(str::to_owned);
+            let spec = CronJobSpec { schedule: "0 9 * * *".to_owned(), time_zone, ..CronJobSpec::default() };
+            let at = |text: &str| text.parse::<Timestamp>().unwrap();
+            match Times::of(&spec, &berlin).ok().unwrap().due(
+                &spec,
+                at("2026-07-01T00:00:00Z"),
+                at("2026-07-01T12:00:00Z"),
+            ) {
+                Due::At { time, .. } => time.to_string(),
+                Due::NotYet | Due::Never => String::new(),
+            }
+        };
+        assert_eq!(due(None), "2026-07-01T07:00:00Z");
+        assert_eq!(due(Some("Etc/UTC")), "2026-07-01T09:00:00Z");
     }
 }
