@@ -1,6 +1,8 @@
 //! Which pods stand behind a Service: as EndpointSlices, and as the older Endpoints object.
 
 mod members;
+pub(crate) mod mirroring;
+mod slices;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,14 +11,14 @@ use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
 use k8s_openapi::api::core::v1::{
     EndpointAddress, EndpointPort as CorePort, EndpointSubset, Endpoints as EndpointsObject, Node, Pod, Service,
 };
-use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
+use k8s_openapi::api::discovery::v1::{
+    Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::pods;
 use members::{Member, families, members};
+use slices::{Groups, Shape, ports_key};
 
-/// Endpoints in one slice, as upstream's default: an update of one stays small.
-const PER_SLICE: usize = 100;
 /// Addresses in one Endpoints object: what every watcher of it must take at a time, as upstream.
 const PER_OBJECT: usize = 1000;
 const SERVICE: &str = "kubernetes.io/service-name";
@@ -55,15 +57,23 @@ impl Controller for EndpointSlices {
             return plan.into();
         }
         let existing = view.of::<EndpointSlice>().list_in(&key.namespace);
-        let mut mine: Vec<_> = existing.into_iter().filter(|slice| is_mine(slice, key)).collect();
-        let mut surplus = Vec::new();
+        let mut mine: Vec<_> = existing.into_iter().filter(|slice| is_mine(slice, key, MANAGER)).collect();
+        let shape = Shape::of_service(&service);
         for family in families(&service) {
             let (of_family, rest): (Vec<_>, Vec<_>) = mine.into_iter().partition(|s| s.address_type == family);
+            let mut groups = Groups::new();
+            for member in members(view, &service, family) {
+                let endpoint = endpoint(view, &service, &member);
+                groups.entry(ports_key(&member.ports)).or_insert_with(|| (member.ports, vec![])).1.push(endpoint);
+            }
+            if groups.is_empty() {
+                // A Service without pods keeps one empty slice, so that who watches slices knows of it.
+                groups.insert(String::new(), (vec![], vec![]));
+            }
             mine = rest;
-            surplus.extend(pack(view, &service, family, of_family, moment, &mut plan));
+            mine.extend(slices::pack(&shape, family, groups, of_family, moment, &mut plan));
         }
-        surplus.extend(mine);
-        surplus.iter().for_each(|slice| plan.delete(slice.as_ref()));
+        mine.iter().for_each(|slice| plan.delete(slice.as_ref()));
         plan.if_refused(service.as_ref(), "FailedToUpdateEndpointSlices", "Error updating Endpoint Slices for Service");
         plan.into()
     }
@@ -96,95 +106,12 @@ fn service_of(slice: &EndpointSlice) -> Option<Key> {
     Some(Key::new(slice.metadata.namespace.clone().unwrap_or_default(), name))
 }
 
-fn is_mine(slice: &EndpointSlice, key: &Key) -> bool {
+/// Whether a slice is of this Service, and this manager's to write.
+fn is_mine(slice: &EndpointSlice, key: &Key, manager: &str) -> bool {
     let managed = slice.metadata.labels.as_ref().and_then(|labels| labels.get(MANAGED_BY));
-    managed.is_some_and(|by| by == MANAGER)
+    managed.is_some_and(|by| by == manager)
         && slice.metadata.deletion_timestamp.is_none()
         && service_of(slice).as_ref() == Some(key)
-}
-
-/// Brings the slices of one address family up to date; answers those that are no longer needed.
-fn pack(
-    view: &View,
-    service: &Service,
-    family: &str,
-    existing: Vec<Arc<EndpointSlice>>,
-    moment: Moment,
-    plan: &mut Plan,
-) -> Vec<Arc<EndpointSlice>> {
-    let mut groups: BTreeMap<String, (Vec<EndpointPort>, Vec<Endpoint>)> = BTreeMap::new();
-    for member in members(view, service, family) {
-        let group = groups.entry(ports_key(&member.ports)).or_insert_with(|| (member.ports.clone(), vec![]));
-        group.1.push(endpoint(view, service, &member));
-    }
-    if groups.is_empty() {
-        // A Service without pods keeps one empty slice, so that who watches slices knows of it.
-        groups.insert(String::new(), (vec![], vec![]));
-    }
-    let mut surplus = existing;
-    let mut made = 0;
-    for (key, (ports, endpoints)) in groups {
-        let same = |s: &Arc<EndpointSlice>| ports_key(s.ports.as_deref().unwrap_or_default()) == key;
-        let (usable, rest): (Vec<_>, Vec<_>) = surplus.into_iter().partition(same);
-        surplus = rest;
-        let (contents, unused) = distribute(usable, endpoints);
-        surplus.extend(unused);
-        for (slice, endpoints) in contents {
-            let seed = pods::nth(moment, made);
-            made += usize::from(slice.is_none());
-            write(service, family, slice, &ports, endpoints, seed, plan);
-        }
-    }
-    surplus
-}
-
-type Content = (Option<Arc<EndpointSlice>>, Vec<Endpoint>);
-
-/// Leaves endpoints in the slice they are in, fills the room that others left, and only then begins new slices.
-fn distribute(slices: Vec<Arc<EndpointSlice>>, endpoints: Vec<Endpoint>) -> (Vec<Content>, Vec<Arc<EndpointSlice>>) {
-    let none = endpoints.is_empty();
-    let mut left: BTreeMap<String, Endpoint> = endpoints.into_iter().map(|e| (identity(&e), e)).collect();
-    let mut contents: Vec<Content> = Vec::new();
-    for slice in slices {
-        let kept = slice.endpoints.iter().flatten().take(PER_SLICE).filter_map(|e| left.remove(&identity(e))).collect();
-        contents.push((Some(slice), kept));
-    }
-    let mut rest = left.into_values();
-    for (_, content) in &mut contents {
-        let room = PER_SLICE - content.len();
-        content.extend(rest.by_ref().take(room));
-    }
-    loop {
-        let more: Vec<_> = rest.by_ref().take(PER_SLICE).collect();
-        if more.is_empty() {
-            break;
-        }
-        contents.push((None, more));
-    }
-    if none && contents.is_empty() {
-        contents.push((None, vec![]));
-    }
-    let mut unused = Vec::new();
-    let mut kept = Vec::new();
-    for (slice, content) in contents {
-        match (slice, content.is_empty()) {
-            (Some(slice), true) if !none || !kept.is_empty() => unused.push(slice),
-            other => kept.push((other.0, content)),
-        }
-    }
-    (kept, unused)
-}
-
-fn identity(endpoint: &Endpoint) -> String {
-    let uid = endpoint.target_ref.as_ref().and_then(|target| target.uid.as_deref()).unwrap_or_default();
-    format!("{uid} {}", endpoint.addresses.join(" "))
-}
-
-fn ports_key(ports: &[EndpointPort]) -> String {
-    let mut keys: Vec<String> =
-        ports.iter().map(|p| format!("{:?} {:?} {:?} {:?}", p.name, p.protocol, p.port, p.app_protocol)).collect();
-    keys.sort();
-    keys.join(",")
 }
 
 fn endpoint(view: &View, service: &Service, member: &Member) -> Endpoint {
@@ -192,70 +119,39 @@ fn endpoint(view: &View, service: &Service, member: &Member) -> Endpoint {
     let node_name = spec.and_then(|spec| spec.node_name.clone());
     let node = node_name.as_ref().and_then(|name| view.of::<Node>().get("", name));
     let terminating = member.pod.metadata.deletion_timestamp.is_some();
+    let ready = member.serving && (!terminating || members::publishes_not_ready(service));
+    let zone = node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
     Endpoint {
         addresses: vec![member.address.clone()],
         conditions: Some(EndpointConditions {
-            ready: Some(member.serving && (!terminating || members::publishes_not_ready(service))),
+            ready: Some(ready),
             serving: Some(member.serving),
             terminating: Some(terminating),
         }),
         hostname: member.hostname.clone(),
-        zone: node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned()),
+        hints: if ready { hints(service, zone.as_deref(), node_name.as_deref()) } else { None },
+        zone,
         node_name,
         target_ref: Some(member.reference()),
         ..Endpoint::default()
     }
 }
 
-fn write(
-    service: &Service,
-    family: &str,
-    slice: Option<Arc<EndpointSlice>>,
-    ports: &[EndpointPort],
-    endpoints: Vec<Endpoint>,
-    seed: u64,
-    plan: &mut Plan,
-) {
-    let labels = slice_labels(service);
-    let ports = Some(ports.to_vec()).filter(|ports| !ports.is_empty());
-    let Some(slice) = slice else {
-        let prefix = format!("{}-", service.metadata.name.as_deref().unwrap_or_default());
-        return plan.create(&EndpointSlice {
-            metadata: ObjectMeta {
-                name: Some(format!("{prefix}{}", pods::suffix(seed))),
-                generate_name: Some(prefix),
-                namespace: service.metadata.namespace.clone(),
-                labels: Some(labels),
-                owner_references: Some(vec![pods::owner(service)]),
-                ..ObjectMeta::default()
-            },
-            address_type: family.to_owned(),
-            endpoints: Some(endpoints),
-            ports,
-        });
+/// Whose traffic an endpoint is best for, if the Service asks for what is close.
+fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<EndpointHints> {
+    let asked = service.spec.as_ref().and_then(|spec| spec.traffic_distribution.as_deref())?;
+    let by_node = match asked {
+        "PreferSameNode" => true,
+        "PreferClose" | "PreferSameZone" => false,
+        _ => return None,
     };
-    let same_ports = slice.ports.clone().filter(|ports| !ports.is_empty()) == ports;
-    let same_endpoints = slice.endpoints.as_deref().unwrap_or_default() == endpoints;
-    if !same_endpoints || slice.metadata.labels.as_ref() != Some(&labels) || !same_ports {
-        let mut slice = (*slice).clone();
-        slice.metadata.labels = Some(labels);
-        plan.update(&EndpointSlice { endpoints: Some(endpoints), ports, ..slice });
-    }
+    let for_zones = zone.map(|name| vec![ForZone { name: name.to_owned() }]);
+    let for_nodes = node.filter(|_| by_node).map(|name| vec![ForNode { name: name.to_owned() }]);
+    (for_zones.is_some() || for_nodes.is_some()).then_some(EndpointHints { for_nodes, for_zones })
 }
 
 fn is_headless(service: &Service) -> bool {
     service.spec.as_ref().and_then(|spec| spec.cluster_ip.as_deref()) == Some("None")
-}
-
-fn slice_labels(service: &Service) -> BTreeMap<String, String> {
-    let mut labels = service.metadata.labels.clone().unwrap_or_default();
-    labels.remove(HEADLESS);
-    labels.insert(SERVICE.to_owned(), service.metadata.name.clone().unwrap_or_default());
-    labels.insert(MANAGED_BY.to_owned(), MANAGER.to_owned());
-    if is_headless(service) {
-        labels.insert(HEADLESS.to_owned(), String::new());
-    }
-    labels
 }
 
 impl Controller for Endpoints {

@@ -77,6 +77,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(ttl::TtlAfterFinished),
         Arc::new(endpoints::EndpointSlices),
         Arc::new(endpoints::Endpoints),
+        Arc::new(endpoints::mirroring::Mirroring),
         Arc::new(namespace::Namespaces),
         Arc::new(nodeipam::NodeRanges { cluster: config.cluster_cidr.clone(), prefix: config.node_cidr_prefix }),
         Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
