@@ -14,7 +14,7 @@ const FLOORS: &[(&str, usize)] = &[
     ("defaults", 220),
     ("discovery", 67),
     ("lists", 117),
-    ("patches", 137),
+    ("patches", 138),
     ("updates", 192),
     ("validation", 408),
     ("watch", 20),

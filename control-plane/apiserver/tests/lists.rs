@@ -1,8 +1,9 @@
-//! Lists, watches and deletes of collections, one request after the other: `lists/cases.json`.
+//! Requests one after the other, and what of each answer must hold. `lists/cases.json`: lists, watches and deletes of
+//! collections. `lists/versions.json`: objects of a custom kind whose storage version changes.
 //!
-//! A case says a request and what of its answer must hold: the code, a part of the message, the names of the items, how
-//! many are behind them, the events of a watch. `save` keeps the answer's resourceVersion or continue token under a name
-//! that later requests use (`{name}`); `compact` forgets the store's past.
+//! A case says the code, a part of the message, the names of the items, how many are behind them, the events of a watch,
+//! what stands where (`has`, by JSON pointer; null for nothing). `save` keeps the answer's resourceVersion or continue
+//! token under a name that later requests use (`{name}`); `compact` forgets the store's past.
 
 mod served;
 
@@ -14,7 +15,8 @@ use served::{start, stop};
 use std::collections::BTreeMap;
 use tower::ServiceExt;
 
-const CASES: &str = include_str!("lists/cases.json");
+const LISTS: &str = include_str!("lists/cases.json");
+const VERSIONS: &str = include_str!("lists/versions.json");
 
 struct Run {
     server: Server,
@@ -69,8 +71,10 @@ impl Run {
         let asked = ["code", "names", "remaining", "continues", "retry", "causes", "events"];
         let wrong = asked.iter().any(|key| case.get(key).is_some_and(|wanted| *wanted != found[key]));
         let wrong = wrong || !found["message"].as_str().unwrap_or("").contains(case["message"].as_str().unwrap_or(""));
+        let has = case["has"].as_object().into_iter().flatten();
+        let wrong = wrong || has.into_iter().any(|(at, wanted)| answer.pointer(at).unwrap_or(&Value::Null) != wanted);
         let wrong = wrong || (case.get("code").is_none() && !(200..300).contains(&code));
-        wrong.then(|| format!("{} {}:\n   {found}", case["method"].as_str().unwrap_or("GET"), case["path"]))
+        wrong.then(|| format!("{} {}:\n   {found}\n   {text}", case["method"].as_str().unwrap_or("GET"), case["path"]))
     }
 }
 
@@ -89,11 +93,10 @@ fn event(line: &Value) -> String {
     }
 }
 
-#[tokio::test]
-async fn collections_are_listed_watched_and_deleted() {
+async fn hold(cases: &str) {
     let dir = tempfile::tempdir().expect("a directory");
     let (server, store) = start(dir.path()).await;
-    let cases: Vec<Value> = serde_json::from_str(CASES).expect("cases");
+    let cases: Vec<Value> = serde_json::from_str(cases).expect("cases");
     let mut run = Run { server, store, saved: BTreeMap::new() };
     let mut wrong = Vec::new();
     for case in &cases {
@@ -102,4 +105,14 @@ async fn collections_are_listed_watched_and_deleted() {
     let Run { server, store, .. } = run;
     stop(server, store).await;
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn collections_are_listed_watched_and_deleted() {
+    hold(LISTS).await;
+}
+
+#[tokio::test]
+async fn objects_have_the_defaults_of_the_version_they_are_stored_in() {
+    hold(VERSIONS).await;
 }

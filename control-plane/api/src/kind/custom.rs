@@ -11,7 +11,7 @@ use crate::status::{FieldError, FieldReason, shown};
 use crate::structural::path::JsonPath;
 use crate::structural::{self, Structural};
 use crate::table::age;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -36,8 +36,56 @@ pub struct Custom {
     /// Whether stored objects are to be shown exactly as they are stored: they were stored in this version, and the
     /// definition has never changed.
     pub stored_as_shown: bool,
+    pub stored: Arc<Stored>,
     /// Differs whenever clients see the definition differ, but for its end.
     pub fingerprint: u64,
+}
+
+/// How objects of a definition are stored: in the version that is written now, or in one that was before.
+#[derive(Debug)]
+pub struct Stored {
+    /// The version that objects are written in.
+    pub version: String,
+    /// The version of objects that say no other.
+    pub oldest: String,
+    schemas: Vec<(String, Structural)>,
+}
+
+impl Stored {
+    fn of(definition: &Object, versions: &[Value]) -> Result<Stored, structural::ParseError> {
+        let name = |version: &Value| version.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+        let storage = versions.iter().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
+        let version = storage.map(name).unwrap_or_default();
+        let before = definition.at(&["status", "storedVersions"]).and_then(Value::as_list).unwrap_or(&[]);
+        let schemas = versions.iter().map(|v| {
+            let source = v.at(&["schema", "openAPIV3Schema"]).unwrap_or(&Value::Null);
+            Ok((name(v), schema(source)?))
+        });
+        Ok(Stored {
+            oldest: before.first().and_then(Value::as_str).unwrap_or(&version).to_owned(),
+            version,
+            schemas: schemas.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Fills in what the version has that an object is stored in. A version that is defined no more has nothing.
+    pub fn default(&self, version: &str, object: &mut Object) {
+        if let Some(schema) = self.schema(version) {
+            structural::drop_nulls(schema, &mut object.0);
+            structural::fill_object(schema, object);
+        }
+    }
+
+    /// Drops what the version does not know that objects are written in.
+    pub fn prune(&self, object: &mut Map) {
+        if let Some(schema) = self.schema(&self.version) {
+            structural::prune(schema, object);
+        }
+    }
+
+    fn schema(&self, version: &str) -> Option<&Structural> {
+        self.schemas.iter().find(|(name, _)| name == version).map(|(_, schema)| schema)
+    }
 }
 
 /// Where the replicas of an object are.
@@ -197,7 +245,9 @@ pub fn kinds(definition: &Object) -> Result<Vec<Kind>, DefinitionError> {
     }
     let versions = definition.at(&["spec", "versions"]).and_then(Value::as_list).unwrap_or(&[]);
     let served = versions.iter().filter(|v| v.get("served").and_then(Value::as_bool) == Some(true));
-    served.map(|version| kind(definition, version, versions)).collect()
+    let fail = |source| DefinitionError { definition: definition.name().to_owned(), version: String::new(), source };
+    let stored = Arc::new(Stored::of(definition, versions).map_err(fail)?);
+    served.map(|version| kind(definition, version, versions, &stored)).collect()
 }
 
 /// Whether a condition of a definition is true.
@@ -207,7 +257,7 @@ pub fn condition(definition: &Object, name: &str) -> bool {
     list.iter().any(|c| is(c, "type", name) && is(c, "status", "True"))
 }
 
-fn kind(definition: &Object, version: &Value, all: &[Value]) -> Result<Kind, DefinitionError> {
+fn kind(definition: &Object, version: &Value, all: &[Value], stored: &Arc<Stored>) -> Result<Kind, DefinitionError> {
     let text = |key: &str| version.get(key).and_then(Value::as_str).unwrap_or("");
     let fail =
         |source| DefinitionError { definition: definition.name().to_owned(), version: text("name").to_owned(), source };
@@ -244,6 +294,7 @@ fn kind(definition: &Object, version: &Value, all: &[Value]) -> Result<Kind, Def
             scale,
             deprecation: deprecated.then_some(warning),
             terminating,
+            stored: stored.clone(),
             stored_as_shown: settled && version.get("storage").and_then(Value::as_bool) == Some(true),
             fingerprint: fingerprint(definition),
         })),

@@ -2,6 +2,8 @@
 //!
 //! INVARIANT: a stored value begins with `{"metadata":{"`, and holds neither `apiVersion` and `kind` (the key says
 //! them) nor `metadata.resourceVersion` (the store's revision says it). So every wire form is a prefix and a copy.
+//! Objects of custom kinds whose definition has changed its storage version are never shown as they are stored: they
+//! end with `apiVersion`, the version that they are stored in.
 
 use super::versions;
 use crate::request::api_version;
@@ -14,14 +16,29 @@ const HEAD: &[u8] = b"{\"metadata\":{";
 
 /// The bytes to store.
 pub(crate) fn encode(kind: &Kind, object: &Object) -> Bytes {
-    match versions::is_view(kind) {
+    let bytes = match versions::is_view(kind) {
         false => encode_map(object.meta(), &object.0),
         true => {
             let mut map = object.0.clone();
             versions::from_view(kind, &mut map);
-            encode_map(object.meta(), &map)
+            if let Some(custom) = &kind.custom
+                && custom.stored.version != kind.names.version
+            {
+                custom.stored.prune(&mut map);
+            }
+            let mut out = encode_map(object.meta(), &map);
+            if let Some(custom) = &kind.custom
+                && custom.stored.version != custom.stored.oldest
+            {
+                out.truncate(out.len() - 1);
+                out.extend_from_slice(b",\"apiVersion\":");
+                json::encode_into(&Value::from(custom.stored.version.as_str()), &mut out);
+                out.push(b'}');
+            }
+            out
         }
-    }
+    };
+    bytes.into()
 }
 
 /// A stored value in the version of its kind: the value itself but for kinds that are stored in another one.
@@ -31,15 +48,17 @@ pub(crate) fn viewed<'a>(kind: &Kind, value: &'a [u8]) -> Cow<'a, [u8]> {
     }
     let Ok(Decoded { value: Value::Map(mut map), .. }) = json::decode(value) else { return Cow::Borrowed(value) };
     versions::to_view(kind, &mut map);
+    let version = map.remove("apiVersion");
     let mut object = Object(map);
-    if kind.custom.is_some() {
-        kind.default(&mut object);
+    if let Some(custom) = &kind.custom {
+        let version = version.as_ref().and_then(Value::as_str).unwrap_or(&custom.stored.oldest);
+        custom.stored.default(version, &mut object);
     }
     kind.check(&mut object);
-    Cow::Owned(encode_map(object.meta(), &object.0).into())
+    Cow::Owned(encode_map(object.meta(), &object.0))
 }
 
-fn encode_map(meta: Option<&Map>, object: &Map) -> Bytes {
+fn encode_map(meta: Option<&Map>, object: &Map) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     out.extend_from_slice(b"{\"metadata\":");
     let mut meta = meta.cloned().unwrap_or_default();
@@ -52,10 +71,10 @@ fn encode_map(meta: Option<&Map>, object: &Map) -> Bytes {
         let at = out.len();
         json::encode_map_into(&rest, &mut out);
         out.remove(at);
-        return out.into();
+        return out;
     }
     out.push(b'}');
-    out.into()
+    out
 }
 
 /// The object of a stored value, with its type and resourceVersion.

@@ -2,7 +2,7 @@
 
 use super::{Call, body, write};
 use crate::negotiate;
-use crate::registry::options::{self, FieldValidation, WriteOptions};
+use crate::registry::options::{self, WriteOptions};
 use crate::registry::{modified, not_found};
 use crate::server::Body;
 use api::codec::json;
@@ -30,16 +30,15 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     let bytes = body::read(body).await?;
     let decoded =
         json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {}", e.message)))?;
-    let mut first_warnings = Vec::new();
-    duplicates(decoded.duplicates, options.field_validation, &mut first_warnings)?;
+    let doubled = duplicates(form, decoded.duplicates);
     let change = decoded.value;
     if form != Form::Json {
         patch::merge::check(&change).map_err(|e| e.status())?;
     }
     for _ in 0..ROUNDS {
         let old = write::current(call).await?.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
-        let mut warnings = first_warnings.clone();
-        let new = apply(call, form, &old, &change, options, &mut warnings)?;
+        let mut warnings = Vec::new();
+        let new = apply(call, form, &old, &change, &doubled, options, &mut warnings)?;
         if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
             return Err(modified(&call.kind, old.name()));
         }
@@ -66,19 +65,10 @@ fn form(call: &Call<'_>) -> Result<Form, Status> {
     }
 }
 
-fn duplicates(found: Vec<String>, validation: FieldValidation, warnings: &mut Vec<String>) -> Result<(), Status> {
-    let found = found.into_iter().map(|path| format!("duplicate field {path:?}"));
-    match validation {
-        FieldValidation::Ignore => Ok(()),
-        FieldValidation::Warn => {
-            warnings.extend(found);
-            Ok(())
-        }
-        FieldValidation::Strict => match found.collect::<Vec<_>>() {
-            none if none.is_empty() => Ok(()),
-            some => Err(invalid("", &format!("strict decoding error: {}", some.join(", ")))),
-        },
-    }
+/// What is said of members that the patch has twice.
+fn duplicates(form: Form, found: Vec<String>) -> Vec<String> {
+    let of = if form == Form::Json { "json patch " } else { "" };
+    found.into_iter().map(|path| format!("{of}duplicate field {path:?}")).collect()
 }
 
 /// The patched object, in its schema, with the identity it may have.
@@ -87,6 +77,7 @@ fn apply(
     form: Form,
     old: &Object,
     change: &Value,
+    doubled: &[String],
     options: WriteOptions,
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
@@ -112,13 +103,12 @@ fn apply(
         let why = format!("the type of the object may not change to {}, {}", new.api_version(), new.kind());
         return Err(Status::bad_request(why));
     }
-    let mut found = Vec::new();
-    let checked = body::check_fields(&call.kind, &mut new, Vec::new(), None, options.field_validation, &mut found);
+    let doubled = doubled.to_vec();
+    let checked = body::check_fields(&call.kind, &mut new, doubled, None, options.field_validation, warnings);
     checked.map_err(|status| {
         let why = status.message.split_once(&format!(" cannot be handled as a {}: ", call.kind.names.kind));
         invalid(&shown, why.map_or(status.message.as_str(), |(_, why)| why))
     })?;
-    warnings.extend(found);
     body::place(call, &mut new, true)?;
     Ok(new)
 }
