@@ -337,6 +337,24 @@ fn version() -> Value {
     ]))
 }
 
+/// What was built, as the labels of a metric.
+pub(crate) fn build_labels() -> String {
+    let version = version();
+    let label = |(label, key)| format!("{label}={:?}", version.get(key).and_then(Value::as_str).unwrap_or(""));
+    let labels = [
+        ("build_date", "buildDate"),
+        ("compiler", "compiler"),
+        ("git_commit", "gitCommit"),
+        ("git_tree_state", "gitTreeState"),
+        ("git_version", "gitVersion"),
+        ("go_version", "goVersion"),
+        ("major", "major"),
+        ("minor", "minor"),
+        ("platform", "platform"),
+    ];
+    labels.map(label).join(",")
+}
+
 /// The machine's architecture in Go's words.
 fn platform() -> &'static str {
     match std::env::consts::ARCH {

@@ -24,7 +24,7 @@ impl Flow {
 
     /// A place, held while the request is answered. Watches, streams and health checks need none.
     pub(crate) async fn enter(&self, info: &RequestInfo) -> Result<Option<OwnedSemaphorePermit>, Status> {
-        if !info.is_resource || info.verb == "watch" || is_stream(&info.subresource) {
+        if !info.is_resource || info.verb == "watch" || crate::metrics::is_stream(&info.subresource) {
             return Ok(None);
         }
         if let Ok(place) = self.places.clone().try_acquire_owned() {
@@ -38,8 +38,4 @@ impl Flow {
             Ok(Err(_)) | Err(_) => Err(busy()),
         }
     }
-}
-
-fn is_stream(subresource: &str) -> bool {
-    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
 }

@@ -28,10 +28,14 @@ pub(crate) enum Caller {
 
 /// Answers one request.
 pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query().unwrap_or(""));
     let started = Instant::now();
-    let _under_way = ctx.metrics.begin(&info);
+    let known = ctx.registry.kind(&info.group, &info.version, &info.resource).is_some();
+    let begun = ctx.metrics.begin(&info, &parts.headers, known);
+    if let Some(lasts) = begun.lasts() {
+        parts.extensions.insert(lasts);
+    }
     let accept = negotiate::accept(&parts.headers, &info.query, Offer::Types).unwrap_or_else(|_| Accept::plain());
     let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body)).catch_unwind().await;
     let mut response = match handled {
@@ -43,8 +47,8 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
             respond::error(&Status::internal(why), &accept)
         }
     };
-    warn_of_deprecated(&info, &mut response);
-    ctx.metrics.observe(&info, response.status(), started.elapsed());
+    warn_of_deprecated(&ctx, &info, &mut response);
+    let mut response = ctx.metrics.end(begun, response, started.elapsed());
     let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string());
     response.headers_mut().insert("audit-id", id.unwrap_or(HeaderValue::from_static("")));
     response
@@ -89,18 +93,19 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
         return Ok(respond::text(405, "405 method not allowed\n"));
     }
     match path {
-        "/metrics" => Ok(metrics::handle(ctx)),
+        "/metrics" | "/metrics/slis" => Ok(metrics::handle(ctx, path).await),
         p if p == "/openapi" || p.starts_with("/openapi/") => openapi::handle(ctx, info, parts),
         _ => discovery::handle(ctx, info, parts).await,
     }
 }
 
 /// Resources whose every use is answered with a warning.
-fn warn_of_deprecated(info: &RequestInfo, response: &mut Response<Body>) {
-    let warning = match (info.group.as_str(), info.version.as_str(), info.resource.as_str()) {
-        ("", "v1", "endpoints") => "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
-        ("", "v1", "componentstatuses") => "v1 ComponentStatus is deprecated in v1.19+",
+fn warn_of_deprecated(ctx: &Ctx, info: &RequestInfo, response: &mut Response<Body>) {
+    let (resource, warning) = match (info.group.as_str(), info.version.as_str(), info.resource.as_str()) {
+        ("", "v1", "endpoints") => ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "v1", "componentstatuses") => ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
         _ => return,
     };
+    ctx.metrics.deprecated("", "v1", resource);
     respond::warn(response, &[warning.to_owned()]);
 }

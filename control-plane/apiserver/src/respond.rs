@@ -51,14 +51,20 @@ pub(crate) fn chunks(code: u16, accept: &Accept, body: Chunks) -> Response<Body>
         Encoding::Json => (JSON, body),
         Encoding::Protobuf => (PROTOBUF, body),
     };
+    let size = crate::metrics::Size(body.size);
     if accept.gzip && body.size > GZIP_FROM {
         let mut response = with(code, content_type, streamed(body.gzip()));
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+        response.extensions_mut().insert(size);
         return response;
     }
     match body.is_large() {
-        true => with(code, content_type, streamed(body)),
+        true => {
+            let mut response = with(code, content_type, streamed(body));
+            response.extensions_mut().insert(size);
+            response
+        }
         false => with(code, content_type, body.body()),
     }
 }

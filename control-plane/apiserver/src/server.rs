@@ -78,6 +78,11 @@ impl Server {
         }
     }
 
+    /// More for `/metrics`, in the text form of Prometheus: what other roles of this process count.
+    pub fn add_metrics(&self, source: impl Fn() -> String + Send + Sync + 'static) {
+        self.ctx.metrics.add(Box::new(source));
+    }
+
     /// Returns when `/readyz` says ok.
     pub async fn ready(&self) {
         // The sender lives in `self.ctx`.

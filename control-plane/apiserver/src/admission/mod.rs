@@ -22,6 +22,7 @@ use crate::ctx::Ctx;
 use crate::lookup::Resource;
 use crate::request::RequestInfo;
 use api::{Kind, Object, Status, Value};
+use std::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
@@ -71,6 +72,21 @@ impl Admission<'_> {
 
 /// Runs before validation; may change `object`.
 pub(crate) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
+    let since = Instant::now();
+    let result = mutating(ctx, admission).await;
+    ctx.metrics.admission("admit", admission.operation, result.is_err(), since.elapsed());
+    result
+}
+
+/// Runs after validation; may only add warnings.
+pub(crate) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
+    let since = Instant::now();
+    let result = validating(ctx, admission).await;
+    ctx.metrics.admission("validate", admission.operation, result.is_err(), since.elapsed());
+    result
+}
+
+async fn mutating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     namespace_lifecycle::mutate(ctx, admission).await?;
     limit_ranger::mutate(ctx, admission).await?;
     service_account::mutate(ctx, admission).await?;
@@ -89,8 +105,7 @@ pub(crate) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(
     rbac_escalation::check(ctx, admission).await
 }
 
-/// Runs after validation; may only add warnings.
-pub(crate) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
+async fn validating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     limit_ranger::validate(ctx, admission).await?;
     pod_security::validate(ctx, admission).await?;
     priority::validate(ctx, admission).await?;

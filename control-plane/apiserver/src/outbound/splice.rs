@@ -2,6 +2,7 @@
 //! protocol. What flows then (SPDY, WebSocket, anything) is none of ours.
 
 use super::{Outbound, Peer};
+use crate::metrics::LongRunning;
 use crate::server::Body;
 use crate::websocket::{self, wants_upgrade};
 use api::Status;
@@ -9,6 +10,7 @@ use http::header::{self, HeaderName};
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 /// Headers that concern one connection alone (RFC 9110, 7.6.1), and credentials that are for us and nobody else.
@@ -57,6 +59,7 @@ pub(crate) async fn forward(
 ) -> Result<Response<Body>, Status> {
     let upgrade = wants_upgrade(request.headers());
     let client = upgrade.then(|| hyper::upgrade::on(&mut request));
+    let lasts = request.extensions().get::<Arc<LongRunning>>().cloned();
     let request = outgoing(peer, reason, path_and_query, request, upgrade)?;
     let connection = outbound.dial(peer).await.map_err(|why| reason.unreachable(upgrade, &why))?;
     let handshake = hyper::client::conn::http1::handshake(connection).await;
@@ -75,7 +78,11 @@ pub(crate) async fn forward(
     match client {
         Some(client) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             let server = hyper::upgrade::on(&mut response);
-            tokio::spawn(join(client, server, stop.clone()));
+            let joined = join(client, server, stop.clone());
+            tokio::spawn(async move {
+                joined.await;
+                drop(lasts);
+            });
         }
         None if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             return Err(Status::internal("the backend switched protocols without being asked to"));

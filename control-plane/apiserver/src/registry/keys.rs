@@ -6,7 +6,7 @@ use api::kind::Scope;
 pub(crate) const ROOT: &str = "/registry/";
 
 /// The core group's name in keys; no API group can be called so, because it has no dot and is not built in.
-const CORE: &str = "core";
+pub(super) const CORE: &str = "core";
 
 /// The prefix of all keys of a kind. Versions of one resource share it.
 pub(crate) fn prefix(kind: &Kind) -> String {

@@ -4,7 +4,10 @@ use super::keys;
 use crate::cache::Entry;
 use api::{Kind, Object, Status};
 use bytes::Bytes;
+use crate::metrics::{Histogram, SECONDS};
 use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Instant;
 use store::{Compare, KeyValue, Op, Revision, Store, Txn, TxnOutcome};
 
@@ -16,8 +19,14 @@ const EVENT_LEASE_SHARED_SECONDS: u64 = 60;
 #[derive(Clone)]
 pub(crate) struct Storage {
     pub(super) store: Store,
-    event_lease: std::sync::Arc<Mutex<Option<(u64, Instant)>>>,
+    event_lease: Arc<Mutex<Option<(u64, Instant)>>>,
+    times: Arc<Mutex<Times>>,
 }
+
+/// How long requests took, by operation and by what is below `/registry/`: `GROUP/PLURAL`.
+type Times = BTreeMap<&'static str, HashMap<Box<str>, Histogram>>;
+/// Definitions of custom resources make more resources, without end.
+const TIMES: usize = 2000;
 
 /// A stored value with the revision of its last change.
 #[derive(Debug, Clone)]
@@ -63,7 +72,7 @@ impl Beside {
 
 impl Storage {
     pub(crate) fn new(store: Store) -> Storage {
-        Storage { store, event_lease: Default::default() }
+        Storage { store, event_lease: Arc::default(), times: Arc::default() }
     }
 
     pub(crate) fn revision(&self) -> u64 {
@@ -85,7 +94,7 @@ impl Storage {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Stored>, Status> {
-        let found = self.store.get(key.as_bytes(), None).await.map_err(|e| status(&e))?;
+        let found = self.timed("get", key, self.store.get(key.as_bytes(), None)).await.map_err(|e| status(&e))?;
         Ok(found.map(stored))
     }
 
@@ -105,7 +114,7 @@ impl Storage {
         limit: usize,
     ) -> Result<Page, store::Error> {
         let end = end_of(range);
-        let list = self.store.list(start.as_bytes(), &end, at.map(Revision), limit).await?;
+        let list = self.timed("list", prefix, self.store.list(start.as_bytes(), &end, at.map(Revision), limit)).await?;
         let named = |kv: KeyValue| Entry::new(kv.key.slice(prefix.len()..), kv.value, kv.mod_revision.0);
         Ok(Page {
             entries: list.items.into_iter().map(named).collect(),
@@ -145,14 +154,55 @@ impl Storage {
         let others = beside.iter().map(|other| Compare::ModRevision(other.key.clone(), other.expected));
         let puts = beside.iter().map(|o| Op::Put { key: o.key.clone(), value: o.value.clone(), lease: 0 });
         let compare = std::iter::once(own).chain(others).collect();
+        let operation = match (&op, expected) {
+            (Op::Put { .. }, 0) => "create",
+            (Op::Put { .. }, _) => "update",
+            (Op::Delete { .. }, _) => "delete",
+        };
         let txn = Txn { compare, ops: std::iter::once(op).chain(puts).collect(), volatile };
-        match self.store.txn(txn).await.map_err(|e| status(&e))? {
+        match self.timed(operation, key, self.store.txn(txn)).await.map_err(|e| status(&e))? {
             TxnOutcome::Committed(revision) => Ok(Written::At(revision.0)),
             TxnOutcome::Conflict { current, .. } => {
                 let own = current.first().and_then(Option::as_ref).map_or(0, |kv| kv.mod_revision.0);
                 Ok(if own == expected { Written::BesideConflict } else { Written::Conflict })
             }
         }
+    }
+
+    async fn timed<T>(&self, operation: &'static str, key: &str, work: impl Future<Output = T>) -> T {
+        let since = Instant::now();
+        let result = work.await;
+        let Some(resource) = resource(key) else { return result };
+        let mut times = self.times.lock();
+        let times = times.entry(operation).or_default();
+        if !times.contains_key(resource) && times.len() < TIMES {
+            times.insert(resource.into(), Histogram::default());
+        }
+        if let Some(histogram) = times.get_mut(resource) {
+            histogram.observe(&SECONDS, since.elapsed().as_secs_f64());
+        }
+        result
+    }
+
+    /// How long requests took, by operation, group and resource.
+    pub(crate) fn times(&self) -> Vec<((&'static str, String, String), Histogram)> {
+        let times = self.times.lock();
+        let each = times.iter().flat_map(|(operation, of)| of.iter().map(|(resource, h)| (*operation, resource, h)));
+        let mut all: Vec<_> = each
+            .map(|(operation, resource, histogram)| {
+                let (group, plural) = resource.split_once('/').unwrap_or(("", resource));
+                let group = if group == keys::CORE { "" } else { group };
+                ((operation, group.to_owned(), plural.to_owned()), histogram.clone())
+            })
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// How many objects there are below a prefix.
+    pub(crate) async fn count(&self, prefix: &str) -> Result<u64, Status> {
+        let list = self.store.list(prefix.as_bytes(), &end_of(prefix), None, 1).await;
+        list.map(|list| list.count).map_err(|e| status(&e))
     }
 
     async fn lease(&self, kind: &Kind) -> Result<u64, Status> {
@@ -170,6 +220,13 @@ impl Storage {
         *self.event_lease.lock() = Some((lease, now));
         Ok(lease)
     }
+}
+
+/// `GROUP/PLURAL` of a key.
+fn resource(key: &str) -> Option<&str> {
+    let below = key.strip_prefix(keys::ROOT)?;
+    let plural = below.find('/')? + 1;
+    Some(&below[..plural + below[plural..].find('/')?])
 }
 
 fn stored(kv: KeyValue) -> Stored {

@@ -2,6 +2,7 @@
 
 use super::streams::{container, node_of};
 use crate::ctx::Ctx;
+use crate::metrics::LongRunning;
 use crate::outbound::{self, For};
 use crate::request::RequestInfo;
 use crate::resource;
@@ -71,7 +72,9 @@ fn spoken(parts: &Parts, log: Body) -> Result<Response<Body>, Status> {
     }
     let (response, upgrade) = websocket::agree(parts, protocol)?;
     let text = protocol == Some(BASE64);
+    let lasts = parts.extensions.get::<Arc<LongRunning>>().cloned();
     tokio::spawn(async move {
+        let _lasts = lasts;
         if let Some(socket) = websocket::open(upgrade).await {
             speak(socket, log, text).await;
         }

@@ -75,6 +75,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         over: false,
         stop: call.ctx.stop.clone(),
         _here: call.ctx.presence.enter(call.identity),
+        sent: call.ctx.metrics.watched(call.info),
         shown,
     };
     if crate::websocket::wanted(&call.parts.headers) {
@@ -104,6 +105,7 @@ struct Watching {
     columns: bool,
     over: bool,
     stop: tokio_util::sync::CancellationToken,
+    sent: Arc<crate::metrics::Watched>,
     /// A role of the control plane is there as long as it watches.
     _here: Option<crate::presence::Here>,
 }
@@ -206,9 +208,11 @@ impl Watching {
     /// An event that was made, or the one that ends the watch because it could not be.
     fn ready(&mut self, event: Result<Bytes, Status>) -> Bytes {
         self.columns = false;
-        event.unwrap_or_else(|status| {
+        let event = event.unwrap_or_else(|status| {
             self.over = true;
             self.shown.failure(&status)
-        })
+        });
+        self.sent.event(event.len());
+        event
     }
 }

@@ -2,6 +2,7 @@
 //! separates events in a plain stream.
 
 use super::Watching;
+use crate::metrics::LongRunning;
 use crate::negotiate::Encoding;
 use crate::server::Body;
 use crate::websocket;
@@ -11,13 +12,18 @@ use futures::{SinkExt, StreamExt};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
+use std::sync::Arc;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// Agrees to the WebSocket and sends the watch over it. Its protocol is the one that the client names: as upstream, any
 /// will do.
 pub(super) fn answer(parts: &Parts, watching: Watching) -> Result<Response<Body>, Status> {
     let (response, upgrade) = websocket::agree(parts, websocket::protocols(&parts.headers).next())?;
-    tokio::spawn(speak(upgrade, watching));
+    let lasts = parts.extensions.get::<Arc<LongRunning>>().cloned();
+    tokio::spawn(async move {
+        speak(upgrade, watching).await;
+        drop(lasts);
+    });
     Ok(response)
 }
 

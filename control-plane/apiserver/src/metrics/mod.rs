@@ -1,0 +1,400 @@
+//! `/metrics`: what the server counts, in the text form of Prometheus and with upstream's names and labels; and
+//! `/metrics/slis`, how often it was healthy.
+
+mod process;
+mod target;
+mod text;
+
+pub(crate) use text::Histogram;
+
+use crate::admission::Operation;
+use crate::ctx::Ctx;
+use crate::registry;
+use crate::request::RequestInfo;
+use crate::respond;
+use crate::server::Body;
+use api::Kind;
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use target::Target;
+use text::Text;
+
+/// Upper bounds of latencies, in seconds: upstream's.
+pub(crate) const SECONDS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
+    45.0, 60.0,
+];
+/// Of admission, in seconds.
+const ADMISSION_SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
+/// Of responses and of a watch's events, in bytes.
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const EVENT_SIZES: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131072.0];
+/// Series of a family at most: definitions of custom resources make more, without end.
+const SERIES: usize = 2000;
+
+/// The size of a response whose body comes in pieces, for who counts it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Size(pub usize);
+
+/// Text in this form from elsewhere in the process: of the controllers' queues, say.
+pub(crate) type Source = Box<dyn Fn() -> String + Send + Sync>;
+
+#[derive(Default)]
+struct Counted {
+    requests: HashMap<(Target, &'static str, u16), u64>,
+    latency: HashMap<(Target, &'static str), Histogram>,
+    sizes: HashMap<Target, Histogram>,
+    long: HashMap<Target, Arc<AtomicI64>>,
+    deprecated: BTreeMap<(&'static str, &'static str, &'static str), ()>,
+    admission: HashMap<(&'static str, &'static str, bool), Histogram>,
+    checks: BTreeMap<(&'static str, &'static str), Checked>,
+}
+
+/// How a check of health went.
+#[derive(Default, Clone, Copy)]
+struct Checked {
+    good: u64,
+    bad: u64,
+    now: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Metrics {
+    counted: Mutex<Counted>,
+    watched: Mutex<HashMap<[String; 3], Arc<Watched>>>,
+    /// Requests under way that change something, and those that only read.
+    mutating: AtomicI64,
+    reading: AtomicI64,
+    sources: Mutex<Vec<Source>>,
+}
+
+/// A request under way.
+pub(crate) struct Begun<'a> {
+    target: Target,
+    dry_run: &'static str,
+    lasts: Option<Arc<LongRunning>>,
+    /// What is not said to last counts as under way until this is dropped.
+    _under_way: Option<UnderWay<'a>>,
+}
+
+impl Begun<'_> {
+    /// For whoever goes on with the request after it is answered; `None` where nobody does.
+    pub(crate) fn lasts(&self) -> Option<Arc<LongRunning>> {
+        self.lasts.clone()
+    }
+}
+
+struct UnderWay<'a>(&'a AtomicI64);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A watch or a stream, for as long as it lasts.
+pub(crate) struct LongRunning(Arc<AtomicI64>);
+
+impl Drop for LongRunning {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What watches of one resource were sent.
+#[derive(Default)]
+pub(crate) struct Watched {
+    events: AtomicU64,
+    sizes: Mutex<Histogram>,
+}
+
+impl Watched {
+    pub(crate) fn event(&self, bytes: usize) {
+        self.events.fetch_add(1, Ordering::Relaxed);
+        self.sizes.lock().observe(&EVENT_SIZES, bytes as f64);
+    }
+}
+
+/// The place of a series, unless there are too many.
+fn series<K: Eq + Hash, V: Default>(map: &mut HashMap<K, V>, key: K) -> Option<&mut V> {
+    if map.len() >= SERIES && !map.contains_key(&key) {
+        return None;
+    }
+    Some(map.entry(key).or_default())
+}
+
+/// The subresources whose requests last.
+pub(crate) fn is_stream(subresource: &str) -> bool {
+    matches!(subresource, "log" | "exec" | "attach" | "portforward" | "proxy")
+}
+
+impl Metrics {
+    /// `known` says whether the resource is one that is served.
+    pub(crate) fn begin(&self, info: &RequestInfo, headers: &HeaderMap, known: bool) -> Begun<'_> {
+        let (target, dry_run) = (Target::of(info, headers, known), target::dry_run(info));
+        let lasts = info.is_resource && (info.verb == "watch" || is_stream(&info.subresource));
+        let lasts = lasts.then(|| {
+            let gauge = series(&mut self.counted.lock().long, target.clone()).cloned()?;
+            gauge.fetch_add(1, Ordering::Relaxed);
+            Some(Arc::new(LongRunning(gauge)))
+        });
+        let under_way = lasts.is_none().then(|| {
+            let reads = matches!(info.verb.as_str(), "get" | "list" | "watch" | "head");
+            let gauge = if reads { &self.reading } else { &self.mutating };
+            gauge.fetch_add(1, Ordering::Relaxed);
+            UnderWay(gauge)
+        });
+        Begun { target, dry_run, lasts: lasts.flatten(), _under_way: under_way }
+    }
+
+    /// Counts a request that was answered. The answer's body goes on counting as long as it lasts.
+    pub(crate) fn end(&self, begun: Begun<'_>, response: Response<Body>, took: Duration) -> Response<Body> {
+        let Begun { target, dry_run, lasts, .. } = begun;
+        let mut counted = self.counted.lock();
+        // A watch lasts as long as its client likes: its time says nothing of the server.
+        if !target.is_watch()
+            && let Some(latency) = series(&mut counted.latency, (target.clone(), dry_run))
+        {
+            latency.observe(&SECONDS, took.as_secs_f64());
+        }
+        if let Some(size) = size(&response).filter(|_| target.reads())
+            && let Some(sizes) = series(&mut counted.sizes, target.clone())
+        {
+            sizes.observe(&SIZES, size as f64);
+        }
+        if let Some(count) = series(&mut counted.requests, (target, dry_run, response.status().as_u16())) {
+            *count += 1;
+        }
+        match lasts {
+            Some(lasts) => held(response, lasts),
+            None => response,
+        }
+    }
+
+    pub(crate) fn deprecated(&self, group: &'static str, version: &'static str, resource: &'static str) {
+        self.counted.lock().deprecated.insert((group, version, resource), ());
+    }
+
+    pub(crate) fn admission(&self, kind: &'static str, operation: Operation, rejected: bool, took: Duration) {
+        let operation = match operation {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        };
+        let mut counted = self.counted.lock();
+        counted.admission.entry((kind, operation, rejected)).or_default().observe(&ADMISSION_SECONDS, took.as_secs_f64());
+    }
+
+    /// A check of `/healthz`, `/livez` or `/readyz`.
+    pub(crate) fn checked(&self, root: &'static str, check: &'static str, good: bool) {
+        let mut counted = self.counted.lock();
+        let checked = counted.checks.entry((check, root)).or_default();
+        checked.now = good;
+        *(if good { &mut checked.good } else { &mut checked.bad }) += 1;
+    }
+
+    pub(crate) fn watched(&self, info: &RequestInfo) -> Arc<Watched> {
+        let key = [info.group.clone(), info.version.clone(), info.resource.clone()];
+        let mut watched = self.watched.lock();
+        series(&mut watched, key).map(|w| w.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn add(&self, source: Source) {
+        self.sources.lock().push(source);
+    }
+
+    fn write(&self, text: &mut Text) {
+        self.write_requests(text);
+        let counted = self.counted.lock();
+        const DEPRECATED: &str = "apiserver_requested_deprecated_apis";
+        text.family(DEPRECATED, "gauge", "Gauge of deprecated APIs that have been requested.");
+        for (group, version, resource) in counted.deprecated.keys() {
+            let labels =
+                format!("group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"\",version=\"{version}\"");
+            text.sample(DEPRECATED, &labels, 1);
+        }
+        const ADMISSION: &str = "apiserver_admission_step_admission_duration_seconds";
+        text.family(ADMISSION, "histogram", "Admission sub-step latency histogram in seconds, for each operation.");
+        for ((kind, operation, rejected), seconds) in sorted(&counted.admission) {
+            let labels = format!("operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
+            text.histogram(ADMISSION, &labels, &ADMISSION_SECONDS, &seconds);
+        }
+        drop(counted);
+        self.write_watched(text);
+    }
+
+    fn write_requests(&self, text: &mut Text) {
+        let counted = self.counted.lock();
+        const TOTAL: &str = "apiserver_request_total";
+        text.family(TOTAL, "counter", "Counter of apiserver requests.");
+        for ((target, dry_run, code), count) in sorted(&counted.requests) {
+            let labels = format!("code=\"{code}\",dry_run=\"{dry_run}\",{}", target.labels());
+            text.sample(TOTAL, &labels, count);
+        }
+        const LATENCY: &str = "apiserver_request_duration_seconds";
+        text.family(LATENCY, "histogram", "Response latency distribution in seconds, watches apart.");
+        for ((target, dry_run), seconds) in sorted(&counted.latency) {
+            text.histogram(LATENCY, &format!("dry_run=\"{dry_run}\",{}", target.labels()), &SECONDS, &seconds);
+        }
+        const RESPONSES: &str = "apiserver_response_sizes";
+        text.family(RESPONSES, "histogram", "Response size distribution in bytes, before compression.");
+        for (target, sizes) in sorted(&counted.sizes) {
+            text.histogram(RESPONSES, &target.labels(), &SIZES, &sizes);
+        }
+        const LONG: &str = "apiserver_longrunning_requests";
+        text.family(LONG, "gauge", "Gauge of all active long-running apiserver requests.");
+        for (target, gauge) in sorted(&counted.long) {
+            text.sample(LONG, &target.labels(), gauge.load(Ordering::Relaxed));
+        }
+        const INFLIGHT: &str = "apiserver_current_inflight_requests";
+        text.family(INFLIGHT, "gauge", "Requests under way, by their kind.");
+        for (kind, gauge) in [("mutating", &self.mutating), ("readOnly", &self.reading)] {
+            text.sample(INFLIGHT, &format!("request_kind=\"{kind}\""), gauge.load(Ordering::Relaxed));
+        }
+    }
+
+    fn write_watched(&self, text: &mut Text) {
+        let watched = sorted(&self.watched.lock());
+        let labels = |[group, version, resource]: &[String; 3]| {
+            format!("group=\"{group}\",resource=\"{resource}\",version=\"{version}\"")
+        };
+        const EVENTS: &str = "apiserver_watch_events_total";
+        text.family(EVENTS, "counter", "Number of events sent in watch clients.");
+        for (of, watched) in &watched {
+            text.sample(EVENTS, &labels(of), watched.events.load(Ordering::Relaxed));
+        }
+        const BYTES: &str = "apiserver_watch_events_sizes";
+        text.family(BYTES, "histogram", "Watch event size distribution in bytes.");
+        for (of, watched) in &watched {
+            text.histogram(BYTES, &labels(of), &EVENT_SIZES, &watched.sizes.lock());
+        }
+    }
+
+    fn checks(&self) -> Text {
+        let (counted, mut text) = (self.counted.lock(), Text::default());
+        const NOW: &str = "kubernetes_healthcheck";
+        text.family(NOW, "gauge", "This metric records the result of a single healthcheck.");
+        for ((check, root), checked) in &counted.checks {
+            text.sample(NOW, &format!("name=\"{check}\",type=\"{root}\""), u8::from(checked.now));
+        }
+        const TOTAL: &str = "kubernetes_healthchecks_total";
+        text.family(TOTAL, "counter", "This metric records the results of all healthcheck.");
+        for ((check, root), checked) in &counted.checks {
+            for (status, count) in [("error", checked.bad), ("success", checked.good)] {
+                if count > 0 {
+                    text.sample(TOTAL, &format!("name=\"{check}\",status=\"{status}\",type=\"{root}\""), count);
+                }
+            }
+        }
+        text
+    }
+}
+
+fn sorted<K: Ord + Clone, V: Clone>(map: &HashMap<K, V>) -> Vec<(K, V)> {
+    let mut all: Vec<_> = map.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
+    all.sort_by(|(a, _), (b, _)| a.cmp(b));
+    all
+}
+
+fn size(response: &Response<Body>) -> Option<usize> {
+    use http_body::Body as _;
+    let told = response.extensions().get::<Size>().map(|size| size.0);
+    told.or_else(|| usize::try_from(response.body().size_hint().exact()?).ok())
+}
+
+/// A response whose body keeps the request under way until it ends.
+fn held(response: Response<Body>, lasts: Arc<LongRunning>) -> Response<Body> {
+    use futures::StreamExt;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // Whoever speaks then holds it.
+        return response;
+    }
+    response.map(|body| {
+        Body::from_stream(body.into_data_stream().map(move |piece| {
+            let _ = &lasts;
+            piece
+        }))
+    })
+}
+
+pub(crate) async fn handle(ctx: &Ctx, path: &str) -> Response<Body> {
+    let text = match path {
+        "/metrics/slis" => ctx.metrics.checks(),
+        _ => all(ctx).await,
+    };
+    respond::with(200, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), text.into_string())
+}
+
+async fn all(ctx: &Ctx) -> Text {
+    let mut text = Text::default();
+    ctx.metrics.write(&mut text);
+    write_storage(ctx, &mut text).await;
+    text.single(
+        "wherry_cache_revision",
+        "gauge",
+        "The store revision that the watch cache has reached.",
+        ctx.registry.caches().applied(),
+    );
+    text.family("kubernetes_build_info", "gauge", "A metric with a constant '1' value labeled by what was built.");
+    text.sample("kubernetes_build_info", &crate::discovery::build_labels(), 1);
+    process::write(&mut text);
+    for source in ctx.metrics.sources.lock().iter() {
+        text.append(&source());
+    }
+    text
+}
+
+async fn write_storage(ctx: &Ctx, text: &mut Text) {
+    const REQUESTS: &str = "etcd_request_duration_seconds";
+    let storage = ctx.registry.storage();
+    text.family(REQUESTS, "histogram", "Latency of requests to the store in seconds for each operation and object type.");
+    for ((operation, group, resource), seconds) in storage.times() {
+        let labels = format!("group=\"{group}\",operation=\"{operation}\",resource=\"{resource}\"");
+        text.histogram(REQUESTS, &labels, &SECONDS, &seconds);
+    }
+    let mut counts = BTreeMap::new();
+    for kind in ctx.registry.kinds().iter().filter(|kind| is_stored(kind)) {
+        // Versions of one resource share their objects.
+        let of = (kind.names.group.to_string(), kind.names.plural.to_string());
+        let count = storage.count(&registry::prefix(kind)).await.map_or(-1, |count| count as i64);
+        counts.entry(of).or_insert(count);
+    }
+    const OBJECTS: &str = "apiserver_storage_objects";
+    text.family(OBJECTS, "gauge", "Number of stored objects, by resource; -1 where they could not be counted.");
+    for ((group, resource), count) in &counts {
+        let dot = if group.is_empty() { "" } else { "." };
+        text.sample(OBJECTS, &format!("resource=\"{resource}{dot}{group}\""), count);
+    }
+    const RESOURCES: &str = "apiserver_resource_objects";
+    text.family(RESOURCES, "gauge", "Number of stored objects, by group and resource; -1 where they could not be counted.");
+    for ((group, resource), count) in &counts {
+        text.sample(RESOURCES, &format!("group=\"{group}\",resource=\"{resource}\""), count);
+    }
+    const SIZE: &str = "apiserver_storage_size_bytes";
+    text.family(SIZE, "gauge", "Size of the store's files in bytes.");
+    let dir = ctx.config.data_dir.join("store");
+    let size = tokio::task::spawn_blocking(move || bytes_below(&dir)).await.unwrap_or(0);
+    text.sample(SIZE, "storage_cluster_id=\"etcd-0\"", size);
+}
+
+/// Reviews and the like are answered and gone; components are looked at when somebody asks.
+fn is_stored(kind: &Kind) -> bool {
+    kind.verbs.iter().any(|verb| verb == "list") && kind.names.plural != "componentstatuses"
+}
+
+/// The bytes of all files of a folder. Links are not followed.
+fn bytes_below(dir: &std::path::Path) -> u64 {
+    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
+    let sizes = entries.flatten().map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
+        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |m| m.len()),
+        Ok(_) | Err(_) => 0,
+    });
+    sizes.sum()
+}

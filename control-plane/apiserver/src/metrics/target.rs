@@ -1,0 +1,114 @@
+//! What a request was for, as labels name it (upstream's `endpoints/metrics`).
+
+use crate::request::RequestInfo;
+use http::HeaderMap;
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Target {
+    verb: &'static str,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
+    scope: &'static str,
+}
+
+impl Target {
+    /// A request for a resource that is not served (`known` is false) is counted without its name: a client could make a
+    /// series with each invented one.
+    pub(super) fn of(info: &RequestInfo, headers: &HeaderMap, known: bool) -> Target {
+        let verb = verb(info, headers);
+        if !info.is_resource || !known {
+            return Target { verb, ..Target::default() };
+        }
+        let scope = match (info.verb.as_str(), info.name.is_empty(), info.namespace.is_empty()) {
+            ("create", ..) | (_, false, _) => "resource",
+            (_, true, false) => "namespace",
+            (_, true, true) => "cluster",
+        };
+        let (group, version) = (info.group.clone(), info.version.clone());
+        let (resource, subresource) = (info.resource.clone(), info.subresource.clone());
+        Target { verb, group, version, resource, subresource, scope }
+    }
+
+    /// Whether it read one object or several.
+    pub(super) fn reads(&self) -> bool {
+        matches!(self.verb, "GET" | "LIST")
+    }
+
+    pub(super) fn is_watch(&self) -> bool {
+        self.verb == "WATCH"
+    }
+
+    pub(super) fn labels(&self) -> String {
+        let Target { verb, group, version, resource, subresource, scope } = self;
+        format!(
+            "component=\"apiserver\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
+             subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
+        )
+    }
+}
+
+fn verb(info: &RequestInfo, headers: &HeaderMap) -> &'static str {
+    if info.is_resource && super::is_stream(&info.subresource) {
+        return "CONNECT";
+    }
+    match info.verb.as_str() {
+        "get" | "head" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" | "post" => "POST",
+        "update" | "put" => "PUT",
+        "patch" => {
+            let kind = headers.get(http::header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+            if kind.starts_with("application/apply-patch") { "APPLY" } else { "PATCH" }
+        }
+        "delete" | "deletecollection" => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The query's `dryRun` as a label.
+pub(super) fn dry_run(info: &RequestInfo) -> &'static str {
+    let mut asked = info.query.all("dryRun").peekable();
+    match (asked.peek().is_none(), asked.all(|v| v == "All")) {
+        (true, _) => "",
+        (false, true) => "All",
+        (false, false) => "invalid",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderValue, Method};
+
+    #[test]
+    fn requests_have_upstreams_labels() {
+        for (method, path, known, verb, resource, scope) in [
+            ("GET", "/api/v1/namespaces/a/pods", true, "LIST", "pods", "namespace"),
+            ("GET", "/api/v1/pods", true, "LIST", "pods", "cluster"),
+            ("GET", "/api/v1/namespaces/a/pods/b", true, "GET", "pods", "resource"),
+            ("HEAD", "/api/v1/namespaces/a/pods/b", true, "GET", "pods", "resource"),
+            ("GET", "/api/v1/pods?watch=1", true, "WATCH", "pods", "cluster"),
+            ("POST", "/api/v1/namespaces/a/pods", true, "POST", "pods", "resource"),
+            ("PATCH", "/api/v1/namespaces/a/pods/b", true, "APPLY", "pods", "resource"),
+            ("DELETE", "/api/v1/namespaces/a/pods", true, "DELETE", "pods", "namespace"),
+            ("GET", "/api/v1/namespaces/a/pods/b/exec", true, "CONNECT", "pods", "resource"),
+            ("PUT", "/api/v1/nodes/b/proxy/x", true, "CONNECT", "nodes", "resource"),
+            ("GET", "/api/v1/namespaces/a/nothings", false, "LIST", "", ""),
+            ("GET", "/readyz", false, "GET", "", ""),
+            ("BREW", "/readyz", false, "other", "", ""),
+        ] {
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let info = RequestInfo::parse(&method.parse::<Method>().expect("a method"), path, query);
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static("application/apply-patch+yaml"));
+            let target = Target::of(&info, &headers, known);
+            assert_eq!((target.verb, target.resource.as_str(), target.scope), (verb, resource, scope), "{method} {path}");
+        }
+        for (query, label) in [("", ""), ("dryRun=All", "All"), ("dryRun=All&dryRun=All", "All"), ("dryRun=x", "invalid")] {
+            assert_eq!(dry_run(&RequestInfo::parse(&Method::POST, "/api/v1/pods", query)), label, "{query}");
+        }
+    }
+}
