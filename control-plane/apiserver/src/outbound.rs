@@ -8,12 +8,12 @@ mod splice;
 
 pub(crate) use splice::{For, forward};
 
+use crate::pki::judged::judged;
 use crate::{Config, Error, pki::Pki};
 use api::{Object, Status, Value};
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -85,7 +85,7 @@ impl Outbound {
         let kubelets = builder()?.with_root_certificates(roots);
         let kubelets = kubelets.with_client_auth_cert(chain.clone(), key.clone_key()).map_err(|e| fail(&e))?;
         let anybody = || {
-            let verifier = Arc::new(Anybody(provider.clone()));
+            let verifier = judged(provider.clone(), Box::new(|_, _, _, _| Ok(())));
             Ok::<_, Error>(builder()?.dangerous().with_custom_certificate_verifier(verifier))
         };
         let any_kubelet = anybody()?.with_client_auth_cert(chain, key).map_err(|e| fail(&e))?;
@@ -135,45 +135,6 @@ pub(crate) fn kubelet(node: &Object) -> Result<Peer, Status> {
     let port = u16::try_from(port.unwrap_or(KUBELET_PORT));
     let port = port.map_err(|_| Status::internal("the node's kubeletEndpoint is no port"))?;
     Ok(Peer { host, port, tls: Tls::Kubelet })
-}
-
-/// Takes any certificate: see [`Tls::Any`].
-#[derive(Debug)]
-struct Anybody(Arc<rustls::crypto::CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 #[cfg(test)]

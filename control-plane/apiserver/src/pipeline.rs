@@ -102,7 +102,9 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
 /// Resources whose every use is answered with a warning.
 fn warn_of_deprecated(ctx: &Ctx, info: &RequestInfo, response: &mut Response<Body>) {
     let (resource, warning) = match (info.group.as_str(), info.version.as_str(), info.resource.as_str()) {
-        ("", "v1", "endpoints") => ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"),
+        ("", "v1", "endpoints") => {
+            ("endpoints", "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
         ("", "v1", "componentstatuses") => ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
         _ => return,
     };

@@ -6,6 +6,7 @@
 
 mod files;
 mod inspect;
+pub mod judged;
 pub mod kubeconfig;
 pub mod members;
 

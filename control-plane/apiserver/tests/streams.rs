@@ -49,7 +49,8 @@ async fn kubelet(dir: &Path, authority: &pki::Authority) -> u16 {
             tokio::spawn(async move {
                 let Ok(tls) = acceptor.accept(socket).await else { return };
                 let service = service_fn(|r| async { Ok::<_, Infallible>(answer(r).await) });
-                let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service);
+                let connection =
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tls), service);
                 let _ = connection.with_upgrades().await;
             });
         }
@@ -129,7 +130,8 @@ impl World {
 
     /// Creates an object in this process.
     async fn create(&self, path: &str, object: Value) {
-        let request = Request::post(path).header("content-type", "application/json").body(Body::from(object.to_string()));
+        let request =
+            Request::post(path).header("content-type", "application/json").body(Body::from(object.to_string()));
         let response = self.server.in_process(InternalUser::Admin).oneshot(request.expect("a request")).await;
         let Ok(response) = response;
         let code = response.status();
@@ -203,12 +205,17 @@ async fn world(dir: &Path) -> (World, store::Store) {
 
 /// `web` has no endpoints, those of `fake` belong to nobody, and `real` has one pod.
 async fn services(world: &World) {
-    for (name, target) in [("web", None), ("fake", Some(json!(null))), ("real", Some(json!({"kind": "Pod", "namespace": "t", "name": "far"})))] {
+    for (name, target) in [
+        ("web", None),
+        ("fake", Some(json!(null))),
+        ("real", Some(json!({"kind": "Pod", "namespace": "t", "name": "far"}))),
+    ] {
         let port = if name == "real" { json!({"name": "named", "port": 80}) } else { json!({"port": 80}) };
         let service = json!({"metadata": {"name": name}, "spec": {"ports": [port]}});
         world.create("/api/v1/namespaces/t/services", service).await;
         let Some(target) = target else { continue };
-        let port = if name == "real" { json!({"name": "named", "port": 8080}) } else { json!({"name": "", "port": 8080}) };
+        let port =
+            if name == "real" { json!({"name": "named", "port": 8080}) } else { json!({"name": "", "port": 8080}) };
         let slice = json!({
             "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
             "addressType": "IPv6", "ports": [port],
@@ -293,7 +300,12 @@ async fn upgrades_join_both_sides() {
     let token = ("sec-websocket-protocol", "v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.eA");
     let socket = [&WEBSOCKET[..], &[token]].concat();
     for (method, path, headers, seen) in [
-        ("POST", "PODS/one/exec?command=ls&command=-l&stdout=1", &spdy[..], "/exec/t/one/c?output=1&command=ls&command=-l"),
+        (
+            "POST",
+            "PODS/one/exec?command=ls&command=-l&stdout=1",
+            &spdy[..],
+            "/exec/t/one/c?output=1&command=ls&command=-l",
+        ),
         ("GET", "PODS/one/exec?command=ls&stdin=true&tty=1", &socket, "/exec/t/one/c?input=1&tty=1&command=ls"),
         ("POST", "PODS/two/attach?container=b&stdin=1", &spdy, "/attach/t/two/b?input=1"),
         ("GET", "PODS/two/attach?container=b&stdout=1", &socket, "/attach/t/two/b?output=1"),
@@ -314,9 +326,10 @@ async fn upgrades_join_both_sides() {
         assert_eq!(back, b"olleh", "{path}");
     }
     // A peer that refuses says so itself; one that does something else has failed.
-    for (path, code, part) in
-        [("/api/v1/nodes/n1/proxy/teapot", 418, "short and stout"), ("/api/v1/nodes/n1/proxy/page", 500, "invalid upgrade response: status code 200")]
-    {
+    for (path, code, part) in [
+        ("/api/v1/nodes/n1/proxy/teapot", 418, "short and stout"),
+        ("/api/v1/nodes/n1/proxy/page", 500, "invalid upgrade response: status code 200"),
+    ] {
         let response = world.ask("GET", path, &socket, "").await;
         assert_eq!(response.status(), code, "{path}");
         let body = response.into_body().collect().await.expect("a body").to_bytes();

@@ -7,6 +7,17 @@ use crate::object::Object;
 use crate::table;
 use std::borrow::Cow;
 
+/// How a field is called in `events.k8s.io/v1`, and in the core group; all others have one name.
+pub const EVENT_NAMES: &[(&str, &str)] = &[
+    ("regarding", "involvedObject"),
+    ("note", "message"),
+    ("deprecatedSource", "source"),
+    ("deprecatedFirstTimestamp", "firstTimestamp"),
+    ("deprecatedLastTimestamp", "lastTimestamp"),
+    ("deprecatedCount", "count"),
+    ("reportingController", "reportingComponent"),
+];
+
 const COLUMNS: Cow<'static, [Column]> = columns![
     ("Last Seen", "string", "", 0),
     ("Type", "string", "", 0),

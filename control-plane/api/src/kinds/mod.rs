@@ -34,6 +34,7 @@ mod volumes;
 mod workloads;
 
 use crate::kind::Kind;
+pub use events::EVENT_NAMES;
 
 /// In the order in which discovery lists them.
 static ALL: &[&Kind] = &[

@@ -100,7 +100,15 @@ fn update_pod(new: &mut Object, old: &Object, context: Context<'_>) {
     match context.subresource {
         "" | "status" => keep_other_half(new, old, context),
         "ephemeralcontainers" => keep_all_but(new, old, &["ephemeralContainers"]),
-        "resize" => keep_all_but(new, old, &["containers", "initContainers", "resources"]),
+        "resize" => {
+            let lists = ["containers", "initContainers"].map(|list| (list, resized(new, old, list)));
+            keep_all_but(new, old, &["resources"]);
+            for (list, containers) in lists {
+                if let Some(containers) = containers {
+                    new.set(&["spec", list], containers);
+                }
+            }
+        }
         _ => {}
     }
     if let Some(class) = old.at(&["status", "qosClass"]).cloned() {
@@ -108,7 +116,23 @@ fn update_pod(new: &mut Object, old: &Object, context: Context<'_>) {
     }
 }
 
-/// The old pod with some fields of the new spec.
+/// The old containers with what a resize may change. Another name stays, for validation to complain of.
+fn resized(new: &Object, old: &Object, list: &str) -> Option<Vec<Value>> {
+    let before = old.at(&["spec", list]).and_then(Value::as_list)?;
+    let mut containers = before.to_vec();
+    let wanted = new.at(&["spec", list]).and_then(Value::as_list).unwrap_or(&[]);
+    for (container, wanted) in containers.iter_mut().filter_map(Value::as_map_mut).zip(wanted) {
+        for field in ["name", "resources", "resizePolicy"] {
+            match wanted.get(field).cloned() {
+                Some(value) => drop(container.insert(field, value)),
+                None => drop(container.remove(field)),
+            }
+        }
+    }
+    Some(containers)
+}
+
+/// The old pod with some fields of the new spec, and what of its metadata the write is about.
 fn keep_all_but(new: &mut Object, old: &Object, fields: &[&'static str]) {
     let mut kept = old.0.clone();
     let spec = made(&mut kept, "spec");
@@ -118,8 +142,12 @@ fn keep_all_but(new: &mut Object, old: &Object, fields: &[&'static str]) {
             None => drop(spec.remove(field)),
         }
     }
-    if let Some(meta) = new.0.remove("metadata") {
-        kept.insert("metadata", meta);
+    let meta = made(&mut kept, "metadata");
+    for field in ["name", "namespace", "uid", "resourceVersion", "managedFields"] {
+        match new.at(&["metadata", field]).cloned() {
+            Some(value) => drop(meta.insert(field, value)),
+            None => drop(meta.remove(field)),
+        }
     }
     new.0 = kept;
 }

@@ -188,7 +188,11 @@ impl Metrics {
             Operation::Connect => "CONNECT",
         };
         let mut counted = self.counted.lock();
-        counted.admission.entry((kind, operation, rejected)).or_default().observe(&ADMISSION_SECONDS, took.as_secs_f64());
+        counted
+            .admission
+            .entry((kind, operation, rejected))
+            .or_default()
+            .observe(&ADMISSION_SECONDS, took.as_secs_f64());
     }
 
     /// A check of `/healthz`, `/livez` or `/readyz`.
@@ -215,8 +219,9 @@ impl Metrics {
         const DEPRECATED: &str = "apiserver_requested_deprecated_apis";
         text.family(DEPRECATED, "gauge", "Gauge of deprecated APIs that have been requested.");
         for (group, version, resource) in counted.deprecated.keys() {
-            let labels =
-                format!("group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"\",version=\"{version}\"");
+            let labels = format!(
+                "group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"\",version=\"{version}\""
+            );
             text.sample(DEPRECATED, &labels, 1);
         }
         const ADMISSION: &str = "apiserver_admission_step_admission_duration_seconds";
@@ -353,7 +358,11 @@ async fn all(ctx: &Ctx) -> Text {
 async fn write_storage(ctx: &Ctx, text: &mut Text) {
     const REQUESTS: &str = "etcd_request_duration_seconds";
     let storage = ctx.registry.storage();
-    text.family(REQUESTS, "histogram", "Latency of requests to the store in seconds for each operation and object type.");
+    text.family(
+        REQUESTS,
+        "histogram",
+        "Latency of requests to the store in seconds for each operation and object type.",
+    );
     for ((operation, group, resource), seconds) in storage.times() {
         let labels = format!("group=\"{group}\",operation=\"{operation}\",resource=\"{resource}\"");
         text.histogram(REQUESTS, &labels, &SECONDS, &seconds);
@@ -372,7 +381,11 @@ async fn write_storage(ctx: &Ctx, text: &mut Text) {
         text.sample(OBJECTS, &format!("resource=\"{resource}{dot}{group}\""), count);
     }
     const RESOURCES: &str = "apiserver_resource_objects";
-    text.family(RESOURCES, "gauge", "Number of stored objects, by group and resource; -1 where they could not be counted.");
+    text.family(
+        RESOURCES,
+        "gauge",
+        "Number of stored objects, by group and resource; -1 where they could not be counted.",
+    );
     for ((group, resource), count) in &counts {
         text.sample(RESOURCES, &format!("group=\"{group}\",resource=\"{resource}\""), count);
     }

@@ -105,9 +105,15 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("content-type", HeaderValue::from_static("application/apply-patch+yaml"));
             let target = Target::of(&info, &headers, known);
-            assert_eq!((target.verb, target.resource.as_str(), target.scope), (verb, resource, scope), "{method} {path}");
+            assert_eq!(
+                (target.verb, target.resource.as_str(), target.scope),
+                (verb, resource, scope),
+                "{method} {path}"
+            );
         }
-        for (query, label) in [("", ""), ("dryRun=All", "All"), ("dryRun=All&dryRun=All", "All"), ("dryRun=x", "invalid")] {
+        for (query, label) in
+            [("", ""), ("dryRun=All", "All"), ("dryRun=All&dryRun=All", "All"), ("dryRun=x", "invalid")]
+        {
             assert_eq!(dry_run(&RequestInfo::parse(&Method::POST, "/api/v1/pods", query)), label, "{query}");
         }
     }

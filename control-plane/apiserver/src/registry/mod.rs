@@ -292,7 +292,7 @@ pub(crate) fn modified(kind: &Kind, name: &str) -> Status {
     Status::conflict(&kind.names.group, &kind.names.plural, name, why)
 }
 
-fn preconditions(kind: &Kind, object: &Object, options: &DeleteOptions) -> Result<(), Status> {
+pub(crate) fn preconditions(kind: &Kind, object: &Object, options: &DeleteOptions) -> Result<(), Status> {
     let wrong = |what: &str, asked: &str, has: &str| {
         let why = format!(
             "the {what} in the precondition ({asked}) does not match the {what} in record ({has}). \

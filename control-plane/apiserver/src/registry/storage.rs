@@ -2,9 +2,9 @@
 
 use super::keys;
 use crate::cache::Entry;
+use crate::metrics::{Histogram, SECONDS};
 use api::{Kind, Object, Status};
 use bytes::Bytes;
-use crate::metrics::{Histogram, SECONDS};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -2,19 +2,9 @@
 //! HorizontalPodAutoscalers (stored as autoscaling/v2).
 
 use super::autoscalers;
+use api::kinds::EVENT_NAMES;
 use api::{Kind, Map};
 use std::borrow::Cow;
-
-/// Events' names in events.k8s.io/v1 and in core/v1; all others are the same.
-const EVENT_FIELDS: &[(&str, &str)] = &[
-    ("regarding", "involvedObject"),
-    ("note", "message"),
-    ("deprecatedSource", "source"),
-    ("deprecatedFirstTimestamp", "firstTimestamp"),
-    ("deprecatedLastTimestamp", "lastTimestamp"),
-    ("deprecatedCount", "count"),
-    ("reportingController", "reportingComponent"),
-];
 
 /// Whether objects of this kind may look other than they are stored: they are stored in another version, or by an older
 /// definition of their kind.
@@ -50,7 +40,7 @@ fn is_autoscaler(kind: &Kind) -> bool {
 /// From the stored version into the kind's. Always-shown fields of the other version are the schema pass's to add.
 pub(super) fn to_view(kind: &Kind, map: &mut Map) {
     if is_event(kind) {
-        rename(map, EVENT_FIELDS.iter().map(|(view, stored)| (*stored, *view)));
+        rename(map, EVENT_NAMES.iter().map(|(view, stored)| (*stored, *view)));
     } else if is_autoscaler(kind) {
         autoscalers::to_v1(map);
     }
@@ -59,7 +49,7 @@ pub(super) fn to_view(kind: &Kind, map: &mut Map) {
 /// From the kind's version into the stored one.
 pub(super) fn from_view(kind: &Kind, map: &mut Map) {
     if is_event(kind) {
-        rename(map, EVENT_FIELDS.iter().copied());
+        rename(map, EVENT_NAMES.iter().copied());
     } else if is_autoscaler(kind) {
         autoscalers::from_v1(map);
     }

@@ -3,7 +3,7 @@
 use super::{Call, change, put_condition};
 use crate::ctx::Ctx;
 use crate::lookup;
-use crate::registry::deletion;
+use crate::registry::{deletion, preconditions};
 use crate::server::Body;
 use api::managed::Writer;
 use api::selector::LabelSelector;
@@ -23,17 +23,24 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let pod = super::pod(call.ctx, info).await?;
-    let options = eviction.0.get("deleteOptions").cloned().unwrap_or_default();
-    let dry_run = call.dry_run() || options.at(&["dryRun", "0"]).is_some();
+    let mut options = deletion::options(&eviction.0.get("deleteOptions").cloned().unwrap_or_default(), &info.query)?;
+    options.dry_run |= call.dry_run();
+    let (kind, at) = (call.ctx.registry.known(lookup::PODS)?, super::now());
+    // Before anything is charged for a pod that is not meant.
+    preconditions(&kind, &pod, &options)?;
     if !goes_freely(&pod) {
-        charge(call.ctx, &pod, dry_run).await?;
+        charge(call.ctx, &pod, options.dry_run).await?;
     }
-    if !dry_run {
-        let (kind, at) = (call.ctx.registry.known(lookup::PODS)?, super::now());
-        change(call.ctx, lookup::PODS, &info.namespace, &info.name, |pod| Ok(Some(mark(pod, &at)))).await?;
-        let options = deletion::options(&options, &info.query)?;
-        call.ctx.registry.delete_with(&kind, &info.namespace, &info.name, &options, |_| Ok(())).await?;
+    if !options.dry_run {
+        change(call.ctx, lookup::PODS, &info.namespace, &info.name, |pod| {
+            preconditions(&kind, pod, &options)?;
+            Ok(Some(mark(pod, &at)))
+        })
+        .await?;
+        // The mark is a version of its own; that it followed the wanted one is known.
+        options.resource_version = None;
     }
+    call.ctx.registry.delete_with(&kind, &info.namespace, &info.name, &options, |_| Ok(())).await?;
     call.done()
 }
 

@@ -3,6 +3,7 @@
 use super::at::{At, Errors};
 use super::metadata::{self, differs};
 use crate::kind::Context;
+use crate::kinds::EVENT_NAMES;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
@@ -13,22 +14,13 @@ const MAX_NOTE: usize = 1024;
 /// One event is no series.
 const SERIES_MIN: i64 = 2;
 
-/// How a field is called in `events.k8s.io/v1`, and in the core group, whose names messages use.
-const NAMES: &[(&str, &str)] = &[
-    ("regarding", "involvedObject"),
-    ("note", "message"),
-    ("deprecatedSource", "source"),
-    ("deprecatedFirstTimestamp", "firstTimestamp"),
-    ("deprecatedLastTimestamp", "lastTimestamp"),
-    ("deprecatedCount", "count"),
-];
-
 /// A field by its name in `events.k8s.io/v1`, whatever group the event came through.
 fn field<'a>(root: &At<'a>, name: &str) -> At<'a> {
-    let Some((_, core)) = NAMES.iter().find(|(own, _)| *own == name) else { return root.field(name) };
+    let Some((_, core)) = EVENT_NAMES.iter().find(|(own, _)| *own == name) else { return root.field(name) };
     if root.has(name) { root.field(name).named(*core) } else { root.field(core) }
 }
 
+/// Its complaints name it as its group does.
 fn controller<'a>(root: &At<'a>) -> At<'a> {
     root.field(if strict(root) { "reportingController" } else { "reportingComponent" })
 }

@@ -5,6 +5,7 @@ use super::containers::{self, Pod};
 use super::metadata::{self, differs};
 use super::{placement, resources, security, volumes, words};
 use crate::kind::Context;
+use crate::kinds::pod_spec::qos_class;
 use crate::names;
 use crate::object::Object;
 use crate::status::{FieldError, FieldReason};
@@ -187,6 +188,10 @@ pub(in crate::kinds) fn pod_update(new: &Object, old: &Object, context: Context<
             out.retain(|e| e.message != NOT_ON_CREATE);
             ephemeral(&root.fields(&["spec", "ephemeralContainers"]), old);
         }
+        "resize" => {
+            out.retain(|e| e.message != NOT_ON_CREATE);
+            resize(&root, new, old);
+        }
         _ => out.retain(|e| e.message != NOT_ON_CREATE),
     }
     out.extend(errors.into_list());
@@ -306,6 +311,72 @@ fn ephemeral(at: &At<'_>, old: &Object) {
             Some(_) => {}
         }
     }
+}
+
+/// What `resize` may change: CPU and memory of containers and sidecars, within the pod's class of service.
+fn resize(root: &At<'_>, new: &Object, old: &Object) {
+    let spec = root.field("spec");
+    if old.annotation("kubernetes.io/config.mirror").is_some() {
+        return root.forbidden("static pods cannot be resized");
+    }
+    if old.str_at(&["spec", "os", "name"]) == "windows" {
+        return root.forbidden("windows pods cannot be resized");
+    }
+    let class = |pod: &Object| pod.at(&["spec"]).and_then(Value::as_map).map_or("", qos_class);
+    if class(new) != class(old) {
+        spec.invalid_text(class(old), "Pod QOS Class may not change as a result of resizing");
+    }
+    if !can_resize(old) {
+        spec.forbidden("Pod running on node without support for resize");
+    }
+    for list in ["containers", "initContainers"] {
+        let before = old.at(&["spec", list]).and_then(Value::as_list).unwrap_or(&[]);
+        for (container, was) in spec.field(list).items().zip(before) {
+            let runs_on = list == "containers" || container.get("restartPolicy") == "Always";
+            resize_container(&container, was, runs_on, &spec);
+        }
+    }
+}
+
+fn resize_container(container: &At<'_>, was: &Value, runs_on: bool, spec: &At<'_>) {
+    if was.get("name").and_then(Value::as_str) != Some(container.get("name")) {
+        container.field("name").forbidden("containers may not be renamed or reordered on resize");
+    }
+    let resources = container.field("resources");
+    let before = was.get("resources");
+    if !runs_on {
+        if differs(resources.value, before) {
+            resources.forbidden("resources for non-sidecar init containers are immutable");
+        }
+        return;
+    }
+    for list in ["limits", "requests"] {
+        let before = before.and_then(|r| r.get(list)).and_then(Value::as_map);
+        if before.into_iter().flat_map(Map::keys).any(|key| !resources.field(list).has(key)) {
+            resources.field(list).forbidden(&format!("resource {list} cannot be removed"));
+        }
+    }
+    // Everything but the amounts of these two.
+    let others = |value: Option<&Value>| {
+        let mut resources = value.and_then(Value::as_map).cloned().unwrap_or_default();
+        for list in ["limits", "requests"] {
+            let mut amounts = resources.get(list).and_then(Value::as_map).cloned().unwrap_or_default();
+            amounts.remove("cpu");
+            amounts.remove("memory");
+            resources.insert(list, amounts);
+        }
+        Value::Map(resources)
+    };
+    if others(resources.value) != others(before) {
+        spec.forbidden("only cpu and memory resources are mutable");
+    }
+}
+
+/// Whether the pod's node resizes: one that does tells the resources of what runs there.
+fn can_resize(pod: &Object) -> bool {
+    let statuses = pod.at(&["status", "containerStatuses"]).and_then(Value::as_list).unwrap_or(&[]);
+    let running = statuses.iter().find(|s| s.at(&["state", "running"]).is_some_and(|r| !r.is_null()));
+    running.is_none_or(|s| s.get("resources").is_some_and(|r| !r.is_null()))
 }
 
 fn status(at: &At<'_>) {
