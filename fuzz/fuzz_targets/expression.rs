@@ -3,7 +3,6 @@
 #![no_main]
 
 use expr::{Binding, Data, Decl, Environment, Identity, View, limits};
-use libfuzzer_sys::fuzz_target;
 
 /// A small object that expressions can look into.
 enum Sample {
@@ -45,7 +44,7 @@ impl Data for Sample {
     }
 }
 
-fuzz_target!(|source: &str| {
+libfuzzer_sys::fuzz_target!(|source: &str| {
     let list = Decl::list(Decl::int(), Some(10), Identity::Value);
     let fields = [
         ("n".to_owned(), Decl::int(), false),

@@ -51,3 +51,5 @@ pub use config::{Config, Error};
 pub use registry::Registry;
 pub use request::RequestInfo;
 pub use server::{Body, InProcess, Server};
+#[doc(hidden)]
+pub use subresources::proxy::proxied_page;

@@ -61,13 +61,18 @@ impl Server {
     /// The router as a service for a role in this process: the same path, but for authentication.
     /// Usable as `kube::Client::new(server.in_process(user), "default")`.
     pub fn in_process(&self, user: InternalUser) -> InProcess {
-        InProcess { identity: Identity::internal(&user), ctx: self.ctx.clone() }
+        InProcess { identity: Some(Identity::internal(&user)), ctx: self.ctx.clone() }
+    }
+
+    /// The router for callers that have to say who they are, as they have over the network, and have no certificate.
+    pub fn to_strangers(&self) -> InProcess {
+        InProcess { identity: None, ctx: self.ctx.clone() }
     }
 
     /// The same for roles whose identities are known later.
     pub fn identities(&self) -> impl Fn(InternalUser) -> InProcess + Send + Sync + 'static + use<> {
         let ctx = self.ctx.clone();
-        move |user| InProcess { identity: Identity::internal(&user), ctx: ctx.clone() }
+        move |user| InProcess { identity: Some(Identity::internal(&user)), ctx: ctx.clone() }
     }
 
     /// Signs a certificate request (PEM) for these usages and that many seconds, with the cluster's authority.
@@ -101,10 +106,11 @@ impl Server {
     }
 }
 
-/// See [`Server::in_process`].
+/// See [`Server::in_process`] and [`Server::to_strangers`].
 #[derive(Clone)]
 pub struct InProcess {
-    identity: Identity,
+    /// `None`: whoever the request says and proves.
+    identity: Option<Identity>,
     ctx: Arc<Ctx>,
 }
 
@@ -123,6 +129,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let (ctx, identity) = (self.ctx.clone(), self.identity.clone());
-        Box::pin(async move { Ok(pipeline::serve(ctx, Caller::Inside(identity), request.map(Body::new)).await) })
+        let caller = identity.map_or(Caller::Network(None), Caller::Inside);
+        Box::pin(async move { Ok(pipeline::serve(ctx, caller, request.map(Body::new)).await) })
     }
 }

@@ -181,5 +181,14 @@ impl Page {
     }
 }
 
+/// For `fuzz/` alone: a page as a client gets it that comes in pieces of at most so many bytes.
+#[doc(hidden)]
+pub fn proxied_page(page: &[u8], piece: usize) -> Vec<u8> {
+    let mut rewriter = Rewriter::new(Links::new("/p", "10.0.0.1:80", "front"));
+    page.chunks(piece).for_each(|piece| drop(rewriter.write_all(piece)));
+    rewriter.finish();
+    rewriter.take()
+}
+
 #[cfg(test)]
 mod tests;
