@@ -192,11 +192,10 @@ impl Executor {
     }
 
     async fn get(&self, read: &Read) -> Result<Value, RequestError> {
-        let accept = match read.metadata_only {
-            true => {
-                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
-            }
-            false => "application/json",
+        let accept = match (read.metadata_only, read.of_many) {
+            (true, true) => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+            (true, false) => "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+            (false, _) => "application/json",
         };
         if let Some(review) = &read.review {
             return self.send(&Method::POST, &read.path, "application/json", review.as_bytes()).await;
@@ -208,7 +207,7 @@ impl Executor {
     /// The newest revision of a kind, read past every cache.
     pub(crate) async fn revision(&self, resource: &ApiResource, namespace: &str) -> Result<u64, Failure> {
         let read = Read::list(resource, namespace);
-        let read = Read { path: format!("{}?limit=1", read.path), metadata_only: true, review: None };
+        let read = Read { path: format!("{}?limit=1", read.path), ..read.metadata() };
         let answer = self.get(&read).await;
         let answer = answer.map_err(|source| Failure { doing: format!("read {}", read.path), source })?;
         Ok(revision_of(&answer))

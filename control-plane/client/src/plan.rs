@@ -289,23 +289,22 @@ pub struct Read {
     /// What is asked, as JSON: such a read is a review, posted and answered and never stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub review: Option<String>,
+    /// The answer is a list: its metadata has another name than that of one object.
+    #[serde(skip)]
+    pub of_many: bool,
 }
 
 impl Read {
     pub fn object(resource: &ApiResource, key: &Key) -> Read {
-        Read {
-            path: format!("{}/{}", collection(resource, &key.namespace), key.name),
-            metadata_only: false,
-            review: None,
-        }
+        Read::path(format!("{}/{}", collection(resource, &key.namespace), key.name))
     }
 
     pub fn list(resource: &ApiResource, namespace: &str) -> Read {
-        Read { path: collection(resource, namespace), metadata_only: false, review: None }
+        Read { of_many: true, ..Read::path(collection(resource, namespace)) }
     }
 
     pub fn path(path: impl Into<String>) -> Read {
-        Read { path: path.into(), metadata_only: false, review: None }
+        Read { path: path.into(), metadata_only: false, review: None, of_many: false }
     }
 
     /// A review (of an access, say), posted to its collection.
