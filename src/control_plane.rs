@@ -154,8 +154,7 @@ pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow
     let config = flags.config.as_deref().map(scheduler_config).transpose()?.unwrap_or_default();
     let client = tls::client(&flags.remote.kubeconfig).await?;
     let informers = Informers::new(client.clone(), stop.clone());
-    scheduler::run(client, informers, config, stop).await;
-    Ok(())
+    scheduler::run(client, informers, config, stop).await.context("running the scheduler")
 }
 
 fn scheduler_config(file: &Path) -> anyhow::Result<scheduler::Config> {

@@ -169,7 +169,12 @@ fn start_roles(api: &Api, dir: &DataDir, timing: Timing, stop: &CancellationToke
     let leases = client.clone();
     let scheduler = move |stop: CancellationToken| {
         let informers = Informers::new(client.clone(), stop.clone());
-        scheduler::run(client.clone(), informers, Default::default(), stop)
+        let scheduling = scheduler::run(client.clone(), informers, Default::default(), stop);
+        async {
+            if let Err(error) = scheduling.await {
+                tracing::error!("the scheduler: {error}");
+            }
+        }
     };
     roles.spawn(where_leading(elects, "kube-scheduler", leases, timing, stop.clone(), scheduler));
 }

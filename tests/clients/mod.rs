@@ -27,7 +27,7 @@ impl Api {
         })
     }
 
-    fn new() -> Api {
+    pub(crate) fn new() -> Api {
         let dir = tempfile::tempdir().expect("a directory");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let mut command = Command::new(wherry());

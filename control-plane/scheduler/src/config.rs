@@ -3,6 +3,7 @@
 //! What it asks for is done or refused with its path; nothing is quietly left out but what docs/not-honoured.md lists.
 
 mod args;
+mod extenders;
 mod plugins;
 
 use std::collections::BTreeSet;
@@ -14,17 +15,20 @@ use serde_json::Value;
 use crate::profile::{DEFAULT_NAME, Profile};
 use crate::queue::Backoff;
 
+pub use extenders::ExtenderConfig;
+
 /// What the scheduler is told.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Each schedules the pods that name it; pods that name none of them are left alone.
     pub profiles: Vec<Profile>,
     pub backoff: Backoff,
+    pub extenders: Vec<ExtenderConfig>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { profiles: vec![Profile::default()], backoff: Backoff::default() }
+        Config { profiles: vec![Profile::default()], backoff: Backoff::default(), extenders: vec![] }
     }
 }
 
@@ -40,7 +44,7 @@ impl std::fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-fn refuse<T>(at: &str, why: impl std::fmt::Display) -> Result<T, Refused> {
+pub(crate) fn refuse<T>(at: &str, why: impl std::fmt::Display) -> Result<T, Refused> {
     Err(Refused(format!("{at}: {why}")))
 }
 
@@ -117,7 +121,14 @@ impl Config {
         if names.len() < profiles.len() {
             return refuse("profiles", "two have the same schedulerName");
         }
-        Ok(Config { profiles, backoff })
+        let extenders = extenders::read_all(file.extenders)?;
+        let ignored = extenders.iter().flat_map(ExtenderConfig::resources_left_to_it);
+        let ignored: Vec<String> = ignored.map(str::to_owned).collect();
+        let profiles = profiles.into_iter().map(|mut profile| {
+            profile.args.ignored_resources.extend(ignored.iter().cloned());
+            profile
+        });
+        Ok(Config { profiles: profiles.collect(), backoff, extenders })
     }
 }
 
@@ -132,9 +143,6 @@ impl File {
                     kind.0, kind.1
                 ),
             );
-        }
-        if !self.extenders.is_empty() {
-            return refuse("extenders", "are not supported");
         }
         if self.client_connection.is_some() {
             return refuse("clientConnection", "is given by --kubeconfig");

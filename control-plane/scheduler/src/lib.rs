@@ -4,6 +4,7 @@
 
 mod budget;
 mod config;
+mod extender;
 mod index;
 mod node;
 mod owners;

@@ -14,18 +14,23 @@ const NO_VICTIMS: Reason = Reason::Plain("No preemption victims found for incomi
 const USELESS: Reason = Reason::Plain("Preemption is not helpful for scheduling");
 
 pub(crate) enum Found {
-    /// The node where the least is lost.
-    Victims(Preemption),
+    /// The nodes to choose among.
+    Victims(Vec<Candidate>),
     /// The pod may not ask for room (now).
     NotAsked(&'static str),
     None(String),
 }
 
 /// What a node would lose.
-struct Candidate {
-    preemption: Preemption,
+pub(crate) struct Candidate {
+    pub preemption: Preemption,
     /// Victims whose end breaks a PodDisruptionBudget.
-    breaking: usize,
+    pub breaking: usize,
+}
+
+/// The node where the least is lost.
+pub(crate) fn least(candidates: Vec<Candidate>) -> Option<Preemption> {
+    candidates.into_iter().min_by_key(loss).map(|candidate| candidate.preemption)
 }
 
 pub(crate) fn find(attempt: &mut Attempt, refusals: &[Refusal], seed: u64) -> Found {
@@ -38,14 +43,12 @@ pub(crate) fn find(attempt: &mut Attempt, refusals: &[Refusal], seed: u64) -> Fo
     }
     let helped: Vec<usize> = refusals.iter().filter(|r| r.reject.preemption_helps).map(|r| r.slot).collect();
     let (candidates, reasons) = candidates(attempt, &helped, seed);
-    match candidates.into_iter().min_by_key(loss) {
-        Some(candidate) => Found::Victims(candidate.preemption),
-        None => {
-            let useless = std::iter::repeat_n(&USELESS, refusals.len() - helped.len());
-            let reasons = reasons.iter().flat_map(|reject| reject.reasons()).chain(useless);
-            Found::None(unavailable(refusals.len(), reasons))
-        }
+    if !candidates.is_empty() {
+        return Found::Victims(candidates);
     }
+    let useless = std::iter::repeat_n(&USELESS, refusals.len() - helped.len());
+    let reasons = reasons.iter().flat_map(|reject| reject.reasons()).chain(useless);
+    Found::None(unavailable(refusals.len(), reasons))
 }
 
 /// The pod made room before and its victims have not ended yet.

@@ -10,6 +10,7 @@ use client::Key;
 use crate::node::NodeInfo;
 use crate::plugins::ALL;
 use crate::pod::PodInfo;
+use crate::schedule::EXTENDER;
 
 /// A pod that nothing helped for so long is tried anyway. As upstream.
 const PARKED_MOST: Duration = Duration::from_secs(300);
@@ -172,11 +173,12 @@ impl Queue {
         for (refused_by, keys) in &self.parked {
             let refusing = ALL.iter().filter(|plugin| refused_by.contains(plugin.name()));
             let helping: Vec<_> = refusing.filter(|p| p.helped_by().contains(&event.happening())).collect();
-            if helping.is_empty() && !refused_by.is_empty() {
+            // A pod that nobody refused met an empty cluster, and nobody knows what helps an extender: anything may.
+            let anything = refused_by.is_empty() || refused_by.contains(EXTENDER);
+            if helping.is_empty() && !anything {
                 continue;
             }
-            // A pod that nobody refused met an empty cluster: anything helps.
-            let hint = |pod: &PodInfo| refused_by.is_empty() || helping.iter().any(|plugin| plugin.hint(pod, event));
+            let hint = |pod: &PodInfo| anything || helping.iter().any(|plugin| plugin.hint(pod, event));
             helped.extend(keys.iter().filter(|key| self.waiting.get(*key).is_some_and(|w| hint(&w.pod))).cloned());
         }
         helped.iter().for_each(|key| self.activate(key, now));

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use client::execute::Outcome;
 use client::{Change, Changes, Executor, Informer, Informers, Key, Plan, Recorder};
 use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
@@ -15,7 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, Refused};
+use crate::extender::{self, Extender};
 use crate::pod::{PodInfo, is_finished, node_name, uid};
 use crate::profile::{DEFAULT_NAME, Profile};
 use crate::queue::{Event, Happening, Queue};
@@ -23,6 +23,7 @@ use crate::resources::requests;
 use crate::schedule::{Nowhere, Placement, schedule};
 use crate::snapshot::Snapshot;
 
+mod asked;
 mod outcome;
 
 /// Bindings and other writes under way at a time: more than a store commits in a round trip gains nothing.
@@ -34,6 +35,7 @@ struct Scheduler {
     config: Config,
     /// One per profile: each tells events under its own name.
     executors: Vec<Executor>,
+    extenders: Vec<Extender>,
     pods: Informer<Pod>,
     snapshot: Snapshot,
     queue: Queue,
@@ -59,11 +61,20 @@ struct Done {
     key: Key,
     uid: String,
     bound: bool,
-    outcome: Outcome,
+    failure: Option<String>,
 }
 
 /// Schedules pods until stopped.
-pub async fn run(client: kube::Client, informers: Arc<Informers>, config: Config, stop: CancellationToken) {
+///
+/// # Errors
+/// An extender of the configuration cannot be used.
+pub async fn run(
+    client: kube::Client,
+    informers: Arc<Informers>,
+    config: Config,
+    stop: CancellationToken,
+) -> Result<(), Refused> {
+    let extenders = config.extenders.iter().map(Extender::connect).collect::<Result<_, _>>()?;
     let executor = |profile: &Profile| {
         Executor::new(client.clone(), Recorder::start(client.clone(), &profile.scheduler_name, stop.clone()))
     };
@@ -76,6 +87,7 @@ pub async fn run(client: kube::Client, informers: Arc<Informers>, config: Config
         queue: Queue::new(config.backoff),
         config,
         executors,
+        extenders,
         pods: pods.clone(),
         snapshot: Snapshot::default(),
         counted: HashMap::new(),
@@ -83,6 +95,7 @@ pub async fn run(client: kube::Client, informers: Arc<Informers>, config: Config
         writes: JoinSet::new(),
     };
     stop.run_until_cancelled(scheduler.work(pods.changes(), nodes.changes(), surroundings)).await;
+    Ok(())
 }
 
 impl Surroundings {
@@ -156,7 +169,7 @@ impl Scheduler {
     async fn work(mut self, mut pods: Changes<Pod>, mut nodes: Changes<Node>, mut surroundings: Surroundings) {
         loop {
             let due = self.queue.next_at();
-            let more = self.place_some();
+            let more = self.place_some().await;
             tokio::select! {
                 // Nodes come before pods: a pod that is decided about meets the cluster as it is.
                 biased;
@@ -172,18 +185,18 @@ impl Scheduler {
     }
 
     /// Places the next pods; true if there are more.
-    fn place_some(&mut self) -> bool {
+    async fn place_some(&mut self) -> bool {
         for _ in 0..BATCH {
             if self.writes.len() >= WRITES {
                 return false;
             }
             let Some((key, pod)) = self.queue.take(Instant::now()) else { return false };
-            self.place(&key, pod);
+            self.place(&key, pod).await;
         }
         true
     }
 
-    fn place(&mut self, key: &Key, pod: Arc<PodInfo>) {
+    async fn place(&mut self, key: &Key, pod: Arc<PodInfo>) {
         let current = self.pods.get_key(key).filter(|now| uid(now) == pod.uid());
         let by = current.filter(|now| self.waits(now)).and_then(|now| self.profile_of(&now));
         let Some((by, profile)) = by.and_then(|by| Some((by, self.config.profiles.get(by)?))) else {
@@ -191,6 +204,11 @@ impl Scheduler {
         };
         if self.assumed.contains_key(pod.uid()) {
             return;
+        }
+        let interested = self.extenders.iter().filter(|extender| extender.is_interested(&pod.pod));
+        let interested: Vec<Extender> = interested.cloned().collect();
+        if !interested.is_empty() {
+            return self.place_asking(key, pod, by, &interested).await;
         }
         let seed = rand::random();
         let decide = std::panic::AssertUnwindSafe(|| schedule(profile, &self.snapshot, &pod, seed));
@@ -216,7 +234,11 @@ impl Scheduler {
         self.snapshot.add_pod(node, pod.clone());
         self.counted.insert(uid.clone(), node.to_owned());
         self.assumed.insert(uid.clone(), key.clone());
-        self.act(key, uid, true, outcome::bind(&pod.pod, node), by);
+        let binder = self.extenders.iter().find(|extender| extender.binds() && extender.is_interested(&pod.pod));
+        match binder.cloned() {
+            Some(extender) => self.bind_asking(key, pod, node, by, extender),
+            None => self.act(key, uid, true, outcome::bind(&pod.pod, node), by),
+        }
     }
 
     fn nowhere(&mut self, key: &Key, pod: &Arc<PodInfo>, nowhere: Nowhere, by: usize) {
@@ -242,7 +264,10 @@ impl Scheduler {
     fn act(&mut self, key: &Key, uid: String, bound: bool, plan: Plan, by: usize) {
         let Some(executor) = self.executors.get(by).cloned() else { return };
         let key = key.clone();
-        self.writes.spawn(async move { Done { outcome: executor.act(&plan).await, key, uid, bound } });
+        self.writes.spawn(async move {
+            let failure = executor.act(&plan).await.failure.map(|failure| failure.to_string());
+            Done { key, uid, bound, failure }
+        });
     }
 
     fn written(&mut self, done: Result<Done, tokio::task::JoinError>) {
@@ -250,7 +275,7 @@ impl Scheduler {
             tracing::error!("a write of the scheduler panicked");
             return;
         };
-        let Some(failure) = done.outcome.failure else { return };
+        let Some(failure) = done.failure else { return };
         tracing::info!(pod = %done.key, "{failure}");
         // A pod that is seen on a node by now was bound, whatever the answer said.
         let seen = self.pods.get_key(&done.key).is_some_and(|pod| !node_name(&pod).is_empty());

@@ -3,12 +3,14 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Node;
 use serde::Serialize;
 
+use crate::extender::Filtered;
 use crate::node::NodeInfo;
 use crate::plugins::{BEST, Context, Filter, Plugin, Reason, Reject};
 use crate::pod::PodInfo;
-use crate::preempt;
+use crate::preempt::{self, Candidate};
 use crate::profile::Profile;
 use crate::snapshot::Snapshot;
 
@@ -66,16 +68,79 @@ pub(crate) struct Refusal {
     by: &'static str,
 }
 
+/// Who refuses in the place of a plugin, where an extender does.
+pub(crate) const EXTENDER: &str = "Extender";
+
+/// The first half of a decision: the nodes that do by the plugins.
+pub(crate) struct Fitted {
+    fit: Vec<usize>,
+    refusals: Vec<Refusal>,
+}
+
+/// The second half, up to the choice among nodes with victims.
+pub(crate) enum Verdict {
+    Node(String),
+    Nowhere(Nowhere, Vec<Candidate>),
+}
+
 pub fn schedule(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Placement {
     let mut attempt = Attempt::new(profile, snapshot, pod);
-    if let Some(node) = attempt.nominated_fits() {
-        return Placement::Node(node);
+    let fitted = attempt.fitted(profile, seed, true);
+    attempt.judged(profile, fitted, &HashMap::new(), seed).settled()
+}
+
+/// The nodes for extenders to look at; `nominated`: where room was made for the pod, that node alone if it does.
+pub(crate) fn fitted(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64, nominated: bool) -> Fitted {
+    Attempt::new(profile, snapshot, pod).fitted(profile, seed, nominated)
+}
+
+/// The decision among nodes that extenders have left, with what they add to the scores of nodes by name.
+pub(crate) fn judged(
+    profile: &Profile,
+    snapshot: &Snapshot,
+    pod: &PodInfo,
+    fitted: Fitted,
+    added: &HashMap<String, i64>,
+    seed: u64,
+) -> Verdict {
+    Attempt::new(profile, snapshot, pod).judged(profile, fitted, added, seed)
+}
+
+impl Fitted {
+    pub(crate) fn nodes(&self, snapshot: &Snapshot) -> Vec<Arc<Node>> {
+        self.fit.iter().filter_map(|slot| snapshot.slot(*slot).facts.node.clone()).collect()
     }
-    let (fit, refusals) = attempt.find(profile, seed);
-    match fit[..] {
-        [] => Placement::Nowhere(nowhere(profile, &mut attempt, refusals, seed)),
-        [only] => Placement::Node(only.name().to_owned()),
-        _ => Placement::Node(best(profile, attempt.cx, &fit, seed)),
+
+    /// Leaves what an extender keeps. The others count as refused for its reasons.
+    pub(crate) fn keep(&mut self, filtered: &Filtered, snapshot: &Snapshot) {
+        let (kept, left): (Vec<usize>, Vec<usize>) = self.fit.iter().partition(|slot| {
+            let name = snapshot.slot(**slot).name();
+            filtered.kept.iter().any(|kept| kept == name)
+        });
+        self.fit = kept;
+        for slot in left {
+            let name = snapshot.slot(slot).name();
+            let (why, preemption_helps) = match (filtered.unresolvable.get(name), filtered.failed.get(name)) {
+                (Some(why), _) => (why.as_str(), false),
+                (None, Some(why)) => (why.as_str(), true),
+                (None, None) => ("node(s) were left out by an extender", true),
+            };
+            let reject = Reject { reason: Reason::Told(why.into()), more: vec![], preemption_helps };
+            self.refusals.push(Refusal { slot, reject, by: EXTENDER });
+        }
+    }
+}
+
+impl Verdict {
+    /// With the node of the least loss.
+    pub(crate) fn settled(self) -> Placement {
+        match self {
+            Verdict::Node(node) => Placement::Node(node),
+            Verdict::Nowhere(mut nowhere, candidates) => {
+                nowhere.preempt = preempt::least(candidates);
+                Placement::Nowhere(nowhere)
+            }
+        }
     }
 }
 
@@ -86,11 +151,29 @@ impl<'a> Attempt<'a> {
         Attempt { cx, filters, nominated: snapshot.nominated_before(pod.uid(), pod.priority) }
     }
 
+    fn fitted(&mut self, profile: &Profile, seed: u64, nominated: bool) -> Fitted {
+        if let Some(slot) = nominated.then(|| self.nominated_fits()).flatten() {
+            return Fitted { fit: vec![slot], refusals: vec![] };
+        }
+        let (fit, refusals) = self.find(profile, seed);
+        Fitted { fit: fit.iter().map(|node| node.slot).collect(), refusals }
+    }
+
+    fn judged(&mut self, profile: &Profile, fitted: Fitted, added: &HashMap<String, i64>, seed: u64) -> Verdict {
+        let snapshot = self.cx.snapshot;
+        let fit: Vec<&NodeInfo> = fitted.fit.iter().map(|slot| snapshot.slot(*slot)).collect();
+        match fit[..] {
+            [] => nowhere(profile, self, fitted.refusals, seed),
+            [only] => Verdict::Node(only.name().to_owned()),
+            _ => Verdict::Node(best(profile, self.cx, &fit, added, seed)),
+        }
+    }
+
     /// The node where room was made for the pod, if it takes the pod now.
-    fn nominated_fits(&mut self) -> Option<String> {
+    fn nominated_fits(&mut self) -> Option<usize> {
         let node = self.cx.snapshot.get(self.cx.pod.nominated()?)?;
         let among = self.only().is_none_or(|(only, _)| only.contains(node.name()));
-        (among && self.check(node).is_ok()).then(|| node.name().to_owned())
+        (among && self.check(node).is_ok()).then_some(node.slot)
     }
 
     fn only(&self) -> Option<(BTreeSet<&str>, &'static str)> {
@@ -168,8 +251,14 @@ fn enough(nodes: usize, percentage: u32) -> usize {
     (nodes * percentage / 100).max(LEAST_FIT).min(nodes)
 }
 
-fn best<'a>(profile: &'a Profile, cx: Context<'a>, fit: &[&'a NodeInfo], seed: u64) -> String {
-    let mut totals = vec![0i64; fit.len()];
+fn best<'a>(
+    profile: &'a Profile,
+    cx: Context<'a>,
+    fit: &[&'a NodeInfo],
+    added: &HashMap<String, i64>,
+    seed: u64,
+) -> String {
+    let mut totals: Vec<i64> = fit.iter().map(|node| added.get(node.name()).copied().unwrap_or(0)).collect();
     let mut scores = vec![0i64; fit.len()];
     for (plugin, weight) in &profile.scores {
         let Some(score) = plugin.score(cx, fit) else { continue };
@@ -183,7 +272,7 @@ fn best<'a>(profile: &'a Profile, cx: Context<'a>, fit: &[&'a NodeInfo], seed: u
     tied().nth(chosen as usize).map(|node| node.name().to_owned()).unwrap_or_default()
 }
 
-fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, seed: u64) -> Nowhere {
+fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, seed: u64) -> Verdict {
     let mut refused_by: Vec<&'static str> = vec![];
     for refusal in &refusals {
         if refused_by.last() != Some(&refusal.by) {
@@ -194,13 +283,13 @@ fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, see
     let all = refusals.len();
     if all == 0 {
         let message = "no nodes available to schedule pods".to_owned();
-        return Nowhere { message, refused_by, preempt: None, end_nomination: false };
+        return Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination: false }, vec![]);
     }
     let mut message = unavailable(all, refusals.iter().flat_map(|refusal| refusal.reject.reasons()));
-    let (mut preempt, mut end_nomination) = (None, false);
+    let (mut candidates, mut end_nomination) = (vec![], false);
     if profile.preempts {
         match preempt::find(attempt, &refusals, seed) {
-            preempt::Found::Victims(preemption) => preempt = Some(preemption),
+            preempt::Found::Victims(found) => candidates = found,
             preempt::Found::NotAsked(why) => message.push_str(&format!(" preemption: {why}")),
             preempt::Found::None(why) => {
                 end_nomination = attempt.cx.pod.nominated().is_some();
@@ -208,7 +297,7 @@ fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, see
             }
         }
     }
-    Nowhere { message, refused_by, preempt, end_nomination }
+    Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination }, candidates)
 }
 
 /// "0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods."

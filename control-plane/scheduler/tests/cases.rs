@@ -100,7 +100,16 @@ fn snapshot(objects: &[Value]) -> Snapshot {
 fn configurations_are_refused_with_their_place() {
     let refused = [
         ("profils: []", "the configuration: unknown field `profils`"),
-        ("extenders: [{urlPrefix: http://x}]", "extenders: are not supported"),
+        ("extenders: [{urlPrefix: x}]", "extenders[0].urlPrefix: must begin with http:// or https://"),
+        (
+            "extenders: [{urlPrefix: http://x, prioritizeVerb: sort}]",
+            "extenders[0].weight: must be positive where there is a prioritizeVerb",
+        ),
+        ("extenders: [{urlPrefix: http://x, httpTimeout: soon}]", "\"soon\" is no time such as \"5s\""),
+        (
+            "extenders: [{urlPrefix: http://x, bindVerb: bind}, {urlPrefix: http://y, bindVerb: bind}]",
+            "extenders: 2 of them bind; one may",
+        ),
         (
             "profiles: [{plugins: {score: {enabled: [{name: Mine}]}}}]",
             "profiles[0].plugins.score.enabled: there is no plugin \"Mine\"",

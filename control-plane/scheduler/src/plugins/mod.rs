@@ -119,6 +119,8 @@ pub struct Reject {
 pub enum Reason {
     Plain(&'static str),
     Insufficient(Arc<str>),
+    /// In the words of an extender.
+    Told(Arc<str>),
     /// The node was not looked at, because this plugin knew the only ones worth it.
     NotAmong(&'static str),
 }
@@ -127,6 +129,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Reason::Plain(text) => f.write_str(text),
+            Reason::Told(text) => f.write_str(text),
             Reason::Insufficient(resource) => write!(f, "Insufficient {resource}"),
             Reason::NotAmong(plugin) => write!(f, "node(s) didn't satisfy plugin(s) [{plugin}]"),
         }

@@ -22,8 +22,26 @@ pub(super) fn bind(pod: &Pod, node: &str) -> Plan {
     });
     let at = Target { resource: ApiResource::erase::<Pod>(&()), key: key.clone(), subresource: Some("binding") };
     plan.actions.push(Action::Create { at, object: binding });
-    plan.event(pod, Severity::Normal, "Scheduled", format!("Successfully assigned {key} to {node}"));
+    tell_bound(pod, node, &mut plan);
     plan.if_refused(pod, "FailedScheduling", "binding rejected");
+    plan
+}
+
+/// What is told of a pod that somebody else bound.
+pub(super) fn bound(pod: &Pod, node: &str) -> Plan {
+    let mut plan = Plan::done();
+    tell_bound(pod, node, &mut plan);
+    plan
+}
+
+fn tell_bound(pod: &Pod, node: &str, plan: &mut Plan) {
+    plan.event(pod, Severity::Normal, "Scheduled", format!("Successfully assigned {} to {node}", Key::of(pod)));
+}
+
+/// The decision could not be taken: it is taken again later.
+pub(super) fn failed(pod: &Pod, why: &str) -> Plan {
+    let mut plan = Plan::done();
+    plan.event(pod, Severity::Warning, "FailedScheduling", why.to_owned());
     plan
 }
 
