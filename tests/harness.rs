@@ -164,7 +164,8 @@ pub struct Cluster {
 
 struct Up {
     child: Child,
-    lines: Receiver<String>,
+    /// Behind a lock, so that threads of a test can share the cluster.
+    lines: Mutex<Receiver<String>>,
     seen: Vec<String>,
 }
 
@@ -215,6 +216,18 @@ impl Cluster {
         true
     }
 
+    /// The image `tool:1`: `tests/guests/tool.rs`.
+    pub fn tool(&self) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let built = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()))
+            .args(["--edition=2024", "-Cpanic=abort", "-Ctarget-feature=+crt-static", "-o"])
+            .arg(dir.path().join("tool"))
+            .arg(Path::new(ROOT).join("tests/guests/tool.rs"))
+            .status();
+        assert!(built.is_ok_and(|s| s.success()), "the tool builds");
+        self.build_image("tool:1", dir.path(), &["--entrypoint", "/tool"]);
+    }
+
     /// `wherry ARGS --data-dir DIR` inside the host.
     pub fn wherry(&self, args: &[&str]) -> Command {
         let mut command = self.host.command(wherry());
@@ -235,7 +248,7 @@ impl Cluster {
                 BufReader::new(stream).lines().map_while(Result::ok).try_for_each(|l| send.send(l))
             });
         }
-        self.up = Some(Up { child, lines, seen: Vec::new() });
+        self.up = Some(Up { child, lines: Mutex::new(lines), seen: Vec::new() });
         self.says("KUBECONFIG=");
     }
 
@@ -245,7 +258,7 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match up.lines.recv_timeout(left) {
+            match up.lines.get_mut().expect("nobody panicked with it").recv_timeout(left) {
                 Ok(line) => {
                     up.seen.push(line.clone());
                     if line.contains(part) {
@@ -343,7 +356,7 @@ impl Cluster {
             eprintln!("{}{}", text(&out.stdout), text(&out.stderr));
         }
         if let Some(up) = &mut self.up {
-            up.seen.extend(up.lines.try_iter());
+            up.seen.extend(up.lines.get_mut().expect("nobody panicked with it").try_iter());
             eprintln!("up said:\n{}", up.seen.join("\n"));
         }
         let log = std::fs::read_to_string(self.dir.path().join("shim/shim.log")).unwrap_or_default();

@@ -16,6 +16,20 @@ fn main() {
             std::io::stdout().write_all(&all).expect("the output");
         }
         ["exit", code] => std::process::exit(code.parse().expect("a number")),
+        // Each pod of an indexed Job ends with the code of its index; `wait` keeps it.
+        ["index", codes @ ..] => {
+            let index = std::env::var("JOB_COMPLETION_INDEX").expect("an index");
+            match codes[index.parse::<usize>().expect("a number")] {
+                "wait" => wait(),
+                code => std::process::exit(code.parse().expect("a number")),
+            }
+        }
+        // It fails until it has been there before.
+        ["again", file] => {
+            let known = std::path::Path::new(file).exists();
+            std::fs::write(file, "").expect("written");
+            std::process::exit(i32::from(!known));
+        }
         // Three lines, a moment apart, and its end.
         ["count", code] => {
             for line in ["one", "two", "three"] {
@@ -24,15 +38,37 @@ fn main() {
             }
             std::process::exit(code.parse().expect("a number"));
         }
-        ["wait"] => {
-            println!("waiting");
-            loop {
-                std::thread::park();
+        // Says the words to everyone who connects.
+        ["serve", port, words] => {
+            let listener = std::net::TcpListener::bind(("0.0.0.0", port.parse().expect("a port"))).expect("the port");
+            for connection in listener.incoming().flatten() {
+                let _ = writeln!(&connection, "{words}");
             }
         }
+        ["ask", address] => {
+            let mut said = String::new();
+            let answer = std::net::TcpStream::connect(address).and_then(|mut to| to.read_to_string(&mut said));
+            answer.expect("an answer");
+            print!("{said}");
+        }
+        ["wait"] => wait(),
+        ["wait", file] => {
+            std::fs::write(file, "").expect("written");
+            wait()
+        }
+        ["make", file] => std::fs::write(file, "").expect("written"),
+        ["remove", file] => std::fs::remove_file(file).expect("removed"),
+        ["there", file] => std::process::exit(i32::from(!std::path::Path::new(file).exists())),
         other => {
             eprintln!("tool: {other:?}?");
             std::process::exit(64);
         }
+    }
+}
+
+fn wait() -> ! {
+    println!("waiting");
+    loop {
+        std::thread::park();
     }
 }

@@ -1,13 +1,11 @@
 //! What a person does with kubectl, done with real ones: every version runs the same tables against one cluster.
 
 mod streams;
-mod table;
 
 use crate::clients;
-use crate::harness::{Cluster, ROOT, hello_web, possible, text, until};
+use crate::harness::{Cluster, ROOT, hello_web, possible, until};
+use crate::table::Person;
 use std::path::Path;
-use std::process::Command;
-use table::Person;
 
 /// The oldest that is promised to work, one from the middle, and the newest that its package has.
 const VERSIONS: [&str; 3] = ["1.27", "1.33", "1.37"];
@@ -20,8 +18,8 @@ fn commands_of_kubectl() {
     if !possible() {
         return;
     }
-    let cluster = Cluster::new();
-    let mut cluster = with_tool(cluster);
+    let mut cluster = Cluster::new();
+    cluster.tool();
     cluster.image("hello-web:2", hello_web());
     cluster.up(&[]);
     let mut node = String::new();
@@ -32,9 +30,11 @@ fn commands_of_kubectl() {
     let mut wrong = Vec::new();
     for (version, program) in clients::kubectls(&VERSIONS) {
         let since = std::time::Instant::now();
-        let person = Person::new(&cluster, &version, &program, &node);
+        let namespace = format!("by-{}", version.replace('.', "-"));
+        let person = Person::new(&cluster, (&version, &program), &namespace, &[("node", &node)]);
+        person.ok("apply -f {root}/tests/kubectl/objects.yaml");
         for table in TABLES {
-            wrong.extend(person.runs(table));
+            wrong.extend(person.runs(&Path::new(ROOT).join(format!("tests/kubectl/{table}.yaml"))));
             if table == "3-pods" {
                 streams::forwarded(&person);
                 streams::proxied(&person);
@@ -69,19 +69,4 @@ fn a_deployment_of_nginx_runs_through_every_component() {
     cluster.ok(&["expose", "deployment", "nginx", "--port=80", "--target-port=8080"]);
     let address = cluster.ok(&["get", "service", "nginx", "-o", "jsonpath={.spec.clusterIP}"]);
     until("nginx to answer", || cluster.host.get(&format!("http://{address}/")).is_some_and(|a| a.contains("nginx-")));
-}
-
-/// The image `tool:1`.
-fn with_tool(cluster: Cluster) -> Cluster {
-    let dir = tempfile::tempdir().expect("a directory");
-    let built = Command::new(std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into()))
-        .args(["--edition=2024", "-Cpanic=abort", "-Ctarget-feature=+crt-static", "-o"])
-        .arg(dir.path().join("tool"))
-        .arg(Path::new(ROOT).join("tests/guests/tool.rs"))
-        .status();
-    assert!(built.is_ok_and(|s| s.success()), "the tool builds");
-    let mut build = cluster.wherry(&["image", "build", "--tag", "tool:1"]);
-    let out = build.arg(dir.path()).args(["--entrypoint", "/tool"]).output().expect("wherry runs");
-    assert!(out.status.success(), "image tool:1: {}", text(&out.stderr));
-    cluster
 }

@@ -1,6 +1,6 @@
 //! What kubectl keeps open: forwarded ports, a proxy, a watch.
 
-use super::table::Person;
+use crate::table::Person;
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Stdio};
 

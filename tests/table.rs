@@ -2,12 +2,28 @@
 
 use crate::harness::{Cluster, PATIENCE, ROOT, text};
 use serde::Deserialize;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// One command. `{ns}`, `{node}` and `{root}` stand for the namespace, the node and the project's directory.
+/// Between two looks at what may take a while: each look is a process.
+const PAUSE: Duration = Duration::from_millis(150);
+
+/// What has to be true of the whole: commands in their order, of which none may go wrong.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Scenario {
+    /// Upstream's conformance specs whose behaviour this shows, by name.
+    #[serde(default)]
+    pub(crate) covers: Vec<String>,
+    steps: Vec<Step>,
+}
+
+/// One command. `{ns}`, `{root}` and the names that the person knows stand for the namespace, the project's directory and
+/// what is known by these names.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Step {
@@ -30,6 +46,8 @@ struct Step {
     never: Vec<String>,
     /// The whole output, without white space around it.
     is: Option<String>,
+    /// The name by which later steps know the output.
+    keep: Option<String>,
     /// It may take a while to become true.
     #[serde(default)]
     until: bool,
@@ -39,30 +57,36 @@ struct Step {
 }
 
 /// Somebody with a kubectl of one version, in a namespace of their own.
-pub(super) struct Person<'a> {
-    pub(super) cluster: &'a Cluster,
+pub(crate) struct Person<'a> {
+    pub(crate) cluster: &'a Cluster,
     version: String,
     program: PathBuf,
     kubeconfig: PathBuf,
     namespace: String,
-    node: String,
+    known: RefCell<BTreeMap<String, String>>,
 }
 
 impl<'a> Person<'a> {
-    pub(super) fn new(cluster: &'a Cluster, version: &str, program: &Path, node: &str) -> Person<'a> {
-        let namespace = format!("by-{}", version.replace('.', "-"));
+    /// `known` are names and what they stand for.
+    pub(crate) fn new(
+        cluster: &'a Cluster,
+        (version, program): (&str, &Path),
+        namespace: &str,
+        known: &[(&str, &str)],
+    ) -> Person<'a> {
         let kubeconfig = cluster.dir.path().join(format!("{namespace}.kubeconfig"));
         std::fs::copy(cluster.kubeconfig(), &kubeconfig).expect("copied");
         let (version, program) = (version.to_owned(), program.to_owned());
-        let person = Person { cluster, version, program, kubeconfig, namespace, node: node.to_owned() };
+        let known = known.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let namespace = namespace.to_owned();
+        let person = Person { cluster, version, program, kubeconfig, namespace, known: RefCell::new(known) };
         person.ok("create namespace {ns}");
         person.ok("config set-context --current --namespace={ns}");
-        person.ok("apply -f {root}/tests/kubectl/objects.yaml");
         person
     }
 
     /// kubectl with these words, which a shell would split.
-    pub(super) fn command(&self, line: &str) -> Command {
+    pub(crate) fn command(&self, line: &str) -> Command {
         let mut command = self.cluster.host.command(self.program.to_str().expect("a path"));
         // What kubectl remembers of an API it keeps by address, and clusters of tests share theirs.
         command.env("KUBECACHEDIR", self.cluster.dir.path().join(format!("kubectl-{}", self.version)));
@@ -70,35 +94,52 @@ impl<'a> Person<'a> {
         command
     }
 
-    pub(super) fn ok(&self, line: &str) -> String {
+    pub(crate) fn ok(&self, line: &str) -> String {
         let out = self.command(line).stdin(Stdio::null()).output().expect("kubectl runs");
         assert!(out.status.success(), "kubectl {} {line}: {}{}", self.version, text(&out.stdout), text(&out.stderr));
         text(&out.stdout)
     }
 
     fn filled(&self, text: &str) -> String {
-        text.replace("{ns}", &self.namespace).replace("{node}", &self.node).replace("{root}", ROOT)
+        let text = text.replace("{ns}", &self.namespace).replace("{root}", ROOT);
+        self.known.borrow().iter().fold(text, |text, (name, value)| text.replace(&format!("{{{name}}}"), value))
     }
 
-    /// Runs a table and returns what went otherwise than it says.
-    pub(super) fn runs(&self, table: &str) -> Vec<String> {
-        let file = Path::new(ROOT).join(format!("tests/kubectl/{table}.yaml"));
-        let steps = std::fs::read_to_string(&file).expect("the table");
-        let steps: Vec<Step> = serde_saphyr::from_str(&steps).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    /// Runs all of a table and returns what went otherwise than it says.
+    pub(crate) fn runs(&self, file: &Path) -> Vec<String> {
+        let steps: Vec<Step> = read(file);
         let minor: u32 = self.version.split('.').nth(1).and_then(|m| m.parse().ok()).expect("a minor version");
         let steps = steps.iter().filter(|s| s.from <= minor);
         let wrong = steps.filter_map(|s| self.does(s).err());
-        wrong.map(|e| format!("{} {table}: {e}", self.version)).inspect(|e| eprintln!("{e}\n")).collect()
+        let (version, file) = (&self.version, file.display());
+        wrong.map(|e| format!("{version} {file}: {e}")).inspect(|e| eprintln!("{e}\n")).collect()
+    }
+
+    /// Runs a scenario up to the first step that goes otherwise than it says.
+    pub(crate) fn plays(&self, scenario: &Scenario) -> Result<(), String> {
+        scenario.steps.iter().try_for_each(|step| self.does(step))
+    }
+
+    /// What there is in the namespace, for who reads of a failure.
+    pub(crate) fn tells(&self) -> String {
+        let all = ["get all,pdb -o wide", "get events --sort-by=.metadata.resourceVersion"];
+        let out = all.map(|line| self.command(line).stdin(Stdio::null()).output().expect("kubectl runs"));
+        out.map(|out| text(&out.stdout)).concat()
     }
 
     fn does(&self, step: &Step) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let result = step.check(&self.output(step), |part| self.filled(part));
-            if result.is_ok() || !step.until || Instant::now() > deadline {
-                return result;
+            let output = self.output(step);
+            let result = step.check(&output, |part| self.filled(part));
+            if result.is_err() && step.until && Instant::now() < deadline {
+                std::thread::sleep(PAUSE);
+                continue;
             }
-            std::thread::sleep(Duration::from_millis(100));
+            if let Some(name) = &step.keep {
+                self.known.borrow_mut().insert(name.clone(), text(&output.stdout).trim().to_owned());
+            }
+            return result;
         }
     }
 
@@ -148,6 +189,12 @@ impl Step {
             None => Ok(()),
         }
     }
+}
+
+/// A table or a scenario.
+pub(crate) fn read<T: serde::de::DeserializeOwned>(file: &Path) -> T {
+    let text = std::fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+    serde_saphyr::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
 /// The command in a terminal of its own, by util-linux's `script`.
