@@ -30,6 +30,11 @@ impl Cursor {
         Cursor { cache, waiting, next, after }
     }
 
+    /// The revision that it is behind.
+    pub(crate) fn after(&self) -> u64 {
+        self.after
+    }
+
     /// What is there now, perhaps nothing.
     pub(crate) fn ready(&mut self) -> Result<Vec<Arc<Change>>, Lapsed> {
         if let Waiting::All(wake) = &mut self.waiting {

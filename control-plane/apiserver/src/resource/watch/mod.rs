@@ -22,6 +22,8 @@ use tokio::time::Instant;
 const MIN_SECONDS: u64 = 1800;
 /// Between bookmarks, as upstream.
 const BOOKMARK: Duration = Duration::from_secs(60);
+/// A watch that ends tells how far it was so long before, so that its client goes on from there.
+const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 /// Frames of many small objects are joined up to this size.
 const FRAME: usize = 64 << 10;
 
@@ -44,6 +46,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
                 Some(version) => registry.caches().at_least(version).await?,
             };
             let (entries, cursor) = cache.snapshot(Some(&place));
+            complete = complete.max(cursor.after());
             begin = entries;
             Ok(cursor)
         }
@@ -62,6 +65,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
             return Ok(respond::stream(&shown.accept, stream::iter([frame])));
         }
     };
+    let deadline = Instant::now() + Duration::from_secs(seconds);
     let watching = Watching {
         selection,
         below: place.below,
@@ -69,8 +73,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         begin: begin.into(),
         end_of_begin: (options.initial_events == Some(true) && options.bookmarks).then_some(complete),
         bookmarks: options.bookmarks,
-        next_bookmark: Instant::now() + BOOKMARK,
-        deadline: Instant::now() + Duration::from_secs(seconds),
+        next_bookmark: bookmark_after(Instant::now(), deadline),
+        deadline,
         columns: true,
         over: false,
         stop: call.ctx.stop.clone(),
@@ -86,6 +90,15 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         &accept,
         stream::unfold(watching, |mut w| async move { w.next().await.map(|frame| (frame, w)) }),
     ))
+}
+
+/// When the bookmark after this moment is due: every minute, and shortly before the end.
+fn bookmark_after(now: Instant, deadline: Instant) -> Instant {
+    let next = now + BOOKMARK;
+    match deadline.checked_sub(LAST_BOOKMARK) {
+        Some(last) if last > now && last < next => last,
+        Some(_) | None => next,
+    }
 }
 
 struct Watching {
@@ -139,7 +152,7 @@ impl Watching {
             }
             let now = Instant::now();
             if self.bookmarks && now >= self.next_bookmark {
-                self.next_bookmark = now + BOOKMARK;
+                self.next_bookmark = bookmark_after(now, self.deadline);
                 return Some(self.shown.bookmark(applied, false));
             }
             let wake = if self.bookmarks { self.next_bookmark.min(self.deadline) } else { self.deadline };
