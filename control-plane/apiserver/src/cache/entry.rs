@@ -27,7 +27,7 @@ pub(crate) struct Entry {
 }
 
 /// The values of the fields that a kind offers to selectors.
-type Fields = Box<[(Cow<'static, str>, SmolStr)]>;
+pub(super) type Fields = Box<[(Cow<'static, str>, SmolStr)]>;
 
 impl Entry {
     pub(crate) fn new(name: Bytes, value: Bytes, revision: u64) -> Entry {
@@ -75,14 +75,17 @@ impl Entry {
         match field {
             NAME => name.into(),
             NAMESPACE => namespace.into(),
-            _ => {
-                let version: SmolStr = crate::registry::type_of(kind).into();
-                let made = self.fields.get_or_init(|| (version.clone(), self.make_fields(kind)));
-                match made.0 == version {
-                    true => value(&made.1, field),
-                    false => value(&self.make_fields(kind), field),
-                }
-            }
+            _ => self.with_fields(kind, |fields| value(fields, field)),
+        }
+    }
+
+    /// Hands all the fields that the kind offers to selectors to `look`.
+    pub(super) fn with_fields<R>(&self, kind: &Kind, look: impl FnOnce(&Fields) -> R) -> R {
+        let version: SmolStr = crate::registry::type_of(kind).into();
+        let made = self.fields.get_or_init(|| (version.clone(), self.make_fields(kind)));
+        match made.0 == version {
+            true => look(&made.1),
+            false => look(&self.make_fields(kind)),
         }
     }
 

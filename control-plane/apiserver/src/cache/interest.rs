@@ -153,9 +153,11 @@ impl Interests {
         }
         for (kind, _) in &self.fields {
             visit(Interest::Value(Facet::field(kind, NAME), name.into()));
-            for field in kind.selectable_fields() {
-                visit(Interest::Value(Facet::field(kind, field), entry.field(kind, field)));
-            }
+            entry.with_fields(kind, |fields| {
+                for (field, value) in fields {
+                    visit(Interest::Value(Facet::field(kind, field), value.clone()));
+                }
+            });
         }
     }
 }
