@@ -22,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Log {
     /// What to log: a level (error, warn, info, debug, trace) or per-part levels such as `warn,apiserver=debug`.
-    #[arg(long, global = true, default_value = "warn,openraft=error", env = "WHERRY_LOG")]
+    #[arg(long, global = true, default_value = crate::logging::DEFAULT, env = "WHERRY_LOG")]
     pub log: String,
     /// How log lines are written to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
@@ -203,6 +203,17 @@ pub struct Node {
     pub node_ip: Option<IpAddr>,
 }
 
+/// Whether processes of one role elect who does its work, and by which times.
+#[derive(Debug, Clone, Args)]
+pub struct LeaderElection {
+    /// Do the work only while holding the Lease of this role's name in kube-system, so that several may run.
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1,
+          require_equals = true, default_missing_value = "true")]
+    pub leader_elect: bool,
+    #[command(flatten)]
+    pub times: Election,
+}
+
 /// The times by which one of several leads, as upstream's components have them.
 #[derive(Debug, Clone, Args)]
 pub struct Election {
@@ -243,6 +254,8 @@ pub struct ControllerManager {
     /// The certificate that pods trust the API by, as PEM. Without this flag: the one in the kubeconfig.
     #[arg(long, value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,
+    #[command(flatten)]
+    pub election: LeaderElection,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -252,6 +265,8 @@ pub struct Scheduler {
     /// A KubeSchedulerConfiguration (kubescheduler.config.k8s.io/v1). Without this flag: one profile with the default plugins.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    #[command(flatten)]
+    pub election: LeaderElection,
 }
 
 /// How the small client reaches a cluster.

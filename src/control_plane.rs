@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::data_dir::DataDir;
+use crate::leading::{process_name, timing, where_leading};
 use crate::machine;
 use crate::machines::Machines;
 use crate::peers::{Accepted, Dialer};
@@ -12,7 +13,7 @@ use apiserver::{Config, InternalUser, Server};
 use client::Informers;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +76,11 @@ impl Api {
         kube::Client::new(self.server.in_process(user), "default")
     }
 
+    /// Returns when the store can do nothing any more until the process starts again.
+    pub async fn store_failed(&self) -> store::Error {
+        self.store.failed().await
+    }
+
     /// Ends the server, then the store.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
@@ -100,8 +106,9 @@ async fn open_store(dir: &DataDir, advertise: IpAddr) -> anyhow::Result<Store> {
     let address = SocketAddr::new(advertise, place.peer_port);
     let door = Door::open(&dir.path, &dir.settings, &address.to_string(), &member)?;
     let opens = door.opens_with();
-    let accepted = Accepted::listen(address, &member, door).await?;
+    let mut accepted = Accepted::listen(address, &member, door).await?;
     let dialer = Arc::new(Dialer::new(&member)?);
+    accepted.renew(dir.path.join("pki"), place.id, dialer.clone());
     let mut cluster = store::Cluster::new(address.to_string(), dialer, Box::new(accepted));
     cluster.join = place.join.clone();
     let [heartbeat, election] = [place.heartbeat_ms, place.election_ms].map(Duration::from_millis);
@@ -144,8 +151,13 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
         node_cidr_prefix: flags.node_cidr_mask_size,
         ..Default::default()
     };
-    let informers = Informers::new(client.clone(), stop.clone());
-    controllers::run(|_| client.clone(), informers, config, stop).await;
+    let leases = client.clone();
+    let work = |stop: CancellationToken| {
+        let (client, informers) = (client.clone(), Informers::new(client.clone(), stop.clone()));
+        controllers::run(move |_| client.clone(), informers, config.clone(), stop)
+    };
+    let me = flags.election.leader_elect.then(process_name);
+    where_leading(me, "kube-controller-manager", leases, timing(&flags.election.times)?, stop, work).await;
     Ok(())
 }
 
@@ -153,8 +165,23 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
 pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow::Result<()> {
     let config = flags.config.as_deref().map(scheduler_config).transpose()?.unwrap_or_default();
     let client = tls::client(&flags.remote.kubeconfig).await?;
-    let informers = Informers::new(client.clone(), stop.clone());
-    scheduler::run(client, informers, config, stop).await.context("running the scheduler")
+    let elects = config.leader_elect.unwrap_or(flags.election.leader_elect);
+    let (failed, whole) = (OnceLock::new(), stop.child_token());
+    let (failing, ending, of, told) = (&failed, &whole, &client, &config);
+    let work = move |stop: CancellationToken| async move {
+        let informers = Informers::new(of.clone(), stop.clone());
+        if let Err(error) = scheduler::run(of.clone(), informers, told.clone(), stop).await {
+            // The first is the one that matters.
+            let _ = failing.set(error);
+            ending.cancel();
+        }
+    };
+    let (me, times) = (elects.then(process_name), timing(&flags.election.times)?);
+    where_leading(me, "kube-scheduler", client.clone(), times, whole.clone(), work).await;
+    match failed.into_inner() {
+        Some(error) => Err(error).context("running the scheduler"),
+        None => Ok(()),
+    }
 }
 
 fn scheduler_config(file: &Path) -> anyhow::Result<scheduler::Config> {

@@ -5,6 +5,7 @@ mod control_plane;
 mod data_dir;
 mod image;
 mod join;
+mod leading;
 mod logging;
 mod machine;
 mod machines;

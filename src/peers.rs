@@ -6,6 +6,7 @@
 use crate::servers::Door;
 use anyhow::Context;
 use apiserver::pki::{Credential, members};
+use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use rustls::pki_types::ServerName;
 use rustls::server::WebPkiClientVerifier;
@@ -13,6 +14,7 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Stream;
@@ -34,27 +36,34 @@ const WAITING: usize = 16;
 /// After a failed accept (too many files open), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How often a server that runs looks whether its certificate is due: it has weeks left then.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(12 * 3600);
+
 /// Makes connections to members.
 pub struct Dialer {
-    connector: TlsConnector,
+    connector: ArcSwap<TlsConnector>,
     name: ServerName<'static>,
 }
 
 impl Dialer {
     pub fn new(member: &members::Member) -> anyhow::Result<Dialer> {
-        let (chain, key) = credential(&member.credential)?;
-        let mut config = ClientConfig::builder_with_protocol_versions(&[&TLS13])
-            .with_root_certificates(roots(member)?)
-            .with_client_auth_cert(chain, key)
-            .context("the member's certificate")?;
-        config.alpn_protocols = vec![MEMBERS.to_vec()];
-        Ok(Dialer { connector: TlsConnector::from(Arc::new(config)), name: member_name() })
+        Ok(Dialer { connector: ArcSwap::from_pointee(connector(member)?), name: member_name() })
     }
+}
+
+fn connector(member: &members::Member) -> anyhow::Result<TlsConnector> {
+    let (chain, key) = credential(&member.credential)?;
+    let mut config = ClientConfig::builder_with_protocol_versions(&[&TLS13])
+        .with_root_certificates(roots(member)?)
+        .with_client_auth_cert(chain, key)
+        .context("the member's certificate")?;
+    config.alpn_protocols = vec![MEMBERS.to_vec()];
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 impl store::Dial for Dialer {
     fn dial(&self, address: String) -> BoxFuture<'static, io::Result<Stream>> {
-        let (connector, name) = (self.connector.clone(), self.name.clone());
+        let (connector, name) = (self.connector.load_full(), self.name.clone());
         Box::pin(async move {
             let socket = TcpStream::connect(&address).await?;
             // Small messages must not wait for the other side's delayed acknowledgement.
@@ -67,18 +76,33 @@ impl store::Dial for Dialer {
 /// Takes connections from members, and lets servers in that join. Dropped, it stops listening.
 pub struct Accepted {
     members: mpsc::Receiver<Stream>,
-    accepting: JoinHandle<()>,
+    acceptor: Arc<ArcSwap<TlsAcceptor>>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl Accepted {
     pub async fn listen(address: SocketAddr, member: &members::Member, door: Door) -> anyhow::Result<Accepted> {
-        let acceptor = acceptor(member)?;
+        let acceptor = Arc::new(ArcSwap::from_pointee(acceptor(member)?));
         let listener = TcpListener::bind(address).await;
         let listener = listener
             .with_context(|| format!("listening at {address} for other servers (another port: --peer-port)"))?;
         let (send, members) = mpsc::channel(WAITING);
-        let accepting = tokio::spawn(accept(listener, acceptor, Arc::new(door), send));
-        Ok(Accepted { members, accepting })
+        let accepting = tokio::spawn(accept(listener, acceptor.clone(), Arc::new(door), send));
+        Ok(Accepted { members, acceptor, tasks: vec![accepting] })
+    }
+
+    /// Has a new certificate be shown, by both ends, before the old one ends. Connections that stand go on.
+    pub fn renew(&mut self, pki: PathBuf, id: u64, dialer: Arc<Dialer>) {
+        let shown = self.acceptor.clone();
+        self.tasks.push(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(LOOK_AT_CERTIFICATE).await;
+                if let Err(error) = members::open(&pki, id).map_err(Into::into).and_then(|m| show(&m, &shown, &dialer))
+                {
+                    tracing::warn!("the certificate for other servers could not be renewed: {error:#}");
+                }
+            }
+        }));
     }
 }
 
@@ -90,8 +114,14 @@ impl store::Listen for Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
+}
+
+fn show(member: &members::Member, acceptor_of: &ArcSwap<TlsAcceptor>, dialer: &Dialer) -> anyhow::Result<()> {
+    acceptor_of.store(Arc::new(acceptor(member)?));
+    dialer.connector.store(Arc::new(connector(member)?));
+    Ok(())
 }
 
 fn acceptor(member: &members::Member) -> anyhow::Result<TlsAcceptor> {
@@ -107,7 +137,12 @@ fn acceptor(member: &members::Member) -> anyhow::Result<TlsAcceptor> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(listener: TcpListener, acceptor: TlsAcceptor, door: Arc<Door>, members: mpsc::Sender<Stream>) {
+async fn accept(
+    listener: TcpListener,
+    acceptor: Arc<ArcSwap<TlsAcceptor>>,
+    door: Arc<Door>,
+    members: mpsc::Sender<Stream>,
+) {
     let places = Arc::new(Semaphore::new(STRANGERS));
     let mut tasks = tokio::task::JoinSet::new();
     while let Ok(place) = places.clone().acquire_owned().await {
@@ -120,7 +155,7 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, door: Arc<Door>, m
                 continue;
             }
         };
-        let (acceptor, door, members) = (acceptor.clone(), door.clone(), members.clone());
+        let (acceptor, door, members) = (acceptor.load_full(), door.clone(), members.clone());
         tasks.spawn(async move {
             let shaken = async {
                 socket.set_nodelay(true)?;

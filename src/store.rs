@@ -1,17 +1,19 @@
 //! `wherry store`: looks after the data of a control plane that does not run, and after the members of one that does.
 
 use crate::cli;
+use crate::data_dir;
 use crate::servers;
 use anyhow::{Context, ensure};
+use rand::Rng;
 use std::path::Path;
-use store::{Config, Store, offline, remote};
+use store::{Config, Revision, Store, offline, remote};
 
 pub async fn run(command: cli::Store) -> anyhow::Result<()> {
     match command {
         cli::Store::Status(flags) => status(&dir(&flags)),
         cli::Store::Check(flags) => check(&dir(&flags)),
         cli::Store::Defrag(flags) => defrag(&dir(&flags)),
-        cli::Store::Snapshot(cli::Snapshot::Save(flags)) => save(&dir(&flags.store), &flags.file).await,
+        cli::Store::Snapshot(cli::Snapshot::Save(flags)) => save(&flags).await,
         cli::Store::Member(cli::Member::List(flags)) => members(&flags.data_dir).await,
         cli::Store::Member(cli::Member::Remove(flags)) => remove(&flags.store.data_dir, flags.id).await,
         cli::Store::Snapshot(cli::Snapshot::Restore(flags)) => restore(&flags.file, &dir(&flags.store)),
@@ -81,15 +83,33 @@ fn defrag(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn save(dir: &Path, file: &Path) -> anyhow::Result<()> {
+/// From the server that runs, where it is one of several; else from its files.
+async fn save(flags: &cli::SnapshotFile) -> anyhow::Result<()> {
+    let (dir, file) = (dir(&flags.store), &flags.file);
     ensure!(dir.join("version").exists(), "{} holds no store", dir.display());
-    let members = offline::status(dir).context("looking at the store")?.members.len();
-    ensure!(members <= 1, "{} is one of {members} members, and not opened without them", dir.display());
-    let store = Store::open(Config::new(dir)).await.context("opening the store")?;
-    let saved = store.save(file).await;
-    store.close().await.context("closing the store")?;
-    println!("{} holds revision {}", file.display(), saved?.0);
+    let among_several = data_dir::read(&flags.store.data_dir)?.is_some_and(|settings| settings.place.is_some());
+    let revision = match among_several {
+        true => save_member(&flags.store.data_dir, &dir, file).await?,
+        false => {
+            let store = Store::open(Config::new(&dir)).await.context("opening the store")?;
+            let saved = store.save(file).await;
+            store.close().await.context("closing the store")?;
+            saved?
+        }
+    };
+    println!("{} holds revision {}", file.display(), revision.0);
     Ok(())
+}
+
+async fn save_member(data_dir: &Path, dir: &Path, file: &Path) -> anyhow::Result<Revision> {
+    if offline::is_in_use(dir)? {
+        let (dialer, address) = servers::dialer(data_dir)?;
+        let taker = rand::rng().random();
+        return remote::save(dialer, &address, taker, file).await.context("saving from the server that runs");
+    }
+    let revision = offline::save(dir, file).context("saving the files of a server that does not run")?;
+    eprintln!("This server does not run: what the others have written since then is missing.");
+    Ok(revision)
 }
 
 fn restore(file: &Path, dir: &Path) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ use crate::cli;
 use crate::control_plane::Api;
 use crate::data_dir::DataDir;
 use crate::join;
+use crate::leading::{timing, where_leading};
 use crate::machine;
 use crate::machines::Machines;
 use crate::manifests;
@@ -13,8 +14,8 @@ use crate::registry;
 use crate::servers;
 use anyhow::Context;
 use apiserver::InternalUser;
-use client::lease::{self, Timing};
-use client::{Informers, Key};
+use client::Informers;
+use client::lease::Timing;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::Api as Objects;
 use kube::runtime::wait::await_condition;
@@ -127,21 +128,17 @@ pub async fn server(flags: cli::Server, stop: CancellationToken) -> anyhow::Resu
         let token = dir.path.join("server.token");
         eprintln!("A server joins with a copy of {0}: wherry server --join {0}", token.display());
     }
-    while roles.join_next().await.is_some() {}
+    let work = async { while roles.join_next().await.is_some() {} };
+    if dir.settings.place.is_none() {
+        // One that is alone is still good for reads.
+        work.await;
+    } else {
+        tokio::select! {
+            () = work => {}
+            error = api.store_failed() => return Err(error).context("the store of this server; the others go on without it"),
+        }
+    }
     api.stop().await
-}
-
-fn timing(flags: &cli::Election) -> anyhow::Result<Timing> {
-    let timing = Timing {
-        lasts: flags.leader_elect_lease_duration,
-        give_up: flags.leader_elect_renew_deadline,
-        retry: flags.leader_elect_retry_period,
-    };
-    anyhow::ensure!(
-        timing.lasts > timing.give_up && timing.give_up > timing.retry,
-        "the lease duration must be longer than the renew deadline, and that longer than the retry period"
-    );
-    Ok(timing)
 }
 
 /// The controllers and the scheduler, each under its own identity; among several servers, where they lead.
@@ -177,21 +174,6 @@ fn start_roles(api: &Api, dir: &DataDir, timing: Timing, stop: &CancellationToke
         }
     };
     roles.spawn(where_leading(elects, "kube-scheduler", leases, timing, stop.clone(), scheduler));
-}
-
-/// Does the work where this server holds the Lease; where it is alone, at once.
-async fn where_leading<F: Future<Output = ()>>(
-    me: Option<String>,
-    lease: &str,
-    client: kube::Client,
-    timing: Timing,
-    stop: CancellationToken,
-    work: impl Fn(CancellationToken) -> F,
-) {
-    match me {
-        None => work(stop).await,
-        Some(me) => lease::stand(client, &Key::new("kube-system", lease), &me, timing, stop, work).await,
-    }
 }
 
 async fn start_node(api: &Api, dir: &DataDir, address: IpAddr) -> anyhow::Result<Node> {

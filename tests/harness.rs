@@ -65,24 +65,39 @@ impl Host {
     }
 
     fn with(namespaces: &'static [&'static str]) -> Host {
-        let process = Command::new("unshare").args(namespaces).args(["sleep", "infinity"]).spawn();
-        let host = Host { process: process.expect("namespaces"), namespaces };
-        let ours = std::fs::read_link("/proc/self/ns/net").expect("our namespace");
-        let theirs = format!("/proc/{}/ns/net", host.process.id());
-        until("the namespace", || std::fs::read_link(&theirs).is_ok_and(|n| n != ours));
+        let host = Host::empty(namespaces);
         for line in [
-            "ip link set lo up",
             "ip link add node0 type veth peer name node1",
             "ip address add 192.168.77.2/24 dev node0",
             "ip link set node0 up",
             "ip link set node1 up",
             "ip route add default via 192.168.77.1 dev node0",
         ] {
-            let words: Vec<&str> = line.split(' ').collect();
-            let done = host.command(words[0]).args(&words[1..]).output().expect("ip runs");
-            assert!(done.status.success(), "{line}: {}", text(&done.stderr));
+            host.run(line);
         }
         host
+    }
+
+    /// One without any link, for a test that makes its own.
+    pub fn empty(namespaces: &'static [&'static str]) -> Host {
+        let process = Command::new("unshare").args(namespaces).args(["sleep", "infinity"]).spawn();
+        let host = Host { process: process.expect("namespaces"), namespaces };
+        // Its last step: by then the namespaces are there, and its mounts nobody else's.
+        let comm = format!("/proc/{}/comm", host.process.id());
+        until("the namespaces", || std::fs::read_to_string(&comm).is_ok_and(|name| name.trim() == "sleep"));
+        host.run("ip link set lo up");
+        host
+    }
+
+    fn run(&self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        let done = self.command(words[0]).args(&words[1..]).output().expect("ip runs");
+        assert!(done.status.success(), "{line}: {}", text(&done.stderr));
+    }
+
+    /// The process that holds the namespaces.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// A command inside the namespace.
@@ -129,6 +144,17 @@ pub struct Running(Child);
 impl Running {
     pub fn spawn(command: &mut Command) -> Running {
         Running(command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("the process starts"))
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0.id()).expect("a pid"));
+        nix::sys::signal::kill(pid, signal).expect("signalled");
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("waited").is_some()
     }
 
     /// Sends a signal and waits for the end.

@@ -100,6 +100,14 @@ fn each_role_ends_and_comes_back_alone() {
     until("the kubelet's answers", || !busybox || cluster.kubectl(&["logs", "counter"]).status.success());
     assert_eq!(ready(), before, "after the end of the kubelet");
 
+    // Each stands for election: a second one waits, and does the work once the first is gone.
+    let holders = || {
+        let path = "jsonpath={range .items[*]}{.metadata.name}={.spec.holderIdentity} {end}";
+        cluster.ok(&["-n", "kube-system", "get", "lease", "kube-controller-manager", "kube-scheduler", "-o", path])
+    };
+    let first = holders();
+    let mut second = start(&cluster, "scheduler", &["--kubeconfig", &admin]);
+
     for (role, process, args) in [
         ("controller-manager", &mut controllers, &managed[..]),
         ("scheduler", &mut scheduler, &["--kubeconfig", &admin]),
@@ -113,9 +121,14 @@ fn each_role_ends_and_comes_back_alone() {
     assert_eq!(ready(), before, "after the end of every other role");
     cluster.ok(&["create", "deployment", "more", "--image=hello-wasm:1", "--replicas=2"]);
     cluster.ok(&["rollout", "status", "deployment/more", "--timeout=120s"]);
+    let second_leads = holders();
+    for (before, now) in first.split_whitespace().zip(second_leads.split_whitespace()) {
+        assert_ne!(before, now, "the lead has moved from a process that was killed");
+    }
     if busybox {
         cluster.counted();
     }
+    second.end(Signal::SIGTERM);
     for (what, process) in [("kubelet", kubelet), ("shim", shim), ("apiserver", apiserver)] {
         let mut process = process;
         let status = process.end(Signal::SIGTERM);

@@ -97,3 +97,29 @@ async fn the_keys_are_given_for_the_whole_token_only() {
     assert!(format!("{error:#}").contains("chmod 600"), "{error:#}");
     store.close().await.expect("closed");
 }
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_by_both_ends() {
+    let (dir, address, mut accepted, store) = server(1).await;
+    let pki = dir.path().join("pki");
+    let dialer = Dialer::new(&members::open(&pki, 1).expect("a member")).expect("a dialer");
+    let talk = async |dialer: &Dialer, accepted: &mut Accepted| {
+        let (dialled, taken) = tokio::join!(dialer.dial(address.to_string()), accepted.accept());
+        (dialled.expect("dialled"), taken.expect("taken"))
+    };
+    let (mut old, mut theirs) = talk(&dialer, &mut accepted).await;
+    // As when it was due: another certificate of the same authority.
+    std::fs::remove_file(pki.join("store-member.pem")).expect("removed");
+    let renewed = members::open(&pki, 1).expect("a member");
+    let serial = |acceptor: &ArcSwap<TlsAcceptor>| Arc::as_ptr(acceptor.load().config());
+    let before = serial(&accepted.acceptor);
+    show(&renewed, &accepted.acceptor, &dialer).expect("shown");
+    assert_ne!(serial(&accepted.acceptor), before);
+    let _new = talk(&dialer, &mut accepted).await;
+    old.write_all(b"still").await.expect("sent");
+    old.flush().await.expect("sent");
+    let mut heard = [0; 5];
+    theirs.read_exact(&mut heard).await.expect("the old connection stands");
+    assert_eq!(&heard, b"still");
+    store.close().await.expect("closed");
+}

@@ -24,11 +24,18 @@ pub struct Config {
     pub profiles: Vec<Profile>,
     pub backoff: Backoff,
     pub extenders: Vec<ExtenderConfig>,
+    /// Whether one of several such schedulers is elected, where the configuration says it. The caller's business.
+    pub leader_elect: Option<bool>,
 }
 
 impl Default for Config {
     fn default() -> Config {
-        Config { profiles: vec![Profile::default()], backoff: Backoff::default(), extenders: vec![] }
+        Config {
+            profiles: vec![Profile::default()],
+            backoff: Backoff::default(),
+            extenders: vec![],
+            leader_elect: None,
+        }
     }
 }
 
@@ -128,7 +135,8 @@ impl Config {
             profile.args.ignored_resources.extend(ignored.iter().cloned());
             profile
         });
-        Ok(Config { profiles: profiles.collect(), backoff, extenders })
+        let leader_elect = file.leader_election.map(|election| election.leader_elect);
+        Ok(Config { profiles: profiles.collect(), backoff, extenders, leader_elect })
     }
 }
 
@@ -146,9 +154,6 @@ impl File {
         }
         if self.client_connection.is_some() {
             return refuse("clientConnection", "is given by --kubeconfig");
-        }
-        if self.leader_election.as_ref().is_some_and(|election| election.leader_elect) {
-            return refuse("leaderElection.leaderElect", "is not supported: run one scheduler of a name");
         }
         Ok(())
     }

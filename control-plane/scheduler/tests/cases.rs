@@ -141,7 +141,6 @@ fn configurations_are_refused_with_their_place() {
             "go with defaultingType List",
         ),
         ("podInitialBackoffSeconds: 20", "must be at least 1 and at most podMaxBackoffSeconds"),
-        ("leaderElection: {leaderElect: true}", "leaderElection.leaderElect: is not supported"),
     ];
     for (text, words) in refused {
         let whole = format!("apiVersion: kubescheduler.config.k8s.io/v1\nkind: KubeSchedulerConfiguration\n{text}\n");
@@ -160,6 +159,7 @@ kind: KubeSchedulerConfiguration
 percentageOfNodesToScore: 30
 podInitialBackoffSeconds: 2
 podMaxBackoffSeconds: 60
+leaderElection: {leaderElect: true}
 profiles:
 - schedulerName: one
   plugins: {multiPoint: {disabled: [{name: ImageLocality}], enabled: [{name: NodeAffinity, weight: 7}]}}
@@ -167,6 +167,7 @@ profiles:
   percentageOfNodesToScore: 90
 ";
     let config = Config::parse(text).unwrap();
+    assert_eq!(config.leader_elect, Some(true));
     assert_eq!((config.backoff.first.as_secs(), config.backoff.most.as_secs()), (2, 60));
     let names: Vec<_> = config.profiles.iter().map(|p| (p.scheduler_name.as_str(), p.percentage_of_nodes)).collect();
     assert_eq!(names, [("one", 30), ("two", 90)]);

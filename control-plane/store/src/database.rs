@@ -59,6 +59,11 @@ pub fn replace(dir: &Dir, fill: impl FnOnce(&Database) -> Result<()>) -> Result<
     Ok(database)
 }
 
+/// Opens a copy of the tables, for reading what would have been.
+pub fn open_copy(disk: &dyn Disk, path: &Path) -> Result<Database> {
+    open_at(disk, path, Opening::Existing)
+}
+
 fn open_at(disk: &dyn Disk, path: &Path, opening: Opening) -> Result<Database> {
     let file = disk.open(path, opening).map_err(|error| io_error("open", path, &error))?;
     let opened =

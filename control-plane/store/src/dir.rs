@@ -61,6 +61,13 @@ impl Dir {
     }
 }
 
+/// Whether a process has this store open now.
+pub fn is_in_use(disk: &dyn Disk, path: &Path) -> Result<bool> {
+    let name = path.join("lock");
+    let held = disk.lock(&name).map_err(|error| io_error("lock", &name, &error))?;
+    Ok(held.is_none())
+}
+
 /// Makes a directory if it is not there, so that a power cut does not take it away again.
 pub fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
     let create = || -> io::Result<()> {

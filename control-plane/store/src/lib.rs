@@ -25,12 +25,16 @@ mod member;
 mod message;
 mod network;
 pub mod offline;
+mod outgoing;
 #[cfg(test)]
 #[expect(unexpected_cfgs, reason = "tokio's chance can be seeded in builds with --cfg tokio_unstable only")]
 mod proof;
 mod raft;
 mod read;
+#[doc(hidden)]
+pub mod readers;
 pub mod remote;
+mod saving;
 mod segment;
 mod start;
 mod state;

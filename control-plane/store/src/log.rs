@@ -135,6 +135,11 @@ impl Log {
         older.next().map(|slot| slot.log_id.index)
     }
 
+    /// Entries from one index up to, without, another, as far as there are any.
+    pub fn entries(&self, from: u64, upto: u64) -> io::Result<Vec<Entry>> {
+        self.shared.index.lock().entries((from, upto))
+    }
+
     pub fn close(&self) {
         self.shared.flusher.stop();
     }

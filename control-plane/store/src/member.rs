@@ -13,6 +13,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{BasicNode, ChangeMembers, ReadPolicy};
 use parking_lot::Mutex;
+use redb::ReadableDatabase;
 use tokio::time::{Instant, sleep};
 
 use crate::command::{Command, Outcome};
@@ -22,8 +23,10 @@ use crate::expiry::Leases;
 use crate::log::Log;
 use crate::machine::{Image, Shared};
 use crate::message::{self, Letter, Piece, Request, Response};
-use crate::network::ask;
+use crate::network::{self, ask};
+use crate::outgoing::Outgoing;
 use crate::raft::{Raft, Snapshot, SnapshotMeta, Types};
+use crate::tables::{self, TableError};
 use crate::wire::{Answer, Wire};
 use crate::{blocking, writer};
 
@@ -37,6 +40,9 @@ const ANSWER: Duration = Duration::from_secs(10);
 const QUORUM: Duration = Duration::from_secs(8);
 /// How long a member waits to see its own write, which comes with the leader's next message.
 const SEE: Duration = Duration::from_secs(2);
+/// How long a leader whose disk is full waits for another to lead, and how soon it tries again.
+const GIVE_WAY: Duration = Duration::from_secs(2);
+const GIVE_WAY_AGAIN: Duration = Duration::from_secs(10);
 /// A new member gets the whole state before it counts.
 const JOIN: Duration = Duration::from_secs(600);
 
@@ -49,9 +55,12 @@ pub struct Member {
     pub wire: Option<Arc<dyn Wire>>,
     /// The image that is being received.
     incoming: tokio::sync::Mutex<Option<Incoming>>,
+    outgoing: Outgoing,
     /// Reads that wait for the next round of asking whether this is the newest state.
     round: Mutex<Option<Round>>,
     rounds: tokio::sync::Mutex<()>,
+    /// When the lead was last handed over for want of space.
+    gave_way: Mutex<Option<Instant>>,
 }
 
 type Round = SharedFuture<BoxFuture<'static, std::result::Result<(), Arc<Error>>>>;
@@ -73,8 +82,8 @@ impl Member {
         leases: Arc<Leases>,
         wire: Option<Arc<dyn Wire>>,
     ) -> Self {
-        let (incoming, round, rounds) = Default::default();
-        Self { id, raft, log, shared, leases, wire, incoming, round, rounds }
+        let (incoming, outgoing, round, rounds, gave_way) = Default::default();
+        Self { id, raft, log, shared, leases, wire, incoming, outgoing, round, rounds, gave_way }
     }
 
     /// Has the leader carry commands out, wherever it is. An error other than `Invalid` and `Disk` leaves it open
@@ -104,12 +113,33 @@ impl Member {
     }
 
     async fn try_propose(&self, commands: &Arc<Vec<Command>>) -> Result<writer::Proposed> {
-        let proposed = writer::propose(&self.raft, &self.log, commands);
         if self.wire.is_none() {
-            return proposed.await;
+            writer::reserve(&self.log, commands)?;
+            return writer::propose(&self.raft, &self.log, commands).await;
+        }
+        if !self.raft.is_leader() {
+            return Ok(writer::Proposed::NotLeader(self.leader_address()));
+        }
+        if let Err(full) = writer::reserve(&self.log, commands) {
+            return if self.give_way().await { Ok(writer::Proposed::NotLeader(None)) } else { Err(full) };
         }
         let late = |_| Error::Unavailable("no quorum took the write in time; it may be carried out later".into());
-        tokio::time::timeout(QUORUM, proposed).await.map_err(late)?
+        tokio::time::timeout(QUORUM, writer::propose(&self.raft, &self.log, commands)).await.map_err(late)?
+    }
+
+    /// A leader whose disk is full hands the lead over, lest nobody can write; whether it tried. Not again and again:
+    /// the others' disks may be full too.
+    async fn give_way(&self) -> bool {
+        {
+            let mut last = self.gave_way.lock();
+            if last.is_some_and(|last| last.elapsed() < GIVE_WAY_AGAIN) {
+                return false;
+            }
+            *last = Some(Instant::now());
+        }
+        tracing::warn!("the disk is full: another member shall lead");
+        self.hand_over(GIVE_WAY).await;
+        true
     }
 
     /// Waits until this member has applied what the leader has carried out for it: who writes here reads it here. The
@@ -242,7 +272,11 @@ impl Member {
     async fn handle(&self, request: Request) -> Result<Response> {
         let fatal = |error: RaftError<Types>| Error::Unavailable(error.to_string());
         Ok(match request {
-            Request::Append(rpc) => Response::Append(self.raft.append_entries(rpc).await.map_err(fatal)?),
+            Request::Append(rpc) => {
+                // Refused while raft does not know of it, a full disk is met again with the next try; later it is the end.
+                writer::reserve_entries(&self.log, &rpc.entries)?;
+                Response::Append(self.raft.append_entries(rpc).await.map_err(fatal)?)
+            }
             Request::Vote(rpc) => Response::Vote(self.raft.vote(rpc).await.map_err(fatal)?),
             Request::PreVote(rpc) => Response::Vote(self.raft.pre_vote(rpc).await.map_err(fatal)?),
             Request::TransferLeader(rpc) => {
@@ -268,10 +302,23 @@ impl Member {
                 Response::NotLeader(self.leader_address())
             }
             Request::Members => Response::Members { members: self.members(), leader: self.raft.current_leader().await },
+            Request::Copy { taker, number } => self.give(taker, number).await?,
             Request::KeepAlive(lease) => Response::KeptAlive(self.leases.renew(lease)?),
             Request::Join { id, address } => self.join(id, address).await?,
             Request::Leave { id } => self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await?,
         })
+    }
+
+    /// A block of the tables, which have everything that was acknowledged before the first one was asked for.
+    async fn give(&self, taker: u64, number: u64) -> Result<Response> {
+        if number == 0 {
+            self.catch_up().await?;
+            let read = self.shared.database.get().begin_read().map_err(TableError::from)?;
+            let revision = tables::read_numbers(&read)?.revision;
+            self.outgoing.begin(taker, revision, network::blocks(Image::Here(Box::new(read)))).await?;
+        }
+        let (block, revision) = self.outgoing.block(taker, number).await?;
+        Ok(Response::Block { block, revision })
     }
 
     /// A learner until it has everything, then a voter. One that is known gets its new address.
@@ -307,9 +354,11 @@ impl Member {
         loop {
             match change().await {
                 Ok(_) => return Ok(Response::Done),
-                Err(RaftError::APIError(ClientWriteError::ChangeMembershipError(
-                    ChangeMembershipError::InProgress(_),
-                ))) if Instant::now() < until => sleep(LOOK_AGAIN).await,
+                // The second: another change came between the two steps of this one.
+                Err(RaftError::APIError(
+                    ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_))
+                    | ClientWriteError::PreconditionFailed(_),
+                )) if Instant::now() < until => sleep(LOOK_AGAIN).await,
                 Err(error) => return answered(error),
             }
         }

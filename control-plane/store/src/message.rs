@@ -8,7 +8,7 @@ use openraft::raft::{
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Outcome};
-use crate::contract::Error;
+use crate::contract::{Error, Revision};
 use crate::raft::{SnapshotMeta, Types, VoteOf};
 
 /// A request on its way.
@@ -43,6 +43,11 @@ pub enum Request {
     Leave {
         id: u64,
     },
+    /// The tables as they are now: the first block begins, for a taker who has chosen a number by chance.
+    Copy {
+        taker: u64,
+        number: u64,
+    },
 }
 
 /// One block of the tables' image.
@@ -75,6 +80,11 @@ pub enum Response {
     /// Ask this one, if it is known.
     NotLeader(Option<String>),
     Failed(Error),
+    /// `None` after the last.
+    Block {
+        block: Option<Bytes>,
+        revision: Revision,
+    },
 }
 
 /// The bytes of a message.

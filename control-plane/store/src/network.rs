@@ -186,7 +186,7 @@ fn received(block: Option<Result<Bytes, Error>>) -> Result<Bytes, RPCError<Types
 }
 
 /// The blocks of an image as they are made.
-fn blocks(image: Image) -> mpsc::Receiver<Result<Bytes, Error>> {
+pub fn blocks(image: Image) -> mpsc::Receiver<Result<Bytes, Error>> {
     let (send, receive) = mpsc::channel(BLOCKS_AHEAD);
     tokio::spawn(async move {
         let Image::Here(read) = image else {

@@ -8,12 +8,12 @@ use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use crate::contract::{Error, Result, Revision};
 use crate::database;
-use crate::dir::{Dir, io_error};
+use crate::dir::{self, Dir, io_error};
 use crate::disk::{Opening, Real};
 use crate::image::{self, Part};
 use crate::segment::{self, Look};
 use crate::tables::{self, Applied, CURRENT, LEASE_KEYS, LEASES, Open, PAST, TableError};
-use crate::{log, read};
+use crate::{log, read, saving};
 
 /// By how much a restored store's revisions are ahead of the snapshot's: more than were ever given out after it was
 /// taken, so that a client which saw those is told to start anew instead of being shown another history.
@@ -51,6 +51,11 @@ pub struct Checked {
     pub keys: u64,
     pub changes: u64,
     pub records: usize,
+}
+
+/// Whether a process has this store open now.
+pub fn is_in_use(path: &Path) -> Result<bool> {
+    dir::is_in_use(&Real, path)
 }
 
 pub fn status(path: &Path) -> Result<Status> {
@@ -117,6 +122,12 @@ pub fn defrag(path: &Path) -> Result<(u64, u64)> {
     let old = open(&dir)?;
     drop(database::replace(&dir, |new| image::copy(&old, new))?);
     Ok((before, bytes(&dir, &dir.tables())?))
+}
+
+/// Writes what a member's files have, which does not run, to a file for [`restore`]: the way out when the others are gone
+/// for good. Of the newest writes some may not have been acknowledged. Its revision.
+pub fn save(path: &Path, to: &Path) -> Result<Revision> {
+    saving::save_stopped(path, to)
 }
 
 /// Makes a store of one member from a snapshot, in a directory that holds none. Its revision.
@@ -197,7 +208,7 @@ fn length<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Whether the rows agree with each other and with the numbers.
-fn rows(database: &Database, checked: &mut Checked) -> Result<()> {
+pub(crate) fn rows(database: &Database, checked: &mut Checked) -> Result<()> {
     let (numbers, _) = tables::load(database)?;
     let mut after = numbers.compacted;
     loop {

@@ -1,11 +1,13 @@
 //! What an administrator asks the members of a running cluster, from outside of the store.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::contract::{Error, Result};
+use crate::contract::{Error, Result, Revision};
 use crate::message::{Request, Response};
 use crate::network::ask;
+use crate::saving::SnapshotFile;
 use crate::store::MemberInfo;
 use crate::wire::{Dial, Framed};
 
@@ -37,6 +39,24 @@ pub async fn remove(dial: Arc<dyn Dial>, address: &str, id: u64) -> Result<()> {
         }
     }
     Err(Error::Unavailable("no member leads at the moment; try again".into()))
+}
+
+/// Saves everything that is there now in a file, from the member at an address while it runs. Its revision. `taker` is a
+/// number that nobody else takes at the same time.
+pub async fn save(dial: Arc<dyn Dial>, address: &str, taker: u64, path: &Path) -> Result<Revision> {
+    let wire = Framed::new(dial);
+    let mut snapshot = SnapshotFile::create(path)?;
+    for number in 0.. {
+        match request(&wire, address, &Request::Copy { taker, number }).await? {
+            Response::Block { block: Some(block), .. } => snapshot.block(&block)?,
+            Response::Block { block: None, revision } => {
+                snapshot.finish()?;
+                return Ok(revision);
+            }
+            other => return Err(unexpected(&other)),
+        }
+    }
+    Err(Error::Unavailable("the snapshot has no end".into()))
 }
 
 async fn request(wire: &Framed, address: &str, request: &Request) -> Result<Response> {

@@ -131,7 +131,7 @@ pub fn name(sequence: u64) -> String {
     format!("{sequence:016x}.log")
 }
 
-fn header(sequence: u64) -> [u8; HEADER as usize] {
+pub fn header(sequence: u64) -> [u8; HEADER as usize] {
     let mut header = [0; HEADER as usize];
     header[..8].copy_from_slice(MAGIC);
     header[8..].copy_from_slice(&sequence.to_le_bytes());
@@ -202,6 +202,11 @@ pub fn look(disk: &dyn Disk, path: &Path, sequence: u64, last: bool) -> Result<L
     Ok(Look { records: placed.len(), used: end as u64, size: bytes.len() as u64, torn, ends_at })
 }
 
+/// How many records a file's bytes hold.
+pub fn records(path: &Path, sequence: u64, bytes: &Bytes, last: bool) -> Result<usize> {
+    examine(path, sequence, bytes, last).map(|examined| examined.placed.len())
+}
+
 struct Examined {
     placed: Vec<Placed>,
     /// Where the last whole record ends, and whether something that is none follows.
@@ -258,8 +263,11 @@ pub fn is_blank(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
 
 /// Whether a whole record further on says that `end` had been on the disk already when it was written.
 fn is_damage(bytes: &[u8], sequence: u64, end: usize) -> bool {
+    // No record begins behind the last byte that is not zero.
+    let chunk = bytes.chunks(ZEROS.len()).rposition(|chunk| chunk != &ZEROS[..chunk.len()]);
+    let used = chunk.map_or(0, |last| ((last + 1) * ZEROS.len()).min(bytes.len()));
     let mut at = end;
-    while at + FRAME <= bytes.len() {
+    while at < used && at + FRAME <= bytes.len() {
         if let Some(frame) = Frame::parse(&bytes[at..], sequence) {
             if frame.synced > end as u64 {
                 return true;

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use crate::command::{Command, Outcome};
 use crate::contract::{Compare, Event, KeyValue, Op, Revision, Txn, TxnOutcome};
 
-/// Changes that one compaction command forgets, so that no write waits long behind it.
-pub const COMPACTION_STEP: usize = 500;
+/// Changes that one compaction command forgets, so that no write waits long behind it: a few milliseconds of work.
+pub const COMPACTION_STEP: usize = 100;
 
 /// The revision of a store that nothing was written to. Not 0, which Kubernetes reads as "any".
 pub const FIRST: Revision = Revision(1);

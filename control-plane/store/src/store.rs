@@ -1,30 +1,25 @@
 //! The store's one public thing.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use redb::{Database, ReadableDatabase};
 use tokio::task::JoinHandle;
 
 use crate::command::{Command, Outcome};
 use crate::contract::{Error, KeyValue, List, Result, Revision, Txn, TxnOutcome};
-use crate::dir::io_error;
 use crate::disk::{Disk, Real};
 use crate::history::{self, Keep};
 use crate::machine::Shared;
 use crate::member::Member;
 use crate::message::{Request, Response};
-use crate::tables::TableError;
+use crate::raft::Types;
 use crate::watch::Watch;
 use crate::wire::{self, Answer, Dial, Framed, Listen, Wire};
-use crate::writer::Writer;
-use crate::{blocking, expiry, image, read, start, tables};
+use crate::writer::{Writer, stopped};
+use crate::{blocking, expiry, read, saving, start};
 
 /// Items that a list reads on the caller's own thread; longer ones go to a thread that may block.
 const LIST_INLINE: usize = 64;
@@ -197,7 +192,7 @@ impl Store {
     /// Writes everything that is there now to a file, for [`crate::offline::restore`]. Its revision.
     pub async fn save(&self, path: &Path) -> Result<Revision> {
         let (shared, path) = (self.inner.shared.clone(), path.to_owned());
-        let saving = tokio::task::spawn_blocking(move || save(&shared.database.get(), &path));
+        let saving = tokio::task::spawn_blocking(move || saving::save(&shared.database.get(), &path));
         saving.await.map_err(|error| Error::Unavailable(format!("saving: {error}")))?
     }
 
@@ -270,6 +265,16 @@ impl Store {
         member.remove(id).await
     }
 
+    /// Returns when the store can do nothing any more but be opened again: its disk has failed it.
+    pub async fn failed(&self) -> Error {
+        let member = &self.inner.member;
+        let ended = |metrics: &openraft::RaftMetrics<Types>| metrics.running_state.is_err();
+        match member.raft.wait(None).metrics(ended, "the end of raft").await.map(|metrics| metrics.running_state) {
+            Ok(Err(fatal)) => stopped(&member.log, &fatal),
+            Ok(Ok(())) | Err(_) => Error::Unavailable("it is closed".into()),
+        }
+    }
+
     /// Hands the lead over, ends watches and refuses writes; everything acknowledged is on the disk when it returns.
     pub async fn close(&self) -> Result<()> {
         self.inner.member.hand_over(HAND_OVER).await;
@@ -300,28 +305,4 @@ impl Store {
 
 fn unexpected(outcome: &Outcome) -> Error {
     Error::Unavailable(format!("the state machine answered out of turn: {outcome:?}"))
-}
-
-/// Under another name until it is whole.
-fn save(database: &Database, path: &Path) -> Result<Revision> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".part");
-    let temporary = PathBuf::from(temporary);
-    let failed = |error: io::Error| io_error("write the snapshot", &temporary, &error);
-    let file = File::options().create_new(true).write(true).mode(0o600).open(&temporary).map_err(failed)?;
-    let mut out = BufWriter::new(file);
-    let read = database.begin_read().map_err(TableError::from)?;
-    let revision = tables::read_numbers(&read)?.revision;
-    let written = (|| {
-        out.write_all(image::MAGIC).map_err(failed)?;
-        image::write(&read, &mut |block| out.write_all(&block).map_err(failed))?;
-        out.flush().map_err(failed)?;
-        out.get_ref().sync_all().map_err(failed)?;
-        std::fs::rename(&temporary, path).map_err(|error| io_error("name the snapshot", path, &error))
-    })();
-    if written.is_err() {
-        // The error that matters is the first.
-        let _ = std::fs::remove_file(&temporary);
-    }
-    written.map(|()| revision)
 }

@@ -142,6 +142,16 @@ async fn write(stream: &mut Stream, frame: &[u8]) -> io::Result<()> {
     stream.flush().await
 }
 
+/// Reads what a connection says to its end.
+pub async fn count_frames(said: Vec<u8>) -> io::Result<usize> {
+    let mut stream: Stream = Box::new(tokio::io::join(io::Cursor::new(said), tokio::io::sink()));
+    let mut count = 0;
+    while read(&mut stream).await?.is_some() {
+        count += 1;
+    }
+    Ok(count)
+}
+
 /// A frame, or `None` where the other side ended between two.
 async fn read(stream: &mut Stream) -> io::Result<Option<Bytes>> {
     let length = match stream.read_u32_le().await {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use openraft::EntryPayload;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -11,7 +12,7 @@ use crate::command::{Command, Group, Outcome};
 use crate::contract::{Compare, Error, Op, Result, Txn};
 use crate::log::Log;
 use crate::member::Member;
-use crate::raft::{Raft, Types};
+use crate::raft::{Entry, Raft, Types};
 
 /// Writes that wait at most; the ones after wait for a place. More than any group takes.
 const WAITING: usize = 1024;
@@ -109,9 +110,31 @@ pub enum Proposed {
     NotLeader(Option<String>),
 }
 
-pub async fn propose(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>) -> Result<Proposed> {
+/// Meets a full disk before anything is logged.
+pub fn reserve(log: &Log, commands: &[Command]) -> Result<()> {
     let bytes = commands.iter().map(size).sum();
-    log.reserve(bytes, if commands.iter().any(puts) { FREE_TO_PUT } else { FREE_TO_DELETE })?;
+    log.reserve(bytes, if commands.iter().any(puts) { FREE_TO_PUT } else { FREE_TO_DELETE })
+}
+
+/// The same for what another member has logged.
+pub fn reserve_entries(log: &Log, entries: &[Entry]) -> Result<()> {
+    let groups = entries.iter().filter_map(|entry| match &entry.payload {
+        EntryPayload::Normal(group) => Some(&group.commands),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    });
+    let (mut bytes, mut any_puts) = (0, false);
+    for commands in groups {
+        bytes += commands.iter().map(size).sum::<u64>();
+        any_puts |= commands.iter().any(puts);
+    }
+    match bytes {
+        // A heartbeat.
+        0 => Ok(()),
+        _ => log.reserve(bytes, if any_puts { FREE_TO_PUT } else { FREE_TO_DELETE }),
+    }
+}
+
+pub async fn propose(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>) -> Result<Proposed> {
     match raft.client_write(Group { commands: commands.clone() }).await {
         Ok(response) => Ok(Proposed::Done(response.data, response.log_id.index)),
         Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {

@@ -1,0 +1,82 @@
+//! The store, in this process.
+
+use std::ffi::c_int;
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use store::{Config, Event, Keep, Op, Store, Txn, Watch};
+
+use crate::measure::{self, Costs, Side, Watcher};
+
+/// Of this process, the log's and the tables'.
+static SYNCS: AtomicU64 = AtomicU64::new(0);
+
+/// In the place of the C library's, which `std` calls: counts, and asks the kernel.
+// SAFETY: the name is that function's, with its signature; there is one definition in the program.
+#[unsafe(no_mangle)]
+extern "C" fn fdatasync(fd: c_int) -> c_int {
+    SYNCS.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: the caller has it open for as long as it waits for this call.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    // A figure from a disk that fails is none: the panic ends the process here.
+    rustix::fs::fdatasync(fd).expect("the disk syncs");
+    0
+}
+
+#[derive(Clone)]
+pub struct Embedded(Store);
+
+impl Embedded {
+    pub async fn open(dir: &Path) -> Self {
+        // As etcd here: history is kept until it is asked to forget it.
+        let keep = Keep { changes: u64::MAX, bytes: u64::MAX, ..Keep::default() };
+        let mut config = Config::new(dir.join("store"));
+        config.keep = keep;
+        Self(Store::open(config).await.expect("the store opens"))
+    }
+}
+
+impl Side for Embedded {
+    type Watcher = Watch;
+
+    async fn put(&self, key: String, value: Vec<u8>) {
+        let op = Op::Put { key: key.into(), value: value.into(), lease: 0 };
+        self.0.txn(Txn { ops: vec![op], ..Txn::default() }).await.expect("put");
+    }
+
+    async fn renew(&self, key: String, value: Vec<u8>) {
+        let op = Op::Put { key: key.into(), value: value.into(), lease: 0 };
+        self.0.txn(Txn { ops: vec![op], volatile: true, ..Txn::default() }).await.expect("renewed");
+    }
+
+    async fn get(&self, key: String) {
+        self.0.get(key.as_bytes(), None).await.expect("got").expect("it is there");
+    }
+
+    async fn watch(&self, prefix: &str) -> Watch {
+        self.0.watch(prefix.as_bytes(), self.0.revision()).await.expect("watched")
+    }
+
+    async fn compact(&self) {
+        self.0.compact(self.0.revision()).await.expect("compacted");
+    }
+
+    async fn costs(&self) -> Costs {
+        measure::costs("self", SYNCS.load(Ordering::Relaxed))
+    }
+}
+
+impl Watcher for Watch {
+    async fn next(&mut self) -> usize {
+        let events = Watch::next(self).await.expect("the store is open").expect("nothing is compacted");
+        events.iter().filter(|event| !matches!(event, Event::Progress(_))).count()
+    }
+}
+
+/// As a kill does.
+pub fn die() -> ! {
+    let own = rustix::process::getpid();
+    rustix::process::kill_process(own, rustix::process::Signal::KILL).expect("killed");
+    unreachable!("the signal cannot be caught")
+}
