@@ -54,6 +54,9 @@ struct Step {
     /// The first minor version that knows it.
     #[serde(default)]
     from: u32,
+    /// Done over SPDY and over WebSocket, where the version has a choice.
+    #[serde(default)]
+    both: bool,
 }
 
 /// Somebody with a kubectl of one version, in a namespace of their own.
@@ -128,9 +131,14 @@ impl<'a> Person<'a> {
     }
 
     fn does(&self, step: &Step) -> Result<(), String> {
+        let transports: &[Option<bool>] = if step.both { &[Some(false), Some(true)] } else { &[None] };
+        transports.iter().try_for_each(|transport| self.does_over(step, *transport))
+    }
+
+    fn does_over(&self, step: &Step, websockets: Option<bool>) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            let output = self.output(step);
+            let output = self.output(step, websockets);
             let result = step.check(&output, |part| self.filled(part));
             if result.is_err() && step.until && Instant::now() < deadline {
                 std::thread::sleep(PAUSE);
@@ -143,8 +151,11 @@ impl<'a> Person<'a> {
         }
     }
 
-    fn output(&self, step: &Step) -> Output {
+    fn output(&self, step: &Step, websockets: Option<bool>) -> Output {
         let mut command = self.command(&step.run);
+        if let Some(websockets) = websockets {
+            over(&mut command, websockets);
+        }
         if let Some(expression) = &step.editor {
             let editor =
                 if expression.is_empty() { "true".into() } else { format!("sed -i -e '{}'", self.filled(expression)) };
@@ -161,6 +172,13 @@ impl<'a> Person<'a> {
             let _ = child.stdin.take().expect("piped").write_all(self.filled(input).as_bytes());
         }
         child.wait_with_output().expect("kubectl ends")
+    }
+}
+
+/// Streams over WebSocket or over SPDY. Versions before 1.29 know the latter alone, and ignore this.
+pub(crate) fn over(command: &mut Command, websockets: bool) {
+    for variable in ["KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "KUBECTL_PORT_FORWARD_WEBSOCKETS"] {
+        command.env(variable, websockets.to_string());
     }
 }
 
