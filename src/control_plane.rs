@@ -65,6 +65,7 @@ impl Api {
         let text = apiserver::pki::kubeconfig::text(&url, &pki.authority, "kubernetes-super-admin", &pki.admin);
         apiserver::pki::kubeconfig::write(&dir.kubeconfig(), &text)
             .context("writing the administrator's kubeconfig")?;
+        server.add_metrics(client::workqueue::text);
         let stop = CancellationToken::new();
         let client = kube::Client::new(server.in_process(InternalUser::Apiserver), "default");
         let own = tokio::spawn(controllers::run_of_apiserver(client, stop.clone()));

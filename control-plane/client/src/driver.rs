@@ -22,6 +22,7 @@ use crate::object::Key;
 use crate::plan::{Answers, Decision, Plan};
 use crate::queue::{Ended, Queue};
 use crate::view::{Keys, Moment, View, Watches};
+use crate::workqueue::{self, Worked};
 
 /// Keys that wait for their fence or are worked on: the memory of that many plans.
 const IN_FLIGHT: usize = 256;
@@ -60,6 +61,9 @@ pub struct Counts {
     pub panics: AtomicU64,
     /// Keys waiting, ready or in work.
     pub depth: AtomicU64,
+    /// How often a key became ready.
+    pub adds: AtomicU64,
+    pub worked: Worked,
 }
 
 pub struct Driver {
@@ -69,7 +73,7 @@ pub struct Driver {
 }
 
 /// What the work on a key left behind.
-struct Worked {
+struct Done {
     key: Key,
     ended: Ended,
     again_after: Option<Duration>,
@@ -88,7 +92,9 @@ struct Running {
 impl Driver {
     pub fn new(controller: Arc<dyn Controller>, client: kube::Client, stop: &CancellationToken) -> Driver {
         let recorder = Recorder::start(client.clone(), controller.name(), stop.clone());
-        Driver { controller, executor: Executor::new(client, recorder), counts: Arc::default() }
+        let counts = Arc::default();
+        workqueue::known(controller.name(), &counts);
+        Driver { controller, executor: Executor::new(client, recorder), counts }
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -116,6 +122,7 @@ impl Driver {
                 in_flight.push(running.work(key, fence));
             }
             running.counts.depth.store(queue.len() as u64, Relaxed);
+            running.counts.adds.store(queue.adds(), Relaxed);
             let due = queue.next_at();
             tokio::select! {
                 Some(worked) = in_flight.next(), if !in_flight.is_empty() => {
@@ -171,8 +178,15 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 impl Running {
-    async fn work(&self, key: Key, fence: Vec<Written>) -> Worked {
-        let mut worked = Worked { key, ended: Ended::Well, again_after: None, written: Vec::new() };
+    async fn work(&self, key: Key, fence: Vec<Written>) -> Done {
+        let since = Instant::now();
+        let done = self.work_on(key, fence).await;
+        self.counts.worked.observe(since.elapsed());
+        done
+    }
+
+    async fn work_on(&self, key: Key, fence: Vec<Written>) -> Done {
+        let mut worked = Done { key, ended: Ended::Well, again_after: None, written: Vec::new() };
         if let Err(failure) = fence::pass(fence.clone(), &self.tracked, &self.executor).await {
             worked.written = fence;
             worked.ended = self.failed(&worked.key, &failure);
@@ -213,7 +227,7 @@ impl Running {
         Ok(None)
     }
 
-    async fn act(&self, worked: &mut Worked, plan: Plan) {
+    async fn act(&self, worked: &mut Done, plan: Plan) {
         let acted = AssertUnwindSafe(self.executor.act(&plan)).catch_unwind().await;
         let outcome = acted.unwrap_or_else(|panic| {
             self.counts.panics.fetch_add(1, Relaxed);

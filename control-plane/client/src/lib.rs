@@ -14,6 +14,7 @@ mod object;
 pub mod plan;
 pub mod queue;
 pub mod view;
+pub mod workqueue;
 
 pub use backoff::Backoff;
 pub use driver::{Controller, Counts, Driver};

@@ -26,6 +26,8 @@ pub struct Queue {
     waiting: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     failures: HashMap<Key, u32>,
+    /// How often a key became ready.
+    adds: u64,
     tokens: f64,
     filled: Instant,
 }
@@ -49,6 +51,7 @@ impl Queue {
             waiting: BTreeSet::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
+            adds: 0,
             tokens: RETRIES_BURST,
             filled: now,
         }
@@ -60,6 +63,7 @@ impl Queue {
             return;
         }
         if self.queued.insert(key.clone()) {
+            self.adds += 1;
             self.ready.push_back(key);
         }
     }
@@ -105,6 +109,10 @@ impl Queue {
         if again {
             self.add(key);
         }
+    }
+
+    pub fn adds(&self) -> u64 {
+        self.adds
     }
 
     pub fn len(&self) -> usize {
