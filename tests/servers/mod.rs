@@ -120,7 +120,8 @@ impl Servers {
 
     /// Starts the first one, has the others join, and waits until all are one.
     fn found(&mut self) {
-        self.start(0, &["--cluster-init"]);
+        // Ranges that no cluster chooses by itself: one that came up while a server is down would take the usual ones.
+        self.start(0, &["--cluster-init", "--service-cidr", "172.29.0.0/16", "--pod-cidr", "172.30.0.0/16"]);
         self.ready(0);
         let all: Vec<usize> = (0..self.hosts.len()).collect();
         for i in &all[1..] {

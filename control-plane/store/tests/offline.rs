@@ -159,3 +159,33 @@ async fn a_segment_that_lost_its_end_stops_the_start() {
     let error = Store::open(Config::new(dir.path())).await.err().unwrap();
     assert!(matches!(&error, Error::Data(why) if why.contains("damaged at byte 100000")), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_a_store_that_was_killed_are_saved_with_what_only_its_log_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let (old, killed, new) = (dir.path().join("old"), dir.path().join("killed"), dir.path().join("new"));
+    let store = Store::open(Config::new(&old)).await.unwrap();
+    for number in 0..50 {
+        store.txn(put(format!("/{number:03}"), vec![b'x'; 100])).await.unwrap();
+    }
+    let expected = keys(&store).await;
+    // As a kill leaves them: the tables were never synced since they were made.
+    std::fs::create_dir_all(killed.join("log")).unwrap();
+    for file in ["version", "state.redb"] {
+        std::fs::copy(old.join(file), killed.join(file)).unwrap();
+    }
+    for file in std::fs::read_dir(old.join("log")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), killed.join("log").join(file.file_name())).unwrap();
+    }
+    assert!(offline::is_in_use(&old).unwrap());
+    assert!(!offline::is_in_use(&killed).unwrap());
+    let snapshot = dir.path().join("snapshot");
+    offline::save(&killed, &snapshot).unwrap();
+    assert!(!dir.path().join("snapshot.tables").exists(), "nothing else is left");
+    offline::restore(&snapshot, &new).unwrap();
+    store.close().await.unwrap();
+    let restored = Store::open(Config::new(&new)).await.unwrap();
+    assert_eq!(keys(&restored).await, expected);
+    restored.close().await.unwrap();
+}
