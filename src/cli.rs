@@ -184,6 +184,8 @@ pub struct Server {
     pub election_timeout: Option<u64>,
     #[command(flatten)]
     pub election: Election,
+    #[command(flatten)]
+    pub controllers: Controllers,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -256,6 +258,52 @@ pub struct ControllerManager {
     pub root_ca_file: Option<PathBuf>,
     #[command(flatten)]
     pub election: LeaderElection,
+    #[command(flatten)]
+    pub controllers: Controllers,
+    #[command(flatten)]
+    pub health: ControllerHealth,
+}
+
+/// Which controllers run, and how.
+#[derive(Debug, Clone, Args)]
+pub struct Controllers {
+    /// The controllers that run: `*` for all, `foo` for that one, `-foo` for all but that one.
+    #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
+    pub controllers: controllers::Chosen,
+    /// Objects that a controller works on at the same time, as deployment-controller=10,job-controller=2.
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    pub concurrent_syncs: controllers::Each<usize>,
+    /// How often a controller looks at everything again although nothing changed, as deployment-controller=12h.
+    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
+    pub resync_period: controllers::Each<Duration>,
+}
+
+impl Controllers {
+    pub fn effort(&self) -> controllers::Effort {
+        controllers::Effort { workers: self.concurrent_syncs.clone(), resync: self.resync_period.clone() }
+    }
+}
+
+/// Where the controllers' health and metrics are, over TLS.
+#[derive(Debug, Clone, Args)]
+pub struct ControllerHealth {
+    /// The address that health and metrics are served at.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))]
+    pub bind_address: IpAddr,
+    /// The port; 0 for none.
+    #[arg(long, value_name = "PORT", default_value_t = crate::health::CONTROLLER_MANAGER)]
+    pub secure_port: u16,
+}
+
+/// Where the scheduler's health and metrics are, over TLS.
+#[derive(Debug, Clone, Args)]
+pub struct SchedulerHealth {
+    /// The address that health and metrics are served at.
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST))]
+    pub bind_address: IpAddr,
+    /// The port; 0 for none.
+    #[arg(long, value_name = "PORT", default_value_t = crate::health::SCHEDULER)]
+    pub secure_port: u16,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -267,6 +315,8 @@ pub struct Scheduler {
     pub config: Option<PathBuf>,
     #[command(flatten)]
     pub election: LeaderElection,
+    #[command(flatten)]
+    pub health: SchedulerHealth,
 }
 
 /// How the small client reaches a cluster.

@@ -2,6 +2,7 @@
 
 use crate::cli;
 use crate::data_dir::DataDir;
+use crate::health;
 use crate::leading::{process_name, timing, where_leading};
 use crate::machine;
 use crate::machines::Machines;
@@ -150,8 +151,13 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
         root_ca,
         cluster_cidr: flags.cluster_cidr.map(|c| c.to_string()),
         node_cidr_prefix: flags.node_cidr_mask_size,
+        chosen: flags.controllers.controllers.clone(),
+        effort: flags.controllers.effort(),
         ..Default::default()
     };
+    let metrics = config.metrics.clone();
+    let health = (flags.health.bind_address, flags.health.secure_port).into();
+    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), stop.clone()));
     let leases = client.clone();
     let work = |stop: CancellationToken| {
         let (client, informers) = (client.clone(), Informers::new(client.clone(), stop.clone()));
@@ -166,6 +172,8 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
 pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow::Result<()> {
     let config = flags.config.as_deref().map(scheduler_config).transpose()?.unwrap_or_default();
     let client = tls::client(&flags.remote.kubeconfig).await?;
+    let health = (flags.health.bind_address, flags.health.secure_port).into();
+    tokio::spawn(health::serve(health, Arc::new(String::new), stop.clone()));
     let elects = config.leader_elect.unwrap_or(flags.election.leader_elect);
     let (failed, whole) = (OnceLock::new(), stop.child_token());
     let (failing, ending, of, told) = (&failed, &whole, &client, &config);

@@ -3,6 +3,7 @@
 mod cli;
 mod control_plane;
 mod data_dir;
+mod health;
 mod image;
 mod join;
 mod leading;

@@ -3,6 +3,7 @@
 use crate::cli;
 use crate::control_plane::Api;
 use crate::data_dir::DataDir;
+use crate::health;
 use crate::join;
 use crate::leading::{timing, where_leading};
 use crate::machine;
@@ -19,7 +20,7 @@ use client::lease::Timing;
 use k8s_openapi::api::core::v1 as core;
 use kube::api::Api as Objects;
 use kube::runtime::wait::await_condition;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -45,7 +46,7 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     let address = api.advertise;
     let roles_stop = CancellationToken::new();
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, Timing::default(), &roles_stop, &mut roles);
+    start_roles(&api, &dir, Timing::default(), None, &roles_stop, &mut roles);
     started.done(&format!("https://{address}:{}", api.server.local_addr().port()));
 
     let started = Step::start("node");
@@ -121,7 +122,7 @@ pub async fn server(flags: cli::Server, stop: CancellationToken) -> anyhow::Resu
     let Some(api) = started.transpose()? else { return Ok(()) };
     println!("{}", dir.kubeconfig().display());
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, timing(&flags.election)?, &stop, &mut roles);
+    start_roles(&api, &dir, timing(&flags.election)?, Some(&flags.controllers), &stop, &mut roles);
     let join = join::publish(&api.client(InternalUser::Admin), &dir, &api).await?;
     eprintln!("A machine joins with a copy of {0}: wherry node --join {0}", join.display());
     if dir.settings.place.is_some() {
@@ -142,7 +143,14 @@ pub async fn server(flags: cli::Server, stop: CancellationToken) -> anyhow::Resu
 }
 
 /// The controllers and the scheduler, each under its own identity; among several servers, where they lead.
-fn start_roles(api: &Api, dir: &DataDir, timing: Timing, stop: &CancellationToken, roles: &mut JoinSet<()>) {
+fn start_roles(
+    api: &Api,
+    dir: &DataDir,
+    timing: Timing,
+    controllers: Option<&cli::Controllers>,
+    stop: &CancellationToken,
+    roles: &mut JoinSet<()>,
+) {
     let elects = dir.settings.place.as_ref().map(|place| format!("{}_{}", dir.settings.node_name, place.id));
     let reader = api.client(InternalUser::ControllerManager);
     let config = controllers::Config {
@@ -150,8 +158,15 @@ fn start_roles(api: &Api, dir: &DataDir, timing: Timing, stop: &CancellationToke
         cluster_cidr: Some(dir.settings.pod_cidr.to_string()),
         sign: Some(controllers::Sign::by(api.server.signer())),
         node_cidr_prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
+        chosen: controllers.map(|flags| flags.controllers.clone()).unwrap_or_default(),
+        effort: controllers.map(cli::Controllers::effort).unwrap_or_default(),
         ..controllers::Config::default()
     };
+    let metrics = config.metrics.clone();
+    let port = |port: u16| (Ipv4Addr::LOCALHOST, port).into();
+    let tell: health::Tell = Arc::new(move || metrics.text());
+    roles.spawn(health::serve(port(health::CONTROLLER_MANAGER), tell, stop.clone()));
+    roles.spawn(health::serve(port(health::SCHEDULER), Arc::new(String::new), stop.clone()));
     let service = Arc::new(api.server.identities());
     let leases = reader.clone();
     let controllers = move |stop: CancellationToken| {

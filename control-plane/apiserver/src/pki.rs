@@ -100,6 +100,17 @@ impl Subject {
     }
 }
 
+/// A certificate that vouches for itself: for who serves nobody that must know it.
+///
+/// # Errors
+/// The names are none.
+pub fn self_signed(common_name: &str, names: &[String]) -> Result<Credential, Error> {
+    let fail = |source| Error::Sign { subject: common_name.to_owned(), source };
+    let key = KeyPair::generate().map_err(fail)?;
+    let cert = leaf(&Subject::server(common_name, names.to_vec())).map_err(fail)?.self_signed(&key).map_err(fail)?;
+    Ok(Credential { cert_pem: cert.pem(), key_pem: key.serialize_pem() })
+}
+
 /// The signer of every certificate of the cluster.
 pub struct Authority {
     cert_pem: String,

@@ -5,7 +5,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use futures::stream::{FuturesUnordered, SelectAll};
@@ -18,14 +18,17 @@ use crate::event::Recorder;
 use crate::execute::{Executor, Failure, Outcome, Written};
 use crate::fence;
 use crate::informer::{Informers, Tracked};
+use crate::metrics::Counts;
 use crate::object::Key;
 use crate::plan::{Answers, Decision, Plan};
 use crate::queue::{Ended, Queue};
 use crate::view::{Keys, Moment, View, Watches};
-use crate::workqueue::{self, Worked};
+use crate::workqueue;
 
 /// Keys that wait for their fence or are worked on: the memory of that many plans.
 const IN_FLIGHT: usize = 256;
+/// What is told of work that is under way is at most this old.
+const BEAT: Duration = Duration::from_secs(1);
 /// A plan that still asks after this many rounds of reads never comes to an end.
 const READ_ROUNDS: usize = 16;
 
@@ -51,29 +54,16 @@ pub trait Controller: Send + Sync + 'static {
     }
 }
 
-/// What a driver did, for metrics.
-#[derive(Debug, Default)]
-pub struct Counts {
-    pub plans: AtomicU64,
-    pub writes: AtomicU64,
-    pub conflicts: AtomicU64,
-    pub failures: AtomicU64,
-    pub panics: AtomicU64,
-    /// Keys waiting, ready or in work.
-    pub depth: AtomicU64,
-    /// How often a key became ready.
-    pub adds: AtomicU64,
-    pub worked: Worked,
-}
-
 pub struct Driver {
     controller: Arc<dyn Controller>,
     executor: Executor,
     counts: Arc<Counts>,
+    workers: usize,
+    resync: Option<Duration>,
 }
 
 /// What the work on a key left behind.
-struct Done {
+struct Worked {
     key: Key,
     ended: Ended,
     again_after: Option<Duration>,
@@ -92,9 +82,21 @@ struct Running {
 impl Driver {
     pub fn new(controller: Arc<dyn Controller>, client: kube::Client, stop: &CancellationToken) -> Driver {
         let recorder = Recorder::start(client.clone(), controller.name(), stop.clone());
+        let workers = controller.workers();
+        let executor = Executor::new(client, recorder);
         let counts = Arc::default();
         workqueue::known(controller.name(), &counts);
-        Driver { controller, executor: Executor::new(client, recorder), counts }
+        Driver { controller, executor, counts, workers, resync: None }
+    }
+
+    /// Plans so many keys at the same time.
+    pub fn with_workers(self, workers: usize) -> Driver {
+        Driver { workers: workers.clamp(1, IN_FLIGHT), ..self }
+    }
+
+    /// Plans every key of its own again every so often, even if nothing changes.
+    pub fn with_resync(self, period: Duration) -> Driver {
+        Driver { resync: Some(period), ..self }
     }
 
     pub fn counts(&self) -> Arc<Counts> {
@@ -114,15 +116,17 @@ impl Driver {
         let mut queue = Queue::new(Instant::now());
         let mut fences = std::collections::HashMap::<Key, Vec<Written>>::new();
         let mut in_flight = FuturesUnordered::new();
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             while in_flight.len() < IN_FLIGHT
-                && let Some(key) = queue.take(Instant::now())
+                && let Some((key, waited)) = queue.take(Instant::now())
             {
+                running.counts.waited.observe(waited);
                 let fence = fences.remove(&key).unwrap_or_default();
                 in_flight.push(running.work(key, fence));
             }
-            running.counts.depth.store(queue.len() as u64, Relaxed);
-            running.counts.adds.store(queue.adds(), Relaxed);
+            running.counts.tell(&queue, Instant::now());
             let due = queue.next_at();
             tokio::select! {
                 Some(worked) = in_flight.next(), if !in_flight.is_empty() => {
@@ -130,13 +134,16 @@ impl Driver {
                     if !worked.written.is_empty() {
                         fences.insert(worked.key.clone(), worked.written);
                     }
+                    let retried = matches!(worked.ended, Ended::Conflict | Ended::Failed);
+                    running.counts.retries.fetch_add(u64::from(retried) + u64::from(worked.again_after.is_some()), Relaxed);
                     if let Some(after) = worked.again_after {
                         queue.add_at(worked.key.clone(), now + after);
                     }
-                    queue.done(worked.key, worked.ended, now);
+                    running.counts.worked.observe(queue.done(worked.key, worked.ended, now));
                 }
-                Some(changed) = keys.next(), if !keys.is_empty() => changed.into_iter().for_each(|key| queue.add(key)),
-                Some(timed) = timers.next(), if !timers.is_empty() => timed.into_iter().for_each(|key| queue.add(key)),
+                Some(changed) = keys.next(), if !keys.is_empty() => running.counts.add(&mut queue, changed),
+                Some(timed) = timers.next(), if !timers.is_empty() => running.counts.add(&mut queue, timed),
+                _ = beat.tick(), if !in_flight.is_empty() => {}
                 () = sleep_until(due), if due.is_some() => {}
                 else => return,
             }
@@ -152,12 +159,31 @@ impl Driver {
             let _ = tracked.progress().wait_for(|p| p.synced || p.closed).await;
         }
         let keys = futures::stream::select_all(watches.start(&view));
-        let timers = watches.timed.iter().map(|(period, keys)| timer(*period, *keys, view.clone()));
-        let timers = futures::stream::select_all(timers);
-        let permits = Semaphore::new(self.controller.workers());
+        let resync = self.resync.into_iter().flat_map(|period| watches.owned.iter().map(move |keys| (period, *keys)));
+        let timed = watches.timed.iter().copied().chain(resync);
+        let timers = timed.map(|(period, keys)| timer(period, keys, view.clone()));
+        let timers = futures::stream::select_all(timers.collect::<Vec<_>>());
+        let permits = Semaphore::new(self.workers);
         let tracked = std::mem::take(&mut watches.tracked);
-        let Driver { controller, executor, counts } = self;
+        let Driver { controller, executor, counts, .. } = self;
         (Running { controller, executor, counts, view, tracked, permits }, keys, timers)
+    }
+}
+
+impl Counts {
+    fn add(&self, queue: &mut Queue, keys: Vec<Key>) {
+        let now = Instant::now();
+        let added = keys.into_iter().filter(|key| queue.add(key.clone(), now)).count();
+        self.adds.fetch_add(added as u64, Relaxed);
+    }
+
+    fn tell(&self, queue: &Queue, now: Instant) {
+        let ns = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let (all, longest) = queue.unfinished(now);
+        self.depth.store(queue.len() as u64, Relaxed);
+        self.ready.store(queue.ready() as u64, Relaxed);
+        self.unfinished_ns.store(ns(all), Relaxed);
+        self.longest_ns.store(ns(longest), Relaxed);
     }
 }
 
@@ -178,15 +204,8 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 impl Running {
-    async fn work(&self, key: Key, fence: Vec<Written>) -> Done {
-        let since = Instant::now();
-        let done = self.work_on(key, fence).await;
-        self.counts.worked.observe(since.elapsed());
-        done
-    }
-
-    async fn work_on(&self, key: Key, fence: Vec<Written>) -> Done {
-        let mut worked = Done { key, ended: Ended::Well, again_after: None, written: Vec::new() };
+    async fn work(&self, key: Key, fence: Vec<Written>) -> Worked {
+        let mut worked = Worked { key, ended: Ended::Well, again_after: None, written: Vec::new() };
         if let Err(failure) = fence::pass(fence.clone(), &self.tracked, &self.executor).await {
             worked.written = fence;
             worked.ended = self.failed(&worked.key, &failure);
@@ -227,7 +246,7 @@ impl Running {
         Ok(None)
     }
 
-    async fn act(&self, worked: &mut Done, plan: Plan) {
+    async fn act(&self, worked: &mut Worked, plan: Plan) {
         let acted = AssertUnwindSafe(self.executor.act(&plan)).catch_unwind().await;
         let outcome = acted.unwrap_or_else(|panic| {
             self.counts.panics.fetch_add(1, Relaxed);

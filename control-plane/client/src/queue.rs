@@ -2,7 +2,7 @@
 //!
 //! INVARIANT: a key is never handed out again before it is done; what is added meanwhile is remembered once.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use crate::backoff;
@@ -20,16 +20,22 @@ const RETRIES_BURST: f64 = 100.0;
 #[derive(Debug)]
 pub struct Queue {
     ready: VecDeque<Key>,
-    queued: HashSet<Key>,
-    /// Keys that were handed out, and whether they were added again since.
-    busy: HashMap<Key, bool>,
+    /// Ready keys, and since when.
+    queued: HashMap<Key, Instant>,
+    /// Keys that were handed out.
+    busy: HashMap<Key, Busy>,
     waiting: BTreeSet<(Instant, Key)>,
     due: HashMap<Key, Instant>,
     failures: HashMap<Key, u32>,
-    /// How often a key became ready.
-    adds: u64,
     tokens: f64,
     filled: Instant,
+}
+
+#[derive(Debug)]
+struct Busy {
+    since: Instant,
+    /// It was added again since.
+    again: bool,
 }
 
 /// How the work on a key ended.
@@ -46,26 +52,27 @@ impl Queue {
     pub fn new(now: Instant) -> Queue {
         Queue {
             ready: VecDeque::new(),
-            queued: HashSet::new(),
+            queued: HashMap::new(),
             busy: HashMap::new(),
             waiting: BTreeSet::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
-            adds: 0,
             tokens: RETRIES_BURST,
             filled: now,
         }
     }
 
-    pub fn add(&mut self, key: Key) {
-        if let Some(again) = self.busy.get_mut(&key) {
-            *again = true;
-            return;
+    /// Adds a key; false if it is there already.
+    pub fn add(&mut self, key: Key, now: Instant) -> bool {
+        if let Some(work) = self.busy.get_mut(&key) {
+            return !std::mem::replace(&mut work.again, true);
         }
-        if self.queued.insert(key.clone()) {
-            self.adds += 1;
+        let news = !self.queued.contains_key(&key);
+        if news {
+            self.queued.insert(key.clone(), now);
             self.ready.push_back(key);
         }
+        news
     }
 
     /// Adds the key at a later time, or earlier if it already waits for an earlier one.
@@ -79,16 +86,17 @@ impl Queue {
         self.waiting.insert((at, key));
     }
 
-    pub fn take(&mut self, now: Instant) -> Option<Key> {
+    /// The next key, and how long it was ready.
+    pub fn take(&mut self, now: Instant) -> Option<(Key, Duration)> {
         while self.waiting.first().is_some_and(|(at, _)| *at <= now) {
             let (_, key) = self.waiting.pop_first()?;
             self.due.remove(&key);
-            self.add(key);
+            self.add(key, now);
         }
         let key = self.ready.pop_front()?;
-        self.queued.remove(&key);
-        self.busy.insert(key.clone(), false);
-        Some(key)
+        let since = self.queued.remove(&key).unwrap_or(now);
+        self.busy.insert(key.clone(), Busy { since: now, again: false });
+        Some((key, now.saturating_duration_since(since)))
     }
 
     /// When the next waiting key is due.
@@ -96,23 +104,32 @@ impl Queue {
         self.waiting.first().map(|(at, _)| *at)
     }
 
-    pub fn done(&mut self, key: Key, ended: Ended, now: Instant) {
-        let again = self.busy.remove(&key).unwrap_or(false);
+    /// Takes a key back, and says how long it was worked on.
+    pub fn done(&mut self, key: Key, ended: Ended, now: Instant) -> Duration {
+        let work = self.busy.remove(&key).unwrap_or(Busy { since: now, again: false });
         match ended {
             Ended::Well => {
                 self.failures.remove(&key);
             }
-            Ended::Unfinished => self.add(key.clone()),
+            Ended::Unfinished => drop(self.add(key.clone(), now)),
             Ended::Conflict => self.retry(&key, CONFLICT_MOST, now),
             Ended::Failed => self.retry(&key, FAILED_MOST, now),
         }
-        if again {
-            self.add(key);
+        if work.again {
+            self.add(key, now);
         }
+        now.saturating_duration_since(work.since)
     }
 
-    pub fn adds(&self) -> u64 {
-        self.adds
+    /// Keys that are ready and wait for a worker.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// How long the keys in work have been worked on: together, and the longest.
+    pub fn unfinished(&self, now: Instant) -> (Duration, Duration) {
+        let times = || self.busy.values().map(|work| now.saturating_duration_since(work.since));
+        (times().sum(), times().max().unwrap_or_default())
     }
 
     pub fn len(&self) -> usize {
@@ -152,13 +169,13 @@ mod tests {
     fn a_key_is_held_once_and_never_handed_out_twice() {
         let now = Instant::now();
         let mut queue = Queue::new(now);
-        queue.add(key("x"));
-        queue.add(key("x"));
-        assert_eq!(queue.take(now), Some(key("x")));
-        queue.add(key("x"));
+        queue.add(key("x"), now);
+        queue.add(key("x"), now);
+        assert_eq!(queue.take(now).unwrap().0, key("x"));
+        queue.add(key("x"), now);
         assert_eq!(queue.take(now), None, "x is being worked on");
         queue.done(key("x"), Ended::Well, now);
-        assert_eq!(queue.take(now), Some(key("x")), "what came meanwhile is not lost");
+        assert_eq!(queue.take(now).unwrap().0, key("x"), "what came meanwhile is not lost");
         queue.done(key("x"), Ended::Well, now);
         assert!(queue.is_empty());
     }
@@ -170,7 +187,7 @@ mod tests {
         let mut now = start;
         let mut waits = Vec::new();
         for _ in 0..4 {
-            queue.add(key("x"));
+            queue.add(key("x"), now);
             assert!(queue.take(now).is_some());
             queue.done(key("x"), Ended::Failed, now);
             let next = queue.next_at().unwrap();
@@ -189,8 +206,8 @@ mod tests {
         let now = Instant::now();
         let mut queue = Queue::new(now);
         for n in 0..150 {
-            queue.add(key(&n.to_string()));
-            let taken = queue.take(now).unwrap();
+            queue.add(key(&n.to_string()), now);
+            let (taken, _) = queue.take(now).unwrap();
             queue.done(taken, Ended::Failed, now);
         }
         let soon = std::iter::from_fn(|| queue.take(now + Duration::from_millis(5))).count();

@@ -74,6 +74,8 @@ pub struct Watches<'a> {
     pub(crate) tracked: Vec<Arc<dyn Tracked>>,
     starters: Vec<Starter>,
     pub(crate) timed: Vec<Timed>,
+    /// What lists the keys of each kind that is watched under its own key.
+    pub(crate) owned: Vec<fn(&View) -> Vec<Key>>,
 }
 
 enum From<'a> {
@@ -99,12 +101,14 @@ impl<'a> Watches<'a> {
             tracked: Vec::new(),
             starters: Vec::new(),
             timed: Vec::new(),
+            owned: Vec::new(),
         }
     }
 
     /// A change of such an object concerns its own key.
     pub fn own<K: Object<DynamicType = ()>>(&mut self) {
         self.mapped::<K>(|_, change| vec![change.key.clone()]);
+        self.owned.push(|view| view.of::<K>().list().iter().map(|object| Key::of(object.as_ref())).collect());
     }
 
     /// A change of such an object concerns its controlling owner, if that is of kind `O`.

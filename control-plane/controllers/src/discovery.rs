@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Controller, Driver, Informers, Read, View};
+use client::{Controller, Informers, Read, View};
 use kube::core::ApiResource;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +41,7 @@ pub(crate) async fn follow(
     client: kube::Client,
     informers: Arc<Informers>,
     stop: CancellationToken,
+    config: crate::Config,
     of: impl Fn(Vec<Served>) -> Arc<dyn Controller>,
 ) {
     let mut running: Option<(Vec<Served>, CancellationToken)> = None;
@@ -54,7 +55,7 @@ pub(crate) async fn follow(
                     gone.for_each(|kind| informers.forget_metadata(&kind.resource));
                 }
                 let ended = stop.child_token();
-                let driver = Driver::new(of(kinds.clone()), client.clone(), &ended);
+                let driver = config.driver(of(kinds.clone()), client.clone(), &ended);
                 let (shared, token) = (informers.clone(), ended.clone());
                 tokio::spawn(async move { driver.run(&shared, token).await });
                 running = Some((kinds, ended));

@@ -6,13 +6,12 @@
 use std::sync::Arc;
 
 use client::plan::{Action, DeleteOptions, Preconditions, Target};
-use client::{Change, Controller, Decision, Informers, Key, Meta, Moment, Plan, Read, View, Watches};
+use client::{Change, Controller, Decision, Key, Meta, Moment, Plan, Read, View, Watches};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
-use crate::discovery::{self, Served};
+use crate::discovery::Served;
 
 pub(crate) const NAME: &str = "generic-garbage-collector";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -22,21 +21,17 @@ pub struct Garbage {
     kinds: Vec<Served>,
 }
 
-/// Collects until stopped, with the kinds that are served at the time.
-pub(crate) async fn run(client: kube::Client, informers: Arc<Informers>, stop: CancellationToken) {
-    let of = |mut kinds: Vec<Served>| -> Arc<dyn Controller> {
-        kinds.retain(is_collected);
-        Arc::new(Garbage { kinds })
-    };
-    discovery::follow(NAME, client, informers, stop, of).await;
-}
-
 /// Events are many, own nothing and go by themselves.
 fn is_collected(kind: &Served) -> bool {
     kind.watchable && kind.resource.plural != "events"
 }
 
 impl Garbage {
+    pub(crate) fn of_served(mut kinds: Vec<Served>) -> Garbage {
+        kinds.retain(is_collected);
+        Garbage { kinds }
+    }
+
     /// A collector of exactly these kinds: (apiVersion, kind, plural, namespaced).
     pub fn of(kinds: &[(&str, &str, &str, bool)]) -> Garbage {
         let served =

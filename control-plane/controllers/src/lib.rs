@@ -5,6 +5,7 @@
 mod aggregation;
 mod api_services;
 mod certificates;
+mod choice;
 mod claim;
 mod clusterdns;
 mod conditions;
@@ -33,15 +34,17 @@ mod rollout;
 mod rootca;
 mod selector;
 mod serviceaccount;
+mod servicecidr;
 mod statefulset;
 mod ttl;
 
 use std::sync::Arc;
 
-use client::{Controller, Driver, Informers};
+use client::{Controller, Driver, Informers, Metrics};
 use tokio_util::sync::CancellationToken;
 
 pub use certificates::signing::Sign;
+pub use choice::{Chosen, Each, Effort};
 pub use garbage::Garbage;
 pub use quota::Quotas;
 
@@ -60,6 +63,25 @@ pub struct Config {
     pub since: jiff::Timestamp,
     /// The zone of CronJobs that name none; [`run`] takes the machine's if not said, and without that it is UTC.
     pub zone: Option<jiff::tz::TimeZone>,
+    pub chosen: Chosen,
+    pub effort: Effort,
+    /// Where what the controllers do is counted.
+    pub metrics: Arc<Metrics>,
+}
+
+impl Config {
+    /// The driver of a controller, as it is to work and counted.
+    pub(crate) fn driver(
+        &self,
+        controller: Arc<dyn Controller>,
+        client: kube::Client,
+        stop: &CancellationToken,
+    ) -> Driver {
+        let name = controller.name();
+        let driver = self.effort.of(name, Driver::new(controller, client, stop));
+        self.metrics.add(choice::queue(name), driver.counts());
+        driver
+    }
 }
 
 /// Every controller, in the order they start.
@@ -89,6 +111,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(protection::Claims),
         Arc::new(protection::Volumes),
         Arc::new(clusterdns::ClusterDns),
+        Arc::new(servicecidr::ServiceRanges),
         Arc::new(certificates::approving::Approving),
         Arc::new(certificates::signing::Signing { sign: config.sign.clone() }),
         Arc::new(certificates::cleaning::Cleaning),
@@ -131,15 +154,22 @@ pub async fn run(
     config.since = config.since.max(jiff::Timestamp::now());
     config.zone.get_or_insert_with(jiff::tz::TimeZone::system);
     let mut tasks = tokio::task::JoinSet::new();
-    for controller in all(&config) {
-        let driver = Driver::new(controller.clone(), client_for(controller.identity()), &stop);
+    for controller in all(&config).into_iter().filter(|controller| config.chosen.runs(controller.name())) {
+        let client = client_for(controller.identity());
+        let driver = config.driver(controller, client, &stop);
         let (informers, stop) = (informers.clone(), stop.clone());
         tasks.spawn(async move { driver.run(&informers, stop).await });
     }
-    let collecting = garbage::run(client_for(garbage::NAME), informers.clone(), stop.clone());
-    tasks.spawn(collecting);
-    let counting = |kinds| -> Arc<dyn Controller> { Arc::new(Quotas::of_served(kinds)) };
-    tasks.spawn(discovery::follow(quota::NAME, client_for(quota::NAME), informers.clone(), stop.clone(), counting));
+    if config.chosen.runs(garbage::NAME) {
+        let client = client_for(garbage::NAME);
+        let of = |kinds| -> Arc<dyn Controller> { Arc::new(Garbage::of_served(kinds)) };
+        tasks.spawn(discovery::follow(garbage::NAME, client, informers.clone(), stop.clone(), config.clone(), of));
+    }
+    if config.chosen.runs(quota::NAME) {
+        let client = client_for(quota::NAME);
+        let of = |kinds| -> Arc<dyn Controller> { Arc::new(Quotas::of_served(kinds)) };
+        tasks.spawn(discovery::follow(quota::NAME, client, informers.clone(), stop.clone(), config.clone(), of));
+    }
     ended(tasks).await;
 }
 

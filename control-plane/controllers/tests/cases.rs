@@ -37,7 +37,7 @@ fn config() -> controllers::Config {
         node_cidr_prefix: None,
         sign: Some(controllers::Sign::by(|_, usages, seconds| Ok(format!("{} for {seconds} s", usages.join(", "))))),
         since: "2025-12-31T23:30:00Z".parse().unwrap(),
-        zone: None,
+        ..controllers::Config::default()
     }
 }
 
