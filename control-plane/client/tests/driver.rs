@@ -74,9 +74,18 @@ impl Server {
         if path.contains("events") {
             return whole(json!({"kind": "Event"}));
         }
-        if request.method() == Method::POST {
+        if request.method() == Method::PUT {
             let body = request.into_body().collect_bytes().await.unwrap();
             return whole(self.put(plural, serde_json::from_slice(&body).unwrap()));
+        }
+        if request.method() == Method::POST {
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let object: Value = serde_json::from_slice(&body).unwrap();
+            match object["metadata"]["generateName"].as_str() {
+                Some("stuck") => std::future::pending().await,
+                Some("refused") => return refused(),
+                _ => return whole(self.put(plural, object)),
+            }
         }
         if watching {
             return Response::new(self.events(plural));
@@ -105,6 +114,13 @@ impl Server {
         });
         Stream(Box::pin(events))
     }
+}
+
+fn refused() -> Response<Stream> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403, "message": "no room"});
+    let mut response = whole(status);
+    *response.status_mut() = http::StatusCode::FORBIDDEN;
+    response
 }
 
 fn whole(value: Value) -> Response<Stream> {
@@ -153,6 +169,14 @@ impl Controller for Twins {
                 },
                 ..Secret::default()
             });
+        }
+        let told = ConfigMap {
+            metadata: ObjectMeta { name: Some(key.name.clone()), namespace: Some("a".into()), ..ObjectMeta::default() },
+            data: Some(BTreeMap::from([("why".into(), client::plan::REFUSAL.into())])),
+            ..ConfigMap::default()
+        };
+        if view.of::<ConfigMap>().get_key(key).is_some_and(|map| map.data.is_none()) {
+            plan.status_if_refused(&told);
         }
         plan.into()
     }
@@ -205,4 +229,32 @@ async fn a_lagging_watch_never_makes_a_controller_create_twice() {
     assert_eq!(maps, TWINS, "x was planned on a view without its own writes");
     stop.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_key_that_fails_panics_or_hangs_delays_no_other() {
+    let server = Server::new();
+    let stop = CancellationToken::new();
+    let informers = Informers::new(server.client(), stop.clone());
+    let driver = Driver::new(Arc::new(Twins), server.client(), &stop);
+    let counts = driver.counts();
+    let running = tokio::spawn({
+        let (informers, stop) = (informers.clone(), stop.clone());
+        async move { driver.run(&informers, stop).await }
+    });
+    ["refused", "stuck", "bad"].iter().for_each(|name| drop(server.put("configmaps", map(name))));
+    until(&server, || counts.failures.load(Relaxed) >= 3 && counts.panics.load(Relaxed) >= 3).await;
+    // Each waits longer by now before it is tried again; what is new does not.
+    for n in 1..=20 {
+        server.put("configmaps", map(&format!("good{n}")));
+        let (began, failed) = (std::time::Instant::now(), counts.failures.load(Relaxed));
+        until(&server, || server.count("secrets") == n * TWINS).await;
+        assert!(began.elapsed() < std::time::Duration::from_secs(5), "{n} waited while {failed} failed");
+    }
+    // What the server said stands where the plan wanted it told.
+    let log = &server.state.lock().unwrap().log;
+    let told: Vec<&Value> = log.iter().map(|(_, object)| &object["data"]["why"]).filter(|why| !why.is_null()).collect();
+    assert_eq!(told, ["no room"]);
+    stop.cancel();
+    running.abort();
 }
