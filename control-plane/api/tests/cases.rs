@@ -262,3 +262,25 @@ fn updates_make_what_upstream_makes() {
     eprintln!("{tried} updates");
     assert!(failures.is_empty(), "{failures:#?}");
 }
+
+/// No recorded answer has such a set, and every database is one.
+#[test]
+fn a_stateful_set_mounts_what_it_claims() {
+    let kind = served_at("/apis/apps/v1/namespaces/a/statefulsets").expect("StatefulSets");
+    for (mounted, wrong) in [("data", None), ("other", Some("spec.template.spec.containers[0].volumeMounts[0].name"))] {
+        let text = format!(
+            r#"{{"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {{"name": "db", "namespace": "a"}}, "spec": {{
+                "serviceName": "db", "selector": {{"matchLabels": {{"app": "db"}}}},
+                "template": {{"metadata": {{"labels": {{"app": "db"}}}}, "spec": {{"containers": [
+                    {{"name": "db", "image": "db", "volumeMounts": [{{"name": "{mounted}", "mountPath": "/data"}}]}}]}}}},
+                "volumeClaimTemplates": [{{"metadata": {{"name": "data"}}, "spec": {{
+                    "accessModes": ["ReadWriteOnce"], "resources": {{"requests": {{"storage": "1Mi"}}}}}}}}]}}}}"#
+        );
+        let mut object: Object = json::decode(text.as_bytes()).expect("json").value.to_typed().expect("an object");
+        (kind.default)(&mut object);
+        let mut errors = Vec::new();
+        (kind.validate)(&object, &mut errors);
+        let found: Vec<String> = errors.iter().map(|error| error.path.clone()).collect();
+        assert_eq!(found, Vec::from_iter(wrong.map(str::to_owned)), "mounting {mounted}");
+    }
+}

@@ -38,7 +38,13 @@ fn mirror(root: &At<'_>) {
 
 /// The rules of a pod spec. `errors` is the list that `spec` complains to.
 pub(super) fn pod_spec(spec: &At<'_>, errors: &Errors) {
-    let volumes = volumes::volumes(&spec.field("volumes"), errors);
+    pod_spec_with(spec, errors, &[]);
+}
+
+/// The same where volumes of these names are added for each pod.
+fn pod_spec_with<'a>(spec: &At<'a>, errors: &Errors, added: &[&'a str]) {
+    let mut volumes = volumes::volumes(&spec.field("volumes"), errors);
+    volumes.extend(added.iter().map(|name| (*name, true)));
     claims(&spec.field("resourceClaims"));
     let claims = spec.field("resourceClaims");
     let refers = Pod {
@@ -399,10 +405,15 @@ pub(in crate::kinds) fn pod_template(object: &Object, out: &mut Vec<FieldError>)
 
 /// A `PodTemplateSpec`.
 pub(super) fn template(at: &At<'_>, errors: &Errors) {
+    template_with(at, errors, &[]);
+}
+
+/// The same where volumes of these names are added for each pod.
+pub(super) fn template_with<'a>(at: &At<'a>, errors: &Errors, added: &[&'a str]) {
     metadata::labels(&at.fields(&["metadata", "labels"]));
     metadata::annotations(&at.fields(&["metadata", "annotations"]));
     let spec = at.field("spec");
-    pod_spec(&spec, errors);
+    pod_spec_with(&spec, errors, added);
     if !spec.field("ephemeralContainers").is_empty() {
         spec.field("ephemeralContainers").forbidden("ephemeral containers not allowed in pod template");
     }

@@ -2,7 +2,7 @@
 
 use super::at::{At, Errors};
 use super::metadata::{self, NameRule, differs};
-use super::pods::template;
+use super::pods::{template, template_with};
 use super::selectors::{LABEL_SELECTOR as SELECTOR, label_selector, selects_all};
 use super::words;
 use crate::kind::Context;
@@ -103,7 +103,12 @@ fn pods(spec: &At<'_>, errors: &Errors, who: &str) {
 
 /// A template of pods that are always restarted.
 fn restarting_template(at: &At<'_>, errors: &Errors, who: &str) {
-    template(at, errors);
+    restarting_template_with(at, errors, who, &[]);
+}
+
+/// The same where volumes of these names are added for each pod.
+fn restarting_template_with<'a>(at: &At<'a>, errors: &Errors, who: &str, added: &[&'a str]) {
+    template_with(at, errors, added);
     let spec = at.field("spec");
     if spec.get("restartPolicy") != "Always" {
         spec.field("restartPolicy").unsupported(&["Always"]);
@@ -358,7 +363,9 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
                 None => mismatch(spec),
                 Some(_) => drop(selects_template(spec)),
             }
-            restarting_template(&spec.field("template"), errors, "StatefulSet");
+            let claims = spec.field("volumeClaimTemplates");
+            let claims: Vec<&str> = claims.items().map(|claim| claim.fields(&["metadata", "name"]).text()).collect();
+            restarting_template_with(&spec.field("template"), errors, "StatefulSet", &claims);
         }
     }
 }
