@@ -7,11 +7,13 @@ mod extenders;
 mod plugins;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::metrics::Metrics;
 use crate::profile::{DEFAULT_NAME, Profile};
 use crate::queue::Backoff;
 
@@ -26,6 +28,8 @@ pub struct Config {
     pub extenders: Vec<ExtenderConfig>,
     /// Whether one of several such schedulers is elected, where the configuration says it. The caller's business.
     pub leader_elect: Option<bool>,
+    /// Where the scheduler counts what it does.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Default for Config {
@@ -35,6 +39,7 @@ impl Default for Config {
             backoff: Backoff::default(),
             extenders: vec![],
             leader_elect: None,
+            metrics: Arc::default(),
         }
     }
 }
@@ -136,7 +141,8 @@ impl Config {
             profile
         });
         let leader_elect = file.leader_election.map(|election| election.leader_elect);
-        Ok(Config { profiles: profiles.collect(), backoff, extenders, leader_elect })
+        let (profiles, metrics) = (profiles.collect(), Arc::default());
+        Ok(Config { profiles, backoff, extenders, leader_elect, metrics })
     }
 }
 

@@ -6,6 +6,7 @@ mod budget;
 mod config;
 mod extender;
 mod index;
+mod metrics;
 mod node;
 mod owners;
 pub mod plugins;
@@ -21,6 +22,7 @@ pub mod snapshot;
 mod topology;
 
 pub use config::{Config, Refused};
+pub use metrics::Metrics;
 pub use node::NodeInfo;
 pub use pod::PodInfo;
 pub use profile::Profile;

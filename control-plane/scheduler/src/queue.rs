@@ -93,6 +93,8 @@ struct Waiting {
     pod: Arc<PodInfo>,
     arrival: u64,
     attempts: u32,
+    /// When the first attempt was made.
+    first: Option<Instant>,
     place: Place,
     /// No attempt is made earlier.
     ready_at: Option<Instant>,
@@ -117,7 +119,7 @@ impl Queue {
         let Some(waiting) = self.waiting.get_mut(key) else {
             self.arrivals += 1;
             let (arrival, place) = (self.arrivals, Place::Away);
-            self.waiting.insert(key.clone(), Waiting { pod, arrival, attempts: 0, place, ready_at: None });
+            self.waiting.insert(key.clone(), Waiting { pod, arrival, attempts: 0, first: None, place, ready_at: None });
             return self.activate(key, now);
         };
         let asks_anew = waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
@@ -146,8 +148,19 @@ impl Queue {
         let waiting = self.waiting.get_mut(&key)?;
         waiting.place = Place::Away;
         waiting.attempts += 1;
+        waiting.first.get_or_insert(now);
         let pod = waiting.pod.clone();
         Some((key, pod))
+    }
+
+    /// How often a pod was tried, and when first.
+    pub fn tried(&self, key: &Key) -> Option<(u32, Instant)> {
+        self.waiting.get(key).and_then(|waiting| Some((waiting.attempts, waiting.first?)))
+    }
+
+    /// Pods that wait: to be tried next, for a while, and for something to happen.
+    pub fn sizes(&self) -> [usize; 3] {
+        [self.active.len(), self.backing_off.len(), self.parked_since.len()]
     }
 
     /// The attempt failed for no reason of the cluster's: it is made again after a while.

@@ -2,7 +2,7 @@
 //!
 //! One task owns all state. A pod that was placed counts on its node at once, long before the API shows it there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Refused};
 use crate::extender::{self, Extender};
+use crate::metrics::Ended;
 use crate::pod::{PodInfo, is_finished, node_name, uid};
 use crate::profile::{DEFAULT_NAME, Profile};
 use crate::queue::{Event, Happening, Queue};
 use crate::resources::requests;
-use crate::schedule::{Nowhere, Placement, schedule};
+use crate::schedule::{Nowhere, Placement};
 use crate::snapshot::Snapshot;
 
 mod asked;
+mod measured;
 mod outcome;
+
+use measured::Attempt;
 
 /// Bindings and other writes under way at a time: more than a store commits in a round trip gains nothing.
 const WRITES: usize = 64;
@@ -43,6 +47,10 @@ struct Scheduler {
     counted: HashMap<String, String>,
     /// Pods that were placed and are not yet seen there, by uid.
     assumed: HashMap<String, Key>,
+    /// When the queue gave out the pod that is being decided about.
+    began: Instant,
+    /// Pods of ours behind scheduling gates.
+    gated: HashSet<Key>,
     writes: JoinSet<Done>,
 }
 
@@ -61,6 +69,7 @@ struct Done {
     key: Key,
     uid: String,
     bound: bool,
+    attempt: Option<Attempt>,
     failure: Option<String>,
 }
 
@@ -92,6 +101,8 @@ pub async fn run(
         snapshot: Snapshot::default(),
         counted: HashMap::new(),
         assumed: HashMap::new(),
+        began: Instant::now(),
+        gated: HashSet::new(),
         writes: JoinSet::new(),
     };
     stop.run_until_cancelled(scheduler.work(pods.changes(), nodes.changes(), surroundings)).await;
@@ -170,6 +181,7 @@ impl Scheduler {
         loop {
             let due = self.queue.next_at();
             let more = self.place_some().await;
+            self.tell_pending();
             tokio::select! {
                 // Nodes come before pods: a pod that is decided about meets the cluster as it is.
                 biased;
@@ -190,7 +202,8 @@ impl Scheduler {
             if self.writes.len() >= WRITES {
                 return false;
             }
-            let Some((key, pod)) = self.queue.take(Instant::now()) else { return false };
+            self.began = Instant::now();
+            let Some((key, pod)) = self.queue.take(self.began) else { return false };
             self.place(&key, pod).await;
         }
         true
@@ -210,13 +223,13 @@ impl Scheduler {
         if !interested.is_empty() {
             return self.place_asking(key, pod, by, &interested).await;
         }
-        let seed = rand::random();
-        let decide = std::panic::AssertUnwindSafe(|| schedule(profile, &self.snapshot, &pod, seed));
+        let decide = std::panic::AssertUnwindSafe(|| self.decide(profile, &pod));
         match std::panic::catch_unwind(decide) {
             Ok(Placement::Node(node)) => self.bind(key, &pod, &node, by),
             Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere, by),
             Err(_) => {
                 tracing::error!(pod = %key, "deciding about a pod panicked");
+                self.ended(key, by, Ended::Error);
                 self.queue.failed(key, Instant::now());
             }
         }
@@ -243,11 +256,13 @@ impl Scheduler {
 
     fn nowhere(&mut self, key: &Key, pod: &Arc<PodInfo>, nowhere: Nowhere, by: usize) {
         tracing::debug!(pod = %key, "{}", nowhere.message);
+        self.ended(key, by, Ended::Unschedulable);
         let mut plan = outcome::unschedulable(&pod.pod, &nowhere);
         if nowhere.end_nomination {
             self.snapshot.end_nomination(pod.uid());
         }
         if let Some(preemption) = &nowhere.preempt {
+            self.config.metrics.preemption(preemption.victims.len());
             // Who waits there with less priority has to look elsewhere.
             let outdone = self.snapshot.nominated_to(&preemption.node).filter(|other| other.priority < pod.priority);
             let outdone: Vec<Arc<PodInfo>> = outdone.cloned().collect();
@@ -263,10 +278,10 @@ impl Scheduler {
 
     fn act(&mut self, key: &Key, uid: String, bound: bool, plan: Plan, by: usize) {
         let Some(executor) = self.executors.get(by).cloned() else { return };
-        let key = key.clone();
+        let (key, attempt) = (key.clone(), self.attempt(key, by).filter(|_| bound));
         self.writes.spawn(async move {
             let failure = executor.act(&plan).await.failure.map(|failure| failure.to_string());
-            Done { key, uid, bound, failure }
+            Done { key, uid, bound, attempt, failure }
         });
     }
 
@@ -275,6 +290,7 @@ impl Scheduler {
             tracing::error!("a write of the scheduler panicked");
             return;
         };
+        self.tell_bound(&done);
         let Some(failure) = done.failure else { return };
         tracing::info!(pod = %done.key, "{failure}");
         // A pod that is seen on a node by now was bound, whatever the answer said.
@@ -290,10 +306,8 @@ impl Scheduler {
     }
 
     fn waits(&self, pod: &Pod) -> bool {
-        let spec = pod.spec.as_ref();
-        let gated = spec.is_some_and(|spec| spec.scheduling_gates.as_ref().is_some_and(|gates| !gates.is_empty()));
         node_name(pod).is_empty()
-            && !gated
+            && !measured::is_gated(pod)
             && self.profile_of(pod).is_some()
             && pod.metadata.deletion_timestamp.is_none()
             && !is_finished(pod)
@@ -309,6 +323,7 @@ impl Scheduler {
         match (&change.after, &change.before) {
             (Some(pod), before) => self.there(&change.key, before.as_deref(), pod, now),
             (None, Some(pod)) => {
+                self.gated.remove(&change.key);
                 self.queue.remove(&change.key);
                 self.gone(pod, now);
             }
@@ -317,6 +332,7 @@ impl Scheduler {
     }
 
     fn there(&mut self, key: &Key, before: Option<&Pod>, pod: &Arc<Pod>, now: Instant) {
+        self.note_gates(key, pod);
         if is_finished(pod) {
             self.queue.remove(key);
             return self.gone(pod, now);

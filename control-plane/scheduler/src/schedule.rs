@@ -84,9 +84,7 @@ pub(crate) enum Verdict {
 }
 
 pub fn schedule(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Placement {
-    let mut attempt = Attempt::new(profile, snapshot, pod);
-    let fitted = attempt.fitted(profile, seed, true);
-    attempt.judged(profile, fitted, &HashMap::new(), seed).settled()
+    schedule_telling(profile, snapshot, pod, seed, |_| {})
 }
 
 /// The nodes for extenders to look at; `nominated`: where room was made for the pod, that node alone if it does.
@@ -104,6 +102,29 @@ pub(crate) fn judged(
     seed: u64,
 ) -> Verdict {
     Attempt::new(profile, snapshot, pod).judged(profile, fitted, added, seed)
+}
+
+/// The same decision as [`schedule`]; `after` hears when an extension point is over.
+pub(crate) fn schedule_telling(
+    profile: &Profile,
+    snapshot: &Snapshot,
+    pod: &PodInfo,
+    seed: u64,
+    mut after: impl FnMut(&'static str),
+) -> Placement {
+    let mut attempt = Attempt::new(profile, snapshot, pod);
+    after("PreFilter");
+    let fitted = attempt.fitted(profile, seed, true);
+    after("Filter");
+    let fit = fitted.fit.len();
+    let placement = attempt.judged(profile, fitted, &HashMap::new(), seed).settled();
+    match fit {
+        0 => after("PostFilter"),
+        // It is taken without a score.
+        1 => {}
+        _ => after("Score"),
+    }
+    placement
 }
 
 impl Fitted {

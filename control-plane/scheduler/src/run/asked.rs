@@ -7,6 +7,7 @@ use client::Key;
 
 use super::{Done, Scheduler, extender, outcome};
 use crate::extender::{Extender, Failure, Victims};
+use crate::metrics::Ended;
 use crate::pod::PodInfo;
 use crate::preempt::Candidate;
 use crate::schedule::{self, Placement, Preemption, Verdict};
@@ -19,6 +20,7 @@ impl Scheduler {
             Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere, by),
             Err(failure) => {
                 let plan = outcome::failed(&pod.pod, &failure.to_string());
+                self.ended(key, by, Ended::Error);
                 self.queue.failed(key, std::time::Instant::now());
                 self.act(key, pod.uid().to_owned(), false, plan, by);
             }
@@ -62,6 +64,7 @@ impl Scheduler {
     /// Has an extender bind the pod; the event is ours.
     pub(super) fn bind_asking(&mut self, key: &Key, pod: &PodInfo, node: &str, by: usize, extender: Extender) {
         let Some(executor) = self.executors.get(by).cloned() else { return };
+        let attempt = self.attempt(key, by);
         let (key, uid, pod, node) = (key.clone(), pod.uid().to_owned(), pod.pod.clone(), node.to_owned());
         self.writes.spawn(async move {
             let bound = extender.bind(&pod, &node).await;
@@ -70,7 +73,7 @@ impl Scheduler {
                 Err(failure) => outcome::failed(&pod, &failure.to_string()),
             };
             executor.act(&told).await;
-            Done { key, uid, bound: true, failure: bound.err().map(|failure| failure.to_string()) }
+            Done { key, uid, bound: true, attempt, failure: bound.err().map(|failure| failure.to_string()) }
         });
     }
 }
