@@ -2,11 +2,11 @@
 
 use crate::progress::Step;
 use anyhow::{Context, bail};
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{Api, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use kube::discovery::{ApiCapabilities, ApiResource, Scope, pinned_kind};
 use kube::{Client, ResourceExt};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -124,23 +124,26 @@ pub async fn apply_all(client: &Client, manifests: &[Manifest]) -> usize {
     failed
 }
 
-/// Waits until every Deployment among the manifests has all its pods available, showing how far they are.
+/// Waits until every workload among the manifests has what it asks for, showing how far they are: pods that are
+/// available, or an end.
 pub async fn wait(client: &Client, manifests: &[Manifest], patience: Duration) -> anyhow::Result<()> {
-    for manifest in manifests.iter().filter(|m| m.object.types.as_ref().is_some_and(|t| t.kind == "Deployment")) {
+    for manifest in manifests {
+        let kind = manifest.object.types.as_ref().map_or("", |types| types.kind.as_str());
+        let Some((_, what, done)) = AWAITED.iter().find(|(awaited, ..)| *awaited == kind) else { continue };
         let name = manifest.object.name_any();
-        let namespace = manifest.object.namespace().unwrap_or_else(|| "default".into());
-        let api: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
-        let step = Step::start(format!("pods of deployment {name}"));
-        let ready = kube::runtime::wait::await_condition(api, &name, |d: Option<&Deployment>| d.is_some_and(available));
+        let (api, _) = api_of(client, &manifest.object).await?;
+        let step = Step::start(format!("{what} {name}"));
+        let condition = |o: Option<&DynamicObject>| o.is_some_and(|o| seen(o) && done(&o.data));
+        let ready = kube::runtime::wait::await_condition(api, &name, condition);
         match tokio::time::timeout(patience, ready).await {
-            Ok(done) => {
-                let replicas = done?.and_then(|d| d.status?.available_replicas).unwrap_or(0);
-                step.done(&format!("{replicas} available"));
+            Ok(ready) => {
+                ready?;
+                step.done("done");
             }
             Err(_) => {
                 drop(step);
                 bail!(
-                    "deployment {name} has not become available within {} s; see `wherry get pods` and `kubectl describe`",
+                    "{what} {name}: not done within {} s; see `wherry get pods` and `kubectl describe`",
                     patience.as_secs()
                 );
             }
@@ -149,12 +152,32 @@ pub async fn wait(client: &Client, manifests: &[Manifest], patience: Duration) -
     Ok(())
 }
 
-fn available(deployment: &Deployment) -> bool {
-    let wanted = deployment.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1);
-    let status = deployment.status.as_ref();
-    let seen = status.and_then(|s| s.observed_generation) >= deployment.metadata.generation;
-    let count = |n: Option<i32>| n.unwrap_or(0) >= wanted;
-    seen && status.is_some_and(|s| count(s.available_replicas) && count(s.updated_replicas))
+/// The kinds that are waited for, what is waited for, and when it has come.
+const AWAITED: [(&str, &str, fn(&Value) -> bool); 3] = [
+    ("Deployment", "pods of deployment", |d| counts(d, "availableReplicas")),
+    ("StatefulSet", "pods of statefulset", |s| {
+        // Pods behind a gate wait for somebody else.
+        let gates = s["spec"]["template"]["spec"]["schedulingGates"].as_array();
+        gates.is_some_and(|gates| !gates.is_empty()) || counts(s, "readyReplicas")
+    }),
+    ("Job", "end of job", |j| {
+        let mut conditions = j["status"]["conditions"].as_array().into_iter().flatten();
+        conditions
+            .any(|c| matches!(c["type"].as_str(), Some("Complete" | "Failed" | "Suspended")) && c["status"] == "True")
+    }),
+];
+
+/// Whether as many as are asked for are so, and as they should be now.
+fn counts(object: &Value, field: &str) -> bool {
+    let wanted = object["spec"]["replicas"].as_i64().unwrap_or(1);
+    let count = |field: &str| object["status"][field].as_i64().unwrap_or(0);
+    count(field) >= wanted && count("updatedReplicas") >= wanted
+}
+
+/// Whether its controller has seen the object as it is.
+fn seen(object: &DynamicObject) -> bool {
+    let observed = object.data["status"]["observedGeneration"].as_i64();
+    observed.is_none_or(|observed| Some(observed) >= object.metadata.generation) && object.data["status"].is_object()
 }
 
 /// The addresses of the Services among the manifests: `(name, URL inside the cluster and on this machine, NodePort URL)`.

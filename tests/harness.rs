@@ -242,6 +242,18 @@ impl Cluster {
         true
     }
 
+    /// The images of an example, by its list.
+    pub fn example(&self, name: &str) {
+        let dir = Path::new(ROOT).join("examples").join(name);
+        let images = std::fs::read_to_string(dir.join("images")).expect("the example's images");
+        for (image, source) in images.lines().filter_map(|line| line.split_once(' ')) {
+            match source.strip_prefix("cargo:") {
+                Some(program_name) => self.image(image, &program(name, program_name)),
+                None => self.image(image, &dir.join(source)),
+            }
+        }
+    }
+
     /// The image `tool:1`: `tests/guests/tool.rs`.
     pub fn tool(&self) {
         let dir = tempfile::tempdir().expect("a directory");
@@ -426,19 +438,22 @@ pub fn hello_web() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
-    BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/hello/web/Cargo.toml");
-        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
-        let built = Command::new(cargo)
-            .args(["build", "--release", "--quiet", "--manifest-path"])
-            .arg(manifest)
-            .env("CARGO_TARGET_DIR", &target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .status();
-        assert!(built.is_ok_and(|s| s.success()), "the example's program builds");
-        target.join("release/hello-web")
-    })
+    BUILT.get_or_init(|| program("hello", "web"))
+}
+
+/// A program of an example, linked statically, as `examples/run` builds it.
+fn program(example: &str, name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("examples");
+    let manifest = Path::new(ROOT).join("examples").join(example).join(name).join("Cargo.toml");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--quiet", "--manifest-path"])
+        .arg(manifest)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .status();
+    assert!(built.is_ok_and(|s| s.success()), "the example's program builds");
+    target.join(format!("release/{example}-{name}"))
 }
 
 /// A guest of the Wasm executor's own tests.

@@ -5,6 +5,7 @@ mod bad_input;
 mod clients;
 mod cluster;
 mod conformance;
+mod examples;
 mod extenders;
 mod harness;
 mod kubectl;
