@@ -2,7 +2,8 @@
 //! does to them, nodes are killed, cut off and come back.
 //!
 //! One cluster of three nodes serves all of it, since bringing it up is what costs. Scenarios are data: `nodes/all` needs
-//! every node, `nodes/one` is played on the first alone while the cluster finds out that it has lost the two others.
+//! every node, `nodes/one` is played on the first alone while the cluster finds out that it has lost the two others, and
+//! `nodes/any` takes long and goes on all the while, its pods on the first node.
 
 use crate::clients;
 use crate::harness::{Cluster, ROOT, hello_web, possible, text, until};
@@ -169,14 +170,18 @@ fn three_nodes_are_one_cluster() {
     cluster.apply(SPREAD);
     until("a pod on every node", || served(&cluster) == nodes);
     every_pod_reaches_every_node(&cluster, &nodes);
-    let mut wrong = played(&cluster, "all", &known);
-    eprintln!("with all nodes: {:?}", since.elapsed());
-
-    // What is made meanwhile belongs on the node that stays.
-    cluster.ok(&["cordon", lost, cut]);
-    machine(&cluster, "kill", lost);
-    machine(&cluster, "cut", cut);
-    wrong.extend(played(&cluster, "one", &known));
+    let wrong = std::thread::scope(|scope| {
+        let long = scope.spawn(|| played(&cluster, "any", &known));
+        let mut wrong = played(&cluster, "all", &known);
+        eprintln!("with all nodes: {:?}", since.elapsed());
+        // What is made meanwhile belongs on the node that stays.
+        cluster.ok(&["cordon", lost, cut]);
+        machine(&cluster, "kill", lost);
+        machine(&cluster, "cut", cut);
+        wrong.extend(played(&cluster, "one", &known));
+        wrong.extend(long.join().expect("a scenario panics"));
+        wrong
+    });
     until("the loss of both", || !is_ready(&cluster, lost) && !is_ready(&cluster, cut));
     until("replacements on the node that is left", || {
         let left = pods(&cluster);
