@@ -179,9 +179,12 @@ fn start_roles(
     roles.spawn(where_leading(elects.clone(), "kube-controller-manager", leases, timing, stop.clone(), controllers));
     let client = api.client(InternalUser::Scheduler);
     let leases = client.clone();
+    let config = scheduler::Config::default();
+    let metrics = config.metrics.clone();
+    api.server.add_metrics(move || metrics.text());
     let scheduler = move |stop: CancellationToken| {
         let informers = Informers::new(client.clone(), stop.clone());
-        let scheduling = scheduler::run(client.clone(), informers, Default::default(), stop);
+        let scheduling = scheduler::run(client.clone(), informers, config.clone(), stop);
         async {
             if let Err(error) = scheduling.await {
                 tracing::error!("the scheduler: {error}");
