@@ -173,7 +173,8 @@ pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow
     let config = flags.config.as_deref().map(scheduler_config).transpose()?.unwrap_or_default();
     let client = tls::client(&flags.remote.kubeconfig).await?;
     let health = (flags.health.bind_address, flags.health.secure_port).into();
-    tokio::spawn(health::serve(health, Arc::new(String::new), stop.clone()));
+    let metrics = config.metrics.clone();
+    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), stop.clone()));
     let elects = config.leader_elect.unwrap_or(flags.election.leader_elect);
     let (failed, whole) = (OnceLock::new(), stop.child_token());
     let (failing, ending, of, told) = (&failed, &whole, &client, &config);

@@ -166,7 +166,11 @@ fn start_roles(
     let port = |port: u16| (Ipv4Addr::LOCALHOST, port).into();
     let tell: health::Tell = Arc::new(move || metrics.text());
     roles.spawn(health::serve(port(health::CONTROLLER_MANAGER), tell, stop.clone()));
-    roles.spawn(health::serve(port(health::SCHEDULER), Arc::new(String::new), stop.clone()));
+    let scheduling = scheduler::Config::default();
+    let metrics = scheduling.metrics.clone();
+    let tell: health::Tell = Arc::new(move || metrics.text());
+    roles.spawn(health::serve(port(health::SCHEDULER), tell.clone(), stop.clone()));
+    api.server.add_metrics(move || tell());
     let service = Arc::new(api.server.identities());
     let leases = reader.clone();
     let controllers = move |stop: CancellationToken| {
@@ -179,14 +183,11 @@ fn start_roles(
     roles.spawn(where_leading(elects.clone(), "kube-controller-manager", leases, timing, stop.clone(), controllers));
     let client = api.client(InternalUser::Scheduler);
     let leases = client.clone();
-    let config = scheduler::Config::default();
-    let metrics = config.metrics.clone();
-    api.server.add_metrics(move || metrics.text());
     let scheduler = move |stop: CancellationToken| {
         let informers = Informers::new(client.clone(), stop.clone());
-        let scheduling = scheduler::run(client.clone(), informers, config.clone(), stop);
+        let running = scheduler::run(client.clone(), informers, scheduling.clone(), stop);
         async {
-            if let Err(error) = scheduling.await {
+            if let Err(error) = running.await {
                 tracing::error!("the scheduler: {error}");
             }
         }
