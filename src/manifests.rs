@@ -152,8 +152,11 @@ pub async fn wait(client: &Client, manifests: &[Manifest], patience: Duration) -
     Ok(())
 }
 
-/// The kinds that are waited for, what is waited for, and when it has come.
-const AWAITED: [(&str, &str, fn(&Value) -> bool); 3] = [
+/// Whether an object has come to what is waited for.
+type Done = fn(&Value) -> bool;
+
+/// The kinds that are waited for, and for what.
+const AWAITED: [(&str, &str, Done); 3] = [
     ("Deployment", "pods of deployment", |d| counts(d, "availableReplicas")),
     ("StatefulSet", "pods of statefulset", |s| {
         // Pods behind a gate wait for somebody else.
