@@ -22,6 +22,7 @@ mod endpoints;
 mod expressions;
 mod flow;
 mod health;
+mod leftovers;
 mod lookup;
 mod metrics;
 mod negotiate;

@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::ctx::Ctx;
+use crate::leftovers;
 use crate::pipeline::{self, Caller};
 use crate::pki::Pki;
 use crate::server::Body;
@@ -109,7 +110,11 @@ async fn connection(
     let service = hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(CameFrom(from));
         let (ctx, peer) = (ctx.clone(), peer.clone());
-        async move { Ok::<_, Infallible>(pipeline::serve(ctx, Caller::Network(peer), request.map(Body::new)).await) }
+        let (request, rest) = leftovers::split(request);
+        async move {
+            let response = pipeline::serve(ctx, Caller::Network(peer), request.map(Body::new)).await;
+            Ok::<_, Infallible>(rest.before(response).await)
+        }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
