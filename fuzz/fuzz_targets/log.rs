@@ -5,5 +5,5 @@ use store::readers;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     readers::record(bytes);
-    let _ = readers::segment(bytes, bytes.len() % 2 == 0);
+    let _ = readers::segment(bytes, bytes.len().is_multiple_of(2));
 });
