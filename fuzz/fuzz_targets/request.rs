@@ -3,43 +3,17 @@
 //! and after the body's decoders.
 #![no_main]
 
-use apiserver::{Body, Config, InternalUser, Server};
+#[path = "../server.rs"]
+mod server;
+
+use apiserver::{Body, InternalUser};
 use http_body_util::BodyExt;
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::LazyLock;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use server::{Running, SERVER};
 use tower::ServiceExt;
 
 /// Watches and logs go on; they are dropped then.
 const PATIENCE: Duration = Duration::from_millis(500);
-
-struct Running {
-    runtime: Runtime,
-    server: Server,
-    _dir: tempfile::TempDir,
-}
-
-static SERVER: LazyLock<Running> = LazyLock::new(|| {
-    let runtime = Runtime::new().expect("a runtime");
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = Config {
-        data_dir: dir.path().to_owned(),
-        bind: (Ipv4Addr::LOCALHOST, 0).into(),
-        advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        service_cidr: "10.96.0.0/16".parse().expect("a network"),
-        node_port_range: 30000..=32767,
-        cluster_domain: "cluster.local".into(),
-        external_names: Vec::new(),
-        several: false,
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
-    };
-    let server = runtime.block_on(async {
-        let store = store::Store::open(store::Config::new(dir.path().join("store"))).await.expect("a store");
-        Server::start(config, store).await.expect("it starts")
-    });
-    Running { runtime, server, _dir: dir }
-});
 
 /// The request in a text; `None` for what is no HTTP.
 fn request(input: &[u8]) -> Option<http::Request<Body>> {

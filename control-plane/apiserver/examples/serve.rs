@@ -2,7 +2,7 @@
 //! It writes `DIR/admin.kubeconfig` and runs until Ctrl-C.
 
 use apiserver::{Config, Server};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -11,17 +11,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port: u16 = args.next().map_or(Ok(0), |p| p.parse())?;
     std::fs::create_dir_all(&dir)?;
     let store = store::Store::open(store::Config::new(dir.join("store"))).await?;
-    let config = Config {
-        data_dir: dir.clone(),
-        bind: (Ipv4Addr::LOCALHOST, port).into(),
-        advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
-        service_cidr: "10.96.0.0/16".parse()?,
-        node_port_range: 30000..=32767,
-        cluster_domain: "cluster.local".into(),
-        external_names: Vec::new(),
-        several: false,
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
-    };
+    let config = Config { bind: (Ipv4Addr::LOCALHOST, port).into(), ..Config::on_loopback(&dir) };
     let server = Server::start(config, store.clone()).await?;
     let address = server.local_addr();
     let pki = server.pki();

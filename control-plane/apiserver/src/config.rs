@@ -1,9 +1,9 @@
 //! What the server is started with, and how starting fails.
 
-use ipnet::IpNet;
-use std::net::{IpAddr, SocketAddr};
+use ipnet::{IpNet, Ipv4Net};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything is decided by whoever starts the server: nothing here is read from the environment.
 #[derive(Debug, Clone)]
@@ -24,6 +24,23 @@ pub struct Config {
     pub several: bool,
     /// Where authn looks for the issuer of service-account tokens: `https://kubernetes.default.svc.cluster.local`.
     pub issuer: String,
+}
+
+impl Config {
+    /// One server for this machine alone, at a free port: where tests, examples and fuzz targets begin.
+    pub fn on_loopback(data_dir: &Path) -> Config {
+        Config {
+            data_dir: data_dir.to_owned(),
+            bind: (Ipv4Addr::LOCALHOST, 0).into(),
+            advertise: Ipv4Addr::LOCALHOST.into(),
+            service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16).into(),
+            node_port_range: 30000..=32767,
+            cluster_domain: "cluster.local".into(),
+            external_names: Vec::new(),
+            several: false,
+            issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        }
+    }
 }
 
 /// Why the server does not start.

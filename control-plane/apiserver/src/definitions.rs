@@ -30,16 +30,24 @@ impl Built {
         let (entries, cursor) = cache.snapshot(None);
         let mut next = HashMap::with_capacity(entries.len());
         let mut served = Vec::new();
+        let mut changed = false;
         for entry in entries {
             let kinds = match self.0.remove(&entry.name) {
                 Some((revision, kinds)) if revision == entry.revision => kinds,
-                _ => build(&kind, &entry),
+                _ => {
+                    changed = true;
+                    build(&kind, &entry)
+                }
             };
             served.extend(kinds.iter().cloned());
             next.insert(entry.name.clone(), (entry.revision, kinds));
         }
+        // What is left belongs to definitions that are gone.
+        changed |= !self.0.is_empty();
         self.0 = next;
-        registry.serve_custom(served);
+        if changed {
+            registry.serve_custom(served);
+        }
         Ok(cursor)
     }
 }
@@ -105,7 +113,6 @@ mod tests {
     use crate::server::Body;
     use crate::{Config, bootstrap};
     use http::Request;
-    use std::net::{IpAddr, Ipv4Addr};
 
     const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 
@@ -130,17 +137,7 @@ mod tests {
     async fn an_established_definition_is_served_to_the_first_who_asks() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = store::Store::open(store::Config::new(dir.path().join("store"))).await.expect("the folder is ours");
-        let config = Config {
-            data_dir: dir.path().to_owned(),
-            bind: (Ipv4Addr::LOCALHOST, 0).into(),
-            advertise: IpAddr::V4(Ipv4Addr::LOCALHOST),
-            service_cidr: "10.96.0.0/16".parse().expect("a network"),
-            node_port_range: 30000..=32767,
-            cluster_domain: "cluster.local".into(),
-            external_names: Vec::new(),
-            several: false,
-            issuer: "https://kubernetes.default.svc.cluster.local".into(),
-        };
+        let config = Config::on_loopback(dir.path());
         let ctx = Arc::new(Ctx::open(config, store.clone(), 0).expect("it opens"));
         bootstrap::run(&ctx).await.expect("a new cluster");
         for (plural, path) in

@@ -7,7 +7,7 @@ mod served;
 use apiserver::{Config, Server};
 use calls::call;
 use serde_json::{Value, json};
-use served::{config, start, stop};
+use served::{start, stop};
 
 fn service(name: &str, spec: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec})
@@ -111,7 +111,7 @@ async fn servers_of_one_store_give_nothing_out_twice() {
     const PORTS: usize = 10;
     let dir = tempfile::tempdir().expect("a folder");
     let store = store::Store::open(store::Config::new(dir.path().join("store"))).await.expect("the folder is ours");
-    let config = Config { several: true, node_port_range: 30000..=30009, ..config(dir.path()) };
+    let config = Config { several: true, node_port_range: 30000..=30009, ..Config::on_loopback(dir.path()) };
     let one = Server::start(config.clone(), store.clone()).await.expect("it starts");
     let two = Server::start(config, store.clone()).await.expect("it starts");
     let creates = (0..PORTS).map(|i| {

@@ -1,6 +1,8 @@
 //! The targets of `fuzz/` stay right: they are compiled here, with a stand-in for libFuzzer, and each gets a few thousand inputs.
 //! `docs/fuzzing.md` says how they are run for longer.
 
+#![expect(clippy::duplicate_mod, reason = "each target is a program of its own, and two of them need a server")]
+
 // The targets call libFuzzer's macro by its crate's name.
 extern crate self as libfuzzer_sys;
 

@@ -1,12 +1,12 @@
 //! Why the log is not in redb: the same groups of entries, appended and made durable in a redb table and in a file that is
 //! preallocated, with a checksum per record, in turns; the oldest are dropped after every 4 MiB. `cargo bench -p store`.
 
-use std::ffi::c_int;
+#[path = "etcd/syncs.rs"]
+mod syncs;
+
 use std::fs::File;
-use std::os::fd::BorrowedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use redb::{Database, Durability, TableDefinition};
@@ -17,25 +17,11 @@ const FOR: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 const LOG: TableDefinition<u64, &[u8]> = TableDefinition::new("log");
 
-static SYNCS: AtomicU64 = AtomicU64::new(0);
-
-/// In the place of the C library's, which `std` and redb call: counts, and asks the kernel.
-// SAFETY: the name is that function's, with its signature; there is one definition in the program.
-#[unsafe(no_mangle)]
-extern "C" fn fdatasync(fd: c_int) -> c_int {
-    SYNCS.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: the caller has it open for as long as it waits for this call.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    // A figure from a disk that fails is none: the panic ends the process here.
-    rustix::fs::fdatasync(fd).expect("the disk syncs");
-    0
-}
-
 /// Per group: milliseconds, syncs, KiB that reached the disk, processor µs.
 type Figures = [f64; 4];
 
 fn measure(mut append: impl FnMut()) -> Figures {
-    let before = (SYNCS.load(Ordering::Relaxed), written(), processor());
+    let before = (syncs::so_far(), written(), processor());
     let (since, mut groups) = (Instant::now(), 0.0);
     while since.elapsed() < FOR {
         append();
@@ -44,7 +30,7 @@ fn measure(mut append: impl FnMut()) -> Figures {
     let took = since.elapsed().as_secs_f64() * 1e3;
     [
         took / groups,
-        (SYNCS.load(Ordering::Relaxed) - before.0) as f64 / groups,
+        (syncs::so_far() - before.0) as f64 / groups,
         (written() - before.1) as f64 / 1024.0 / groups,
         (processor() - before.2) / groups,
     ]

@@ -12,20 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-fn config(dir: &std::path::Path) -> Config {
-    Config {
-        data_dir: dir.to_owned(),
-        bind: ([127, 0, 0, 1], 0).into(),
-        advertise: [127, 0, 0, 1].into(),
-        service_cidr: "10.96.0.0/16".parse().unwrap(),
-        node_port_range: 30000..=32767,
-        cluster_domain: "cluster.local".into(),
-        external_names: Vec::new(),
-        several: false,
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
-    }
-}
-
 /// Serves TLS with a kubelet's certificate; answers with what it was asked, and echoes bytes after an upgrade.
 async fn kubelet_on_loopback(dir: &std::path::Path, authority: &pki::Authority) -> SocketAddr {
     let credentials = pki::open_kubelet(dir, authority, "n1", &["127.0.0.1".into()]).unwrap();
@@ -80,7 +66,7 @@ fn answer(mut request: Request<hyper::body::Incoming>) -> http::Response<Body> {
 #[tokio::test]
 async fn a_request_reaches_the_kubelet_without_the_clients_credentials() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
+    let config = Config::on_loopback(dir.path());
     let pki = Pki::open(&config).unwrap();
     let address = kubelet_on_loopback(&dir.path().join("kubelet"), &pki.authority).await;
     let outbound = Outbound::open(&config, &pki).unwrap();
@@ -95,7 +81,7 @@ async fn a_request_reaches_the_kubelet_without_the_clients_credentials() {
 #[tokio::test]
 async fn bytes_flow_both_ways_after_an_upgrade() {
     let dir = tempfile::tempdir().unwrap();
-    let config = config(dir.path());
+    let config = Config::on_loopback(dir.path());
     let pki = Pki::open(&config).unwrap();
     let address = kubelet_on_loopback(&dir.path().join("kubelet"), &pki.authority).await;
     let outbound = Arc::new(Outbound::open(&config, &pki).unwrap());
@@ -134,7 +120,7 @@ async fn bytes_flow_both_ways_after_an_upgrade() {
 #[tokio::test]
 async fn a_kubelet_of_another_cluster_is_refused() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (config, other) = (config(ours.path()), Pki::open(&config(theirs.path())).unwrap());
+    let (config, other) = (Config::on_loopback(ours.path()), Pki::open(&Config::on_loopback(theirs.path())).unwrap());
     let address = kubelet_on_loopback(&theirs.path().join("kubelet"), &other.authority).await;
     let outbound = Outbound::open(&config, &Pki::open(&config).unwrap()).unwrap();
     let peer = Peer { host: "127.0.0.1".into(), port: address.port(), tls: Tls::Kubelet };

@@ -1,28 +1,11 @@
 //! The store, in this process.
 
-use std::ffi::c_int;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use store::{Config, Event, Keep, Op, Store, Txn, Watch};
 
 use crate::measure::{self, Costs, Side, Watcher};
-
-/// Of this process, the log's and the tables'.
-static SYNCS: AtomicU64 = AtomicU64::new(0);
-
-/// In the place of the C library's, which `std` calls: counts, and asks the kernel.
-// SAFETY: the name is that function's, with its signature; there is one definition in the program.
-#[unsafe(no_mangle)]
-extern "C" fn fdatasync(fd: c_int) -> c_int {
-    SYNCS.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: the caller has it open for as long as it waits for this call.
-    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-    // A figure from a disk that fails is none: the panic ends the process here.
-    rustix::fs::fdatasync(fd).expect("the disk syncs");
-    0
-}
+use crate::syncs;
 
 #[derive(Clone)]
 pub struct Embedded(Store);
@@ -63,7 +46,7 @@ impl Side for Embedded {
     }
 
     async fn costs(&self) -> Costs {
-        measure::costs("self", SYNCS.load(Ordering::Relaxed))
+        measure::costs("self", syncs::so_far())
     }
 }
 

@@ -10,6 +10,7 @@ mod etcd;
 mod grpc;
 mod measure;
 mod report;
+mod syncs;
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
