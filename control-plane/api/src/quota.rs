@@ -5,7 +5,7 @@ mod pods;
 mod scopes;
 
 pub use pods::{is_over, unspecified};
-pub use scopes::covers;
+pub use scopes::{class, covers};
 
 use crate::quantity::Format;
 use crate::{Object, Quantity, Value};

@@ -21,7 +21,7 @@ pub use backoff::Backoff;
 pub use driver::{Controller, Driver};
 pub use event::Recorder;
 pub use execute::Executor;
-pub use informer::{Change, Changes, Informer, Informers};
+pub use informer::{Change, Changes, Index, Informer, Informers, Tally};
 pub use metrics::{Counts, Metrics};
 pub use object::{Key, Meta, Object};
 pub use plan::{Action, Decision, DeleteOptions, Note, Plan, Read, Severity, Target};

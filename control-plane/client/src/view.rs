@@ -183,6 +183,17 @@ impl<'a> Watches<'a> {
         }
     }
 
+    /// The keys that the objects there are now concern, one object after the other.
+    pub fn concerned(&mut self, view: &Arc<View>) -> Vec<Key> {
+        let mut keys = Vec::new();
+        for mut changes in self.start(view) {
+            while let Some(Some(more)) = futures::FutureExt::now_or_never(changes.next()) {
+                keys.extend(more);
+            }
+        }
+        keys
+    }
+
     pub(crate) fn start(&mut self, view: &Arc<View>) -> Vec<Keys> {
         self.starters.drain(..).map(|starter| starter(view.clone())).collect()
     }

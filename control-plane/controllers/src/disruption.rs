@@ -18,7 +18,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use crate::rollout::scaled;
-use crate::{pods, selector};
+use crate::{index, pods};
 use scale::Unknown;
 
 /// An evicted pod that is not being deleted after this time will not be: upstream's.
@@ -34,10 +34,12 @@ impl Controller for Disruptions {
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<PodDisruptionBudget>();
         watches.mapped::<Pod>(|view, change| {
-            let budgets = view.of::<PodDisruptionBudget>().list_in(&change.key.namespace);
-            let pods = || [&change.before, &change.after].into_iter().flatten();
-            let concerned = budgets.iter().filter(|budget| pods().any(|pod| selects(budget, pod)));
-            concerned.map(|budget| Key::of(budget.as_ref())).collect()
+            let pods = [&change.before, &change.after].into_iter().flatten();
+            let budgets = pods.flat_map(|pod| index::budgets_of(view, pod));
+            let mut keys: Vec<Key> = budgets.map(|budget| Key::of(budget.as_ref())).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            keys
         });
         watches.seen::<Deployment>();
         watches.seen::<ReplicaSet>();
@@ -53,11 +55,6 @@ impl Controller for Disruptions {
     }
 }
 
-fn selects(budget: &PodDisruptionBudget, pod: &Pod) -> bool {
-    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-    selector.is_some_and(|selector| selector::matches(selector, pod.metadata.labels.as_ref()))
-}
-
 /// How many pods there are to be, and how many of them healthy.
 struct Aim {
     expected: i32,
@@ -68,8 +65,8 @@ struct Aim {
 fn plan(view: &View, budget: &PodDisruptionBudget, now: Timestamp) -> Decision {
     let mut plan = Plan::done();
     let namespace = budget.metadata.namespace.as_deref().unwrap_or_default();
-    let mut chosen = view.of::<Pod>().list_in(namespace);
-    chosen.retain(|pod| selects(budget, pod));
+    let selector = budget.spec.as_ref().and_then(|spec| spec.selector.as_ref());
+    let chosen = selector.map(|selector| index::chosen(view, namespace, selector)).unwrap_or_default();
     if chosen.is_empty() {
         plan.event(budget, Severity::Normal, "NoPods", "No matching pods found");
     }

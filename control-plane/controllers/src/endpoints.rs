@@ -16,6 +16,7 @@ use k8s_openapi::api::discovery::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::index;
 use members::{Member, families, members};
 use slices::{Groups, Shape, ports_key};
 
@@ -56,8 +57,8 @@ impl Controller for EndpointSlices {
         if service.metadata.deletion_timestamp.is_some() {
             return plan.into();
         }
-        let existing = view.of::<EndpointSlice>().list_in(&key.namespace);
-        let mut mine: Vec<_> = existing.into_iter().filter(|slice| is_mine(slice, key, MANAGER)).collect();
+        let mut mine = index::slices_of(view, key);
+        mine.retain(|slice| is_mine(slice, key, MANAGER));
         let shape = Shape::of_service(&service);
         for family in families(&service) {
             let (of_family, rest): (Vec<_>, Vec<_>) = mine.into_iter().partition(|s| s.address_type == family);
@@ -91,14 +92,12 @@ fn services(view: &View, before: &Option<Arc<Pod>>, after: &Option<Arc<Pod>>) ->
     {
         return vec![];
     }
-    let pods: Vec<_> = [before, after].into_iter().flatten().collect();
-    let Some(namespace) = pods.first().and_then(|pod| pod.metadata.namespace.clone()) else { return vec![] };
-    let chosen = |service: &Arc<Service>| {
-        let selector = service.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-        selector.is_some_and(|s| pods.iter().any(|p| crate::selector::matches_map(s, p.metadata.labels.as_ref())))
-    };
-    let services = view.of::<Service>().list_in(&namespace);
-    services.iter().filter(|s| has_selector(s) && chosen(s)).map(|service| Key::of(service.as_ref())).collect()
+    let pods = [before, after].into_iter().flatten();
+    let services = pods.flat_map(|pod| index::services_of(view, pod)).filter(|service| has_selector(service));
+    let mut keys: Vec<Key> = services.map(|service| Key::of(service.as_ref())).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<Key> {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint, Toleration};
 use serde_json::json;
 
-use crate::pods;
+use crate::{index, pods};
 
 pub(crate) struct TaintEviction;
 
@@ -33,8 +33,7 @@ impl Controller for TaintEviction {
             if taints(&change.after).is_empty() || taints(&change.before) == taints(&change.after) {
                 return vec![];
             }
-            let pods = view.of::<Pod>().list();
-            pods.iter().filter(|pod| pods::node(pod) == change.key.name).map(|pod| Key::of(pod.as_ref())).collect()
+            index::pods_on(view, &change.key.name).iter().map(|pod| Key::of(pod.as_ref())).collect()
         });
     }
 

@@ -21,7 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use crate::claim::{self, Claims};
-use crate::{pods, selector};
+use crate::{index, pods, selector};
 use finish::Verdict;
 use policy::Failure;
 
@@ -84,11 +84,8 @@ fn release_orphans(view: &View, key: &Key, job: Option<&Job>, plan: &mut Plan) {
     if uid.is_some() {
         return;
     }
-    for pod in view.of::<Pod>().list_in(&key.namespace) {
-        let of_job = pods::controller_of(pod.as_ref()).is_some_and(|o| o.kind == "Job" && o.name == key.name);
-        if of_job && is_tracked(&pod) {
-            release(&pod, plan);
-        }
+    for pod in index::pods_of_job(view, key).iter().filter(|pod| is_tracked(pod)) {
+        release(pod, plan);
     }
 }
 

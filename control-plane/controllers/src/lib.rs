@@ -19,6 +19,7 @@ mod disruption;
 mod endpoints;
 mod eviction;
 mod garbage;
+mod index;
 mod job;
 mod namespace;
 mod nodeipam;

@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use crate::pods;
+use crate::{index, pods};
 
 /// How long a node may be silent, as upstream.
 const GRACE: SignedDuration = SignedDuration::from_secs(50);
@@ -166,8 +166,7 @@ fn taint(node: &Node, conditions: &[NodeCondition], now: Timestamp, plan: &mut P
 /// The pods of a node that is not ready are not ready either, whatever they told last.
 fn unready(view: &View, node: &Node, now: Timestamp, plan: &mut Plan) {
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let pods = view.of::<Pod>().list();
-    for pod in pods.iter().filter(|pod| pods::node(pod) == name && pods::is_ready(pod)) {
+    for pod in index::pods_on(view, name).iter().filter(|pod| pods::is_ready(pod)) {
         let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
         for condition in conditions.iter_mut().filter(|condition| condition.type_ == "Ready") {
             condition.status = "False".to_owned();

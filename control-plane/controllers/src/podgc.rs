@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::core::ApiResource;
 use serde_json::json;
 
-use crate::pods;
+use crate::{index, pods};
 
 /// Finished pods that are kept, as upstream.
 const FINISHED_KEPT: usize = 12_500;
@@ -55,10 +55,7 @@ impl Controller for PodGarbage {
                 Some(None) => fail(&pod, moment.now, &mut plan),
             }
         }
-        let surplus = || {
-            let all = view.of::<Pod>().list();
-            pods::is_finished(&pod) && all.iter().filter(|pod| pods::is_finished(pod)).count() > FINISHED_KEPT
-        };
+        let surplus = || pods::is_finished(&pod) && index::finished_pods(view) > FINISHED_KEPT;
         if lost || never_ran(&pod) || surplus() {
             let at_once = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
             plan.delete_with(pod.as_ref(), at_once);

@@ -19,6 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::discovery::Served;
+use crate::index;
 
 pub(crate) const NAME: &str = "resourcequota-controller";
 /// Everything is counted anew so often, as upstream: pods whose grace passes, usage of writes that somebody else undid.
@@ -91,15 +92,10 @@ fn measured<K: Watched<DynamicType = ()> + Serialize>(watches: &mut Watches<'_>)
         let Some(before) = &change.before else { return vec![] };
         let resource = ApiResource::erase::<K>(&());
         let quotas = limiting(view, &change.key.namespace, &resource);
-        let same =
-            || change.after.as_ref().is_some_and(|after| usage_of(&resource, before) == usage_of(&resource, after));
+        let usage = |object: &Arc<K>| index::usage_of(&resource, object.as_ref());
+        let same = || change.after.as_ref().is_some_and(|after| usage(before) == usage(after));
         if quotas.is_empty() || same() { vec![] } else { quotas }
     });
-}
-
-fn usage_of<K: Serialize>(resource: &ApiResource, object: &Arc<K>) -> Usage {
-    let object = Object::from_typed(object.as_ref()).unwrap_or_default();
-    quota::usage(&resource.group, &resource.plural, &object)
 }
 
 /// The quotas of a namespace that limit something of a resource.
@@ -164,11 +160,11 @@ impl<'a> Count<'a> {
         }
         let informer = self.view.of::<K>();
         if informer.revision() >= self.revision() {
-            let objects = informer.list_in(self.namespace());
-            return objects.iter().for_each(|object| self.add(&resource, object.as_ref()));
+            let tallies = informer.tallies(&index::usage::<K>(), &index::within(self.namespace()));
+            return tallies.into_iter().for_each(|tally| self.add(&resource, tally.any.as_ref(), tally.sum));
         }
         let items = self.read(Read::list(&resource, self.namespace()));
-        items.iter().for_each(|item| self.add(&resource, item));
+        items.iter().for_each(|item| self.add(&resource, item, index::usage_of(&resource, item)));
     }
 
     fn number(&mut self, resource: &ApiResource) {
@@ -177,7 +173,7 @@ impl<'a> Count<'a> {
         }
         let informer = self.view.metadata().get(resource).filter(|informer| informer.revision() >= self.revision());
         let count = match informer {
-            Some(informer) => informer.list_in(self.namespace()).len(),
+            Some(informer) => informer.count_in(self.namespace()),
             None => self.read(Read::list(resource, self.namespace()).metadata()).len(),
         };
         // Only pods have scopes: a quota that has some counts none of these.
@@ -200,12 +196,12 @@ impl<'a> Count<'a> {
         list["items"].as_array().map(Vec::as_slice).unwrap_or_default()
     }
 
-    fn add<T: Serialize>(&mut self, resource: &ApiResource, object: &T) {
+    /// Adds what an object and its likes use.
+    fn add<T: Serialize>(&mut self, resource: &ApiResource, object: &T, mut usage: Usage) {
         let Ok(object) = Object::from_typed(object) else { return };
         if !quota::covers(&self.object, &resource.group, &resource.plural, &object) {
             return;
         }
-        let mut usage = quota::usage(&resource.group, &resource.plural, &object);
         if resource.plural == "pods" && quota::is_over(&object, self.now) {
             usage.retain(|name, _| name.starts_with("count/"));
         }

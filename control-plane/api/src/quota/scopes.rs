@@ -18,6 +18,20 @@ pub fn covers(quota: &Object, group: &str, resource: &str, object: &Object) -> b
     (group, resource) == ("", "pods") && all() && selectors.iter().all(|selector| selected(selector, object))
 }
 
+/// What decides which quotas are about an object, and how much of its usage counts: objects of a resource that have the same
+/// are treated alike. A pod that is being deleted is like no other, for its grace passes by itself.
+pub fn class(group: &str, resource: &str, object: &Object) -> String {
+    if (group, resource) != ("", "pods") {
+        return String::new();
+    }
+    if object.deletion_timestamp().is_some() {
+        return format!("ends {}", object.name());
+    }
+    let scopes = ["Terminating", "BestEffort", "CrossNamespacePodAffinity"].map(|scope| u8::from(holds(scope, object)));
+    let class = object.str_at(&["spec", "priorityClassName"]);
+    format!("{}{}{} {class}", scopes[0], scopes[1], scopes[2])
+}
+
 fn holds(scope: &str, pod: &Object) -> bool {
     let deadline = pod.i64_at(&["spec", "activeDeadlineSeconds"]).is_some_and(|seconds| seconds >= 0);
     match scope {

@@ -4,6 +4,7 @@
 //! `managedFields` are never kept: they are the largest part of most objects and no role reads them.
 
 mod changes;
+mod filing;
 mod reflect;
 mod store;
 
@@ -16,6 +17,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use changes::{Change, Changes};
+pub use filing::{Index, Tally};
 pub use store::{Informer, Progress, Tracked};
 
 use crate::object::{Meta, Object};

@@ -9,6 +9,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
 use super::changes::{Changes, Inbox};
+use super::filing::{Filing, Index, Tally};
 use crate::object::{Key, Object};
 
 /// How far an informer has read.
@@ -37,6 +38,10 @@ struct Objects<K> {
     by_owner: HashMap<String, BTreeSet<Key>>,
     /// Those that no owner controls.
     loose: BTreeSet<Key>,
+    /// How many there are of each namespace.
+    counts: HashMap<String, usize>,
+    /// By the names of the indexes that were asked for.
+    filings: HashMap<&'static str, Filing<K>>,
 }
 
 impl<K> Clone for Informer<K> {
@@ -55,8 +60,13 @@ pub trait Tracked: Send + Sync {
 
 impl<K: Object> Informer<K> {
     pub(super) fn empty(resource: ApiResource) -> Informer<K> {
-        let objects =
-            RwLock::new(Objects { by_key: BTreeMap::new(), by_owner: HashMap::new(), loose: BTreeSet::new() });
+        let objects = RwLock::new(Objects {
+            by_key: BTreeMap::new(),
+            by_owner: HashMap::new(),
+            loose: BTreeSet::new(),
+            counts: HashMap::new(),
+            filings: HashMap::new(),
+        });
         let shared = Shared { resource, objects, progress: watch::Sender::default(), inboxes: Mutex::default() };
         Informer { shared: Arc::new(shared) }
     }
@@ -98,6 +108,48 @@ impl<K: Object> Informer<K> {
         let objects = self.shared.objects.read();
         let within = objects.by_key.range((from, Bound::Unbounded)).take_while(|(key, _)| key.namespace == namespace);
         within.map(|(_, object)| object.clone()).collect()
+    }
+
+    /// How many objects a namespace has.
+    pub fn count_in(&self, namespace: &str) -> usize {
+        self.shared.objects.read().counts.get(namespace).copied().unwrap_or(0)
+    }
+
+    /// The objects that have a term, ordered by namespace and name.
+    pub fn by(&self, index: &Index<K>, term: &str) -> Vec<Arc<K>> {
+        self.filed(index, |objects, filing| filing.keys(term).filter_map(|k| objects.by_key.get(k).cloned()).collect())
+    }
+
+    /// How many objects have a term.
+    pub fn count_by(&self, index: &Index<K>, term: &str) -> usize {
+        self.filed(index, |_, filing| filing.count(term))
+    }
+
+    /// What the objects of each term that begins so add up to.
+    pub fn tallies(&self, index: &Index<K>, prefix: &str) -> Vec<Tally<K>> {
+        self.filed(index, |objects, filing| {
+            let tally = |term: &super::filing::Term| {
+                let any = objects.by_key.get(term.keys.first()?)?.clone();
+                Some(Tally { count: term.keys.len(), sum: term.sum(), any })
+            };
+            filing.beginning(prefix).filter_map(tally).collect()
+        })
+    }
+
+    fn filed<T>(&self, index: &Index<K>, answer: impl FnOnce(&Objects<K>, &Filing<K>) -> T) -> T {
+        let objects = self.shared.objects.read();
+        if let Some(filing) = objects.filings.get(index.name) {
+            return answer(&objects, filing);
+        }
+        drop(objects);
+        let mut objects = self.shared.objects.write();
+        if !objects.filings.contains_key(index.name) {
+            let mut filing = Filing::new(index);
+            objects.by_key.iter().for_each(|(key, object)| filing.put(key, Some(object)));
+            objects.filings.insert(index.name, filing);
+        }
+        let objects = parking_lot::RwLockWriteGuard::downgrade(objects);
+        answer(&objects, &objects.filings[index.name])
     }
 
     /// The objects that name this uid among their owners.
@@ -229,7 +281,26 @@ impl<K: Object> Objects<K> {
         for owner in object.iter().flat_map(|object| object.meta().owner_references.iter().flatten()) {
             self.by_owner.entry(owner.uid.clone()).or_default().insert(key.clone());
         }
+        self.count(&key.namespace, before.is_some(), object.is_some());
+        self.filings.values_mut().for_each(|filing| filing.put(key, object.as_deref()));
         before
+    }
+}
+
+impl<K> Objects<K> {
+    fn count(&mut self, namespace: &str, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => *self.counts.entry(namespace.to_owned()).or_default() += 1,
+            (true, false) => {
+                if let Some(count) = self.counts.get_mut(namespace) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.counts.remove(namespace);
+                    }
+                }
+            }
+            _ => {}
+        }
     }
 }
 

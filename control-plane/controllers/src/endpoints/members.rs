@@ -8,8 +8,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodSpec, Service, Service
 use k8s_openapi::api::discovery::v1::EndpointPort;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::pods;
-use crate::selector;
+use crate::{index, pods};
 
 pub(super) struct Member {
     pub pod: Arc<Pod>,
@@ -52,9 +51,8 @@ pub(super) fn members(view: &View, service: &Service, family: &str) -> Vec<Membe
     let Some(spec) = service.spec.as_ref() else { return vec![] };
     let (Some(selector), Some(namespace)) = (&spec.selector, &service.metadata.namespace) else { return vec![] };
     let anyway = publishes_not_ready(service);
-    let pods = view.of::<Pod>().list_in(namespace);
-    let chosen = pods.into_iter().filter(|pod| selector::matches_map(selector, pod.metadata.labels.as_ref()));
-    let running = chosen.filter(|pod| !pods::is_finished(pod) && !pods::node(pod).is_empty());
+    let chosen = index::chosen_by_map(view, namespace, selector);
+    let running = chosen.into_iter().filter(|pod| !pods::is_finished(pod) && !pods::node(pod).is_empty());
     let member = |pod: Arc<Pod>| {
         let address = address(&pod, family)?;
         let ports = ports(spec.ports.as_deref().unwrap_or_default(), pod.spec.as_ref()?);

@@ -11,7 +11,7 @@ use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort
 
 use super::slices::{self, Groups, Shape, ports_key};
 use super::{MANAGED_BY, SERVICE, is_mine, service_of};
-use crate::pods;
+use crate::{index, pods};
 
 const MIRROR: &str = "endpointslicemirroring-controller.k8s.io";
 const SKIP: &str = "endpointslice.kubernetes.io/skip-mirror";
@@ -45,7 +45,7 @@ impl Controller for Mirroring {
 
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
-        let mut mine = view.of::<EndpointSlice>().list_in(&key.namespace);
+        let mut mine = index::slices_of(view, key);
         mine.retain(|slice| is_mine(slice, key, MIRROR));
         let service = view.of::<Service>().get_key(key);
         let selectorless = |service: &Service| service.spec.as_ref().is_some_and(|spec| spec.selector.is_none());
