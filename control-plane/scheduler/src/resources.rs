@@ -137,7 +137,14 @@ fn total(pod: &Pod, guess: bool) -> Amounts {
     all
 }
 
-/// A container that is being resized counts with the larger of what it has and what it asks for.
+/// Whether the pod's node has said that it never has what the pod asks for.
+fn infeasible(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.into_iter().any(|c| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible"))
+}
+
+/// A container that is being resized counts with the larger of what it has and what it asks for; with what it has alone
+/// where its node never has what it asks for.
 fn container_requests(pod: &Pod, container: &Container, guess: bool) -> Amounts {
     let asked =
         |resources: &Option<ResourceRequirements>| amounts(resources.as_ref().and_then(|r| r.requests.as_ref()));
@@ -146,6 +153,9 @@ fn container_requests(pod: &Pod, container: &Container, guess: bool) -> Amounts 
         status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
     });
     if let Some(status) = statuses.into_iter().flatten().find(|status| status.name == container.name) {
+        if infeasible(pod) {
+            requests = Amounts::default();
+        }
         requests.raise(&amounts(status.allocated_resources.as_ref()));
         requests.raise(&asked(&status.resources));
     }

@@ -3,11 +3,13 @@
 mod image;
 mod kill;
 mod remove;
+mod resize;
 mod sandbox;
 mod start;
 
 pub use kill::kill;
 pub use remove::{remove, unmount};
+pub use resize::resize;
 pub use sandbox::{run, stop};
 pub use start::start;
 

@@ -27,6 +27,9 @@ struct Case {
     /// Name → `state/lastState ready restarts`.
     #[serde(default)]
     containers: BTreeMap<String, String>,
+    /// Name → resources as JSON.
+    #[serde(default)]
+    resources: BTreeMap<String, String>,
 }
 
 fn now() -> Timestamp {
@@ -77,6 +80,11 @@ fn check(case: &Case, problems: &mut Vec<String>) {
     let all: Vec<&ContainerStatus> = lists.into_iter().flatten().flatten().collect();
     for (name, wanted) in &case.containers {
         let got = all.iter().find(|s| &s.name == name).map(|s| line(s));
+        differ(name, got.unwrap_or_default(), wanted.clone());
+    }
+    for (name, wanted) in &case.resources {
+        let has = all.iter().find(|s| &s.name == name).and_then(|s| s.resources.as_ref());
+        let got = has.map(|has| serde_json::to_string(has).unwrap());
         differ(name, got.unwrap_or_default(), wanted.clone());
     }
 }

@@ -1,5 +1,6 @@
 //! The one loop above the pod workers: who has a pod, who hears of what, what happens every now and then.
 
+use crate::allocation::{Amounts, Ledger};
 use crate::config::{Config, Error};
 use crate::events::Events;
 use crate::identity::{self, PodId};
@@ -124,6 +125,7 @@ async fn prepare(config: Config, client: kube::Client, tasks: &mut JoinSet<()>) 
         }
     };
     let capacity = object::capacity(&config.root_dir, config.max_pods);
+    let allocatable = object::allocatable(&capacity);
     let host = Host { ips: config.node_ips.iter().map(ToString::to_string).collect(), runtime: name };
     let node = Arc::new(Node {
         runtime,
@@ -136,7 +138,8 @@ async fn prepare(config: Config, client: kube::Client, tasks: &mut JoinSet<()>) 
         host,
         resolver: node::resolver(&config),
         memory_bytes: quantity::value_of(Some(&capacity), "memory"),
-        allocatable: object::allocatable(&capacity),
+        ledger: Ledger::new(&config.root_dir, Amounts::in_list(Some(&allocatable))),
+        allocatable,
         board: crate::board::Board::default(),
         client,
         config,
@@ -310,6 +313,7 @@ impl Kubelet {
     async fn relisted(&mut self) {
         let listed = std::mem::take(&mut self.listed);
         let uids: HashSet<String> = listed.iter().filter_map(|p| p.metadata.uid.clone()).collect();
+        self.node.ledger.found(listed.iter().filter(|p| !statics::is_mirror(p)), Timestamp::now());
         for pod in listed {
             self.seen(pod).await;
         }

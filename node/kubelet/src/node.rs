@@ -4,6 +4,7 @@ pub mod lease;
 pub mod object;
 pub mod register;
 
+use crate::allocation::Ledger;
 use crate::board::Board;
 use crate::config::Config;
 use crate::events::Events;
@@ -36,6 +37,7 @@ pub struct Node {
     pub allocatable: BTreeMap<String, Quantity>,
     pub memory_bytes: i64,
     pub board: Board,
+    pub ledger: Ledger,
 }
 
 impl Node {

@@ -2,8 +2,10 @@
 //!
 //! Everything here can be lost but for the runtime's part: a kubelet that restarts goes on from that alone.
 
+use crate::allocation::Pending;
 use crate::backoff::Backoff;
 use crate::identity;
+use crate::translate::resources::Figures;
 use jiff::Timestamp;
 use rpc::cri;
 use serde::Deserialize;
@@ -22,6 +24,11 @@ pub struct RuntimeStatus {
     /// An operation on the sandbox is under way.
     pub sandbox_busy: bool,
     pub sandbox_failure: Option<Failure>,
+    /// Why the pod has not the resources that it asks for.
+    pub pending: Option<Pending>,
+    /// The limits of its containers are being changed.
+    pub resizing: bool,
+    pub resize_failure: Option<Failure>,
     /// Set once: the pod is to end, whatever its manifest says later.
     pub ending: Option<Ending>,
 }
@@ -60,6 +67,10 @@ pub struct Container {
     /// Where the termination message is on the host; empty when there is none.
     pub message_file: String,
     pub logs_as_message: bool,
+    /// The limits that it runs with; none where the runtime does not tell.
+    pub figures: Option<Figures>,
+    /// It was ended to start again with other resources, however it took that.
+    pub renewed: bool,
 }
 
 impl Default for Container {
@@ -77,6 +88,8 @@ impl Default for Container {
             log_path: String::new(),
             message_file: String::new(),
             logs_as_message: false,
+            figures: None,
+            renewed: false,
         }
     }
 }
@@ -139,6 +152,8 @@ pub struct Memory {
     pub restart: Option<Backoff>,
     pub pull: Option<Backoff>,
     pub probes: Probes,
+    /// The container of that name that is ended to start again with other resources.
+    pub renewed: Option<String>,
 }
 
 /// What is being done to a container right now.
@@ -270,6 +285,8 @@ pub fn container(status: &cri::ContainerStatus, sandbox: &str) -> Container {
         log_path: status.log_path.clone(),
         message_file: note(identity::MESSAGE_FILE),
         logs_as_message: note(identity::MESSAGE_POLICY) == "FallbackToLogsOnError",
+        figures: status.resources.as_ref().and_then(|r| r.linux.as_ref()).map(Figures::of_runtime),
+        renewed: false,
     }
 }
 

@@ -5,8 +5,10 @@
 
 mod end;
 mod init;
+mod resize;
 mod restart;
 
+pub use resize::{Change, changes};
 pub use restart::{Verdict, verdict};
 
 use crate::observed::{Container, EndReason, Ending, Failure, Op, RuntimeStatus, State, Volumes};
@@ -40,6 +42,8 @@ pub enum Step {
         grace: i64,
         why: Why,
     },
+    /// Change the limits of running containers, one after the other.
+    Resize(Vec<Change>),
     /// Release the volumes of a pod that will not run again.
     Unmount,
     /// Nothing runs any more: forget the pod in the runtime and on disk, and delete its object where it still exists.
@@ -56,6 +60,7 @@ pub enum Why {
     Liveness,
     Startup,
     Changed,
+    Resized,
     SandboxDied,
 }
 
@@ -67,6 +72,10 @@ impl std::fmt::Display for Step {
             Step::StopSandbox { id } => write!(f, "stop sandbox {id}"),
             Step::Start { name, attempt } => write!(f, "start {name} {attempt}"),
             Step::Kill { name, id, grace, why } => write!(f, "kill {name} {id} {grace}s {why:?}"),
+            Step::Resize(changes) => {
+                write!(f, "resize")?;
+                changes.iter().try_for_each(|change| write!(f, " {change}"))
+            }
             Step::Unmount => write!(f, "unmount"),
             Step::Remove => write!(f, "remove"),
             Step::Wait { until } => write!(f, "wait {until}"),
@@ -183,6 +192,7 @@ fn containers(pod: &Pod, rt: &RuntimeStatus, now: Timestamp, steps: &mut Steps) 
             Role::Main | Role::Ephemeral | Role::Init | Role::Sidecar => {}
         }
     }
+    resize::plan(pod, rt, now, steps);
 }
 
 /// Keeps one container as its restart policy, probes and manifest want it.

@@ -165,6 +165,25 @@ impl Runtime {
         Ok(done.map_err(doing("preparing port-forward"))?.into_inner().url)
     }
 
+    /// Changes the limits of a running container; those that are 0 stay.
+    pub async fn update(&self, id: &str, limits: cri::LinuxContainerResources) -> Result<()> {
+        let call = cri::UpdateContainerResourcesRequest {
+            container_id: id.to_owned(),
+            linux: Some(limits),
+            ..cri::UpdateContainerResourcesRequest::default()
+        };
+        let done = self.runtime.clone().update_container_resources(request(call, CALL)).await;
+        done.map(drop).map_err(doing("changing the container's limits"))
+    }
+
+    /// Bytes of memory that the container uses and the kernel cannot drop at once; none where the runtime does not know.
+    pub async fn memory_of(&self, id: &str) -> Result<Option<u64>> {
+        let call = cri::ContainerStatsRequest { container_id: id.to_owned() };
+        let done = self.runtime.clone().container_stats(request(call, CALL)).await;
+        let stats = done.map_err(doing("reading the container's statistics"))?.into_inner().stats;
+        Ok(stats.and_then(|s| s.memory).and_then(|m| m.working_set_bytes).map(|v| v.value))
+    }
+
     pub async fn stats(&self) -> Result<Vec<cri::ContainerStats>> {
         let call = request(cri::ListContainerStatsRequest { filter: None }, CALL);
         let done = self.runtime.clone().list_container_stats(call).await;

@@ -6,6 +6,7 @@ mod conditions;
 
 mod containers;
 mod phase;
+mod resize;
 
 pub use conditions::OWNED;
 pub use containers::started;

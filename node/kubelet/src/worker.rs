@@ -3,6 +3,7 @@
 //! What takes time runs as tasks beside the loop and comes back as an event, so that a pod in the middle of a pull can be
 //! deleted at once, and one container's hook does not hold another.
 
+mod allocate;
 mod apply;
 mod publish;
 mod watch;
@@ -13,13 +14,14 @@ use crate::backoff::Backoff;
 use crate::identity::PodId;
 use crate::node::Node;
 use crate::observed::{EndReason, Ending, Failure, Op, RuntimeStatus, Volumes};
-use crate::plan::{self, Step};
+use crate::plan::{self, Step, Why};
 use crate::probes;
 use crate::volumes;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -60,6 +62,9 @@ pub enum Event {
     },
     /// With the version of the object that the write made, where there still is one.
     Written(Result<Option<u64>, String>),
+    Resized(Result<(), String>),
+    /// The pod may have other resources than before.
+    Allocated,
     Unmounted(Result<(), String>),
     Removed(Result<(), String>),
 }
@@ -79,7 +84,14 @@ impl Drop for Handle {
 
 struct Worker {
     node: Arc<Node>,
+    /// The newest object.
+    asked: Arc<Pod>,
+    /// The same with the resources that it was given.
     pod: Arc<Pod>,
+    /// The answer of the ledger may have changed.
+    reallocated: Arc<AtomicBool>,
+    /// It was given others than it had, and its containers may not have them yet.
+    granted: bool,
     rt: RuntimeStatus,
     inbox: mpsc::Receiver<Event>,
     /// Tasks report through the same mailbox.
@@ -169,6 +181,9 @@ impl Worker {
             retry: None,
             failures: 0,
             done: false,
+            reallocated: Arc::default(),
+            granted: false,
+            asked: pod.clone(),
             pod,
         };
         if start.gone {
@@ -190,9 +205,13 @@ impl Worker {
             while let Ok(event) = self.inbox.try_recv() {
                 self.apply(event, Timestamp::now());
             }
+            if self.reallocated.swap(false, Ordering::Relaxed) {
+                self.allocate(Timestamp::now());
+            }
             if self.stale {
                 self.observe().await;
             }
+            self.completed();
             let now = Timestamp::now();
             let wake = self.act(now);
             self.publish(now);
@@ -208,6 +227,7 @@ impl Worker {
             }
         }
         self.node.board.forget(&self.uid());
+        self.node.ledger.forget(&self.uid());
     }
 
     fn uid(&self) -> String {
@@ -312,13 +332,19 @@ impl Worker {
                 if let Some(task) = self.ops.remove(&name) {
                     task.abort();
                 }
-                self.rt.memory.entry(name.clone()).or_default().op = Some(Op::Kill { until });
+                let memory = self.rt.memory.entry(name.clone()).or_default();
+                memory.op = Some(Op::Kill { until });
+                memory.renewed = Some(id.clone()).filter(|_| matches!(why, Why::Resized | Why::Changed));
                 let key = name.clone();
                 let task = self.spawn(async move {
                     let result = act::kill(&job, &name, &id, grace, why).await;
                     Event::Killed { name, result }
                 });
                 self.ops.insert(key, task);
+            }
+            Step::Resize(changes) => {
+                self.rt.resizing = true;
+                self.spawn(async move { Event::Resized(act::resize(&job, &changes).await) });
             }
             Step::Unmount if self.unmounted => {}
             Step::Unmount => {
@@ -363,7 +389,7 @@ impl Worker {
         let last = delete.then(|| self.status(Timestamp::now())).flatten();
         self.spawn(async move {
             if let Some(status) = last
-                && let Err(e) = publish::write(&job.node, &job.pod, &status).await
+                && let Err(e) = publish::write(&job.node, &job.pod, &status, &[]).await
             {
                 return Event::Removed(Err(e));
             }

@@ -16,6 +16,7 @@ pub async fn kill(job: &Job, name: &str, id: &str, grace: i64, why: Why) -> Resu
         Why::Liveness => format!("Container {name} failed liveness probe, will be restarted"),
         Why::Startup => format!("Container {name} failed startup probe, will be restarted"),
         Why::Changed => format!("Container {name} definition changed, will be restarted"),
+        Why::Resized => format!("Container {name} resize requires restart"),
         Why::SandboxDied => "Pod sandbox changed, it will be killed and re-created.".to_owned(),
     };
     job.node.events.normal(&job.pod, Some(name), "Killing", message);

@@ -16,6 +16,9 @@ pub enum Verdict {
 
 pub fn verdict(pod: &Pod, unit: &Unit<'_>, container: Option<&Container>) -> Verdict {
     let Some(exit) = container.and_then(Container::exit) else { return Verdict::Live };
+    if container.is_some_and(|c| c.renewed) {
+        return Verdict::Again;
+    }
     let again = match unit.role {
         Role::Sidecar => true,
         Role::Ephemeral => false,

@@ -1,18 +1,27 @@
-//! The conditions that the kubelet owns: PodScheduled, PodReadyToStartContainers, Initialized, ContainersReady, Ready.
+//! The conditions that the kubelet owns: PodScheduled, PodReadyToStartContainers, Initialized, ContainersReady, Ready, and
+//! of a pod that is resized PodResizePending and PodResizeInProgress.
 
-use super::{phase, second};
+use super::{phase, resize, second};
 use crate::observed::RuntimeStatus;
 use crate::units::{self, Role};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-pub const OWNED: [&str; 5] = ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"];
+pub const OWNED: [&str; 7] = [
+    "PodReadyToStartContainers",
+    "Initialized",
+    "Ready",
+    "ContainersReady",
+    "PodScheduled",
+    resize::PENDING,
+    resize::IN_PROGRESS,
+];
 
-struct Verdict {
-    holds: bool,
-    reason: Option<&'static str>,
-    message: Option<String>,
+pub(super) struct Verdict {
+    pub holds: bool,
+    pub reason: Option<&'static str>,
+    pub message: Option<String>,
 }
 
 impl Verdict {
@@ -38,7 +47,7 @@ pub(super) fn set(pod: &Pod, rt: &RuntimeStatus, new: &mut PodStatus, now: Times
     ];
     let old = new.conditions.take().unwrap_or_default();
     let mut list: Vec<PodCondition> = old.iter().filter(|c| !OWNED.contains(&c.type_.as_str())).cloned().collect();
-    for (name, verdict) in verdicts {
+    for (name, verdict) in verdicts.into_iter().chain(resize::conditions(pod, rt)) {
         let before = old.iter().find(|c| c.type_ == name);
         list.push(condition(name, verdict, before, pod, now));
     }

@@ -1,6 +1,6 @@
 //! `containerStatuses`: state, last state, restarts and readiness of each container.
 
-use super::{Host, known, second};
+use super::{Host, known, resize, second};
 use crate::identity::PodId;
 use crate::observed::{Container, Exit, Op, RuntimeStatus, State, Volumes};
 use crate::plan::{self, Verdict};
@@ -74,7 +74,7 @@ fn one(pod: &Pod, unit: &Unit<'_>, rt: &RuntimeStatus, host: &Host, now: Timesta
         state: Some(state),
         last_state: Some(last.unwrap_or_default()),
         allocated_resources: unit.spec.resources.as_ref().and_then(|r| r.requests.clone()),
-        resources: unit.spec.resources.clone(),
+        resources: resize::has(pod, unit, latest),
         volume_mounts: volume_mounts(unit),
         ..ContainerStatus::default()
     }

@@ -4,6 +4,7 @@ use crate::quantity::{milli_of, value_of};
 use crate::units;
 use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use rpc::cri::LinuxContainerResources;
+use serde::Deserialize;
 
 const PERIOD_US: i64 = 100_000;
 const MIN_QUOTA_US: i64 = 1_000;
@@ -50,6 +51,51 @@ pub fn cgroup_parent(pod: &Pod) -> String {
         Qos::Guaranteed => format!("/kubepods/pod{uid}"),
         Qos::Burstable => format!("/kubepods/burstable/pod{uid}"),
         Qos::BestEffort => format!("/kubepods/besteffort/pod{uid}"),
+    }
+}
+
+/// The limits of a container that can be changed while it runs; 0 is none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Figures {
+    pub cpu_shares: i64,
+    /// Of each `PERIOD_US`.
+    pub cpu_quota_us: i64,
+    pub memory_bytes: i64,
+}
+
+impl Figures {
+    pub fn wanted(pod: &Pod, container: &Container) -> Figures {
+        Figures::of_runtime(&of_container(pod, container, 0))
+    }
+
+    /// As the runtime tells them: no limit is 0 or -1.
+    pub fn of_runtime(has: &LinuxContainerResources) -> Figures {
+        let period = if has.cpu_period > 0 { has.cpu_period } else { PERIOD_US };
+        Figures {
+            cpu_shares: has.cpu_shares.max(0),
+            cpu_quota_us: has.cpu_quota.max(0).saturating_mul(PERIOD_US) / period,
+            memory_bytes: has.memory_limit_in_bytes.max(0),
+        }
+    }
+
+    pub fn to_runtime(self) -> LinuxContainerResources {
+        LinuxContainerResources {
+            cpu_period: PERIOD_US,
+            cpu_quota: self.cpu_quota_us,
+            cpu_shares: self.cpu_shares,
+            memory_limit_in_bytes: self.memory_bytes,
+            ..LinuxContainerResources::default()
+        }
+    }
+
+    /// Thousandths of a CPU that the shares stand for.
+    pub fn cpu_request_milli(self) -> i64 {
+        (self.cpu_shares.saturating_mul(1000) + 1023) / 1024
+    }
+
+    pub fn cpu_limit_milli(self) -> i64 {
+        self.cpu_quota_us.saturating_mul(1000) / PERIOD_US
     }
 }
 

@@ -24,6 +24,8 @@ impl Worker {
             Event::Killed { name, result } => self.killed(&name, result, now),
             Event::Probed { name, id, kind, verdict } => self.probed(&name, &id, kind, verdict),
             Event::Written(result) => self.was_written(result, now),
+            Event::Resized(result) => self.resized(result, now),
+            Event::Allocated => {}
             Event::Unmounted(result) => self.was_unmounted(result, now),
             Event::Removed(result) => self.removed(result, now),
         }
@@ -31,8 +33,9 @@ impl Worker {
 
     fn renew(&mut self, pod: Arc<Pod>, now: Timestamp) {
         let metadata = |p: &Pod| (p.metadata.labels.clone(), p.metadata.annotations.clone());
-        let changed = metadata(&pod) != metadata(&self.pod);
-        self.pod = pod;
+        let changed = metadata(&pod) != metadata(&self.asked);
+        self.asked = pod;
+        self.allocate(now);
         if changed && self.rt.volumes == Volumes::Ready {
             self.remount = Some(now);
         }

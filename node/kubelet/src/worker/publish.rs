@@ -1,6 +1,7 @@
 //! Telling the API: one status at a time, the newest one.
 
 use super::{Event, Worker};
+use crate::allocation;
 use crate::identity::{self, PodId};
 use crate::node::Node;
 use crate::observed::EndReason;
@@ -11,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A pod that runs within this time is written once, as Running.
 pub(super) const PATIENCE: SignedDuration = SignedDuration::from_millis(40);
@@ -51,6 +52,9 @@ impl Worker {
         }
         let Some(status) = self.status(now) else { return };
         self.node.board.show(&self.pod, status.clone(), &self.rt);
+        if allocation::phase_over(status.phase.as_deref()) {
+            self.node.ledger.forget(&self.uid());
+        }
         let quick = self.written.is_none() && status.phase.as_deref() == Some("Pending");
         let early = (quick || self.refused) && self.show_after > now;
         let same =
@@ -59,12 +63,21 @@ impl Worker {
             return;
         }
         self.back_off(&status);
+        let gone = self.gone_conditions(&status);
         self.writing = true;
         self.refused = false;
         self.written = Some(status.clone());
         self.version = None;
         let job = self.job();
-        self.spawn(async move { Event::Written(write(&job.node, &job.pod, &status).await) });
+        self.spawn(async move { Event::Written(write(&job.node, &job.pod, &status, &gone).await) });
+    }
+
+    /// Conditions of ours that the object may still have and that do not hold any more.
+    fn gone_conditions(&self, status: &PodStatus) -> Vec<String> {
+        let shown = [self.asked.status.as_ref(), self.written.as_ref()];
+        let had: BTreeSet<&str> = shown.into_iter().flatten().flat_map(verdicts).map(|(name, _)| name).collect();
+        let has = verdicts(status);
+        had.into_iter().filter(|name| !has.contains_key(name)).map(str::to_owned).collect()
     }
 }
 
@@ -117,9 +130,9 @@ fn merged(written: &PodStatus, fresh: Option<Vec<PodCondition>>) -> PodStatus {
 
 /// Writes a status by a strategic merge patch that touches only what is the kubelet's. Returns the version that it made;
 /// none of a pod that is gone, which is fine.
-pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus) -> Result<Option<u64>, String> {
+pub(super) async fn write(node: &Node, pod: &Pod, status: &PodStatus, gone: &[String]) -> Result<Option<u64>, String> {
     let id = PodId::of(pod);
-    let mut patch = json!({"status": body(pod, status)});
+    let mut patch = json!({"status": body(pod, status, gone)});
     // The object that mirrors a pod from a file has a uid of its own.
     if !identity::from_file(pod) {
         patch["metadata"] = json!({"uid": id.uid});
@@ -137,7 +150,7 @@ fn version(metadata: &ObjectMeta) -> Option<u64> {
     metadata.resource_version.as_ref()?.parse().ok()
 }
 
-fn body(pod: &Pod, status: &PodStatus) -> Value {
+fn body(pod: &Pod, status: &PodStatus, gone: &[String]) -> Value {
     let mut body = serde_json::to_value(status).unwrap_or_default();
     let Value::Object(map) = &mut body else { return body };
     for theirs in ["qosClass", "resize", "nominatedNodeName", "resourceClaimStatuses"] {
@@ -152,7 +165,8 @@ fn body(pod: &Pod, status: &PodStatus) -> Value {
         }
         value
     });
-    map.insert("conditions".into(), own.collect());
+    let gone = gone.iter().map(|name| json!({"$patch": "delete", "type": name}));
+    map.insert("conditions".into(), own.chain(gone).collect());
     // Lists that merge by address would keep the old ones.
     let kept: Vec<&String> = status.pod_ips.iter().flatten().map(|p| &p.ip).collect();
     let old = pod.status.iter().flat_map(|s| s.pod_ips.iter().flatten());

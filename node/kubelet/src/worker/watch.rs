@@ -28,6 +28,10 @@ impl Worker {
         self.seen = true;
         self.rt.sandboxes = found.sandboxes;
         self.rt.containers = found.containers;
+        for c in &mut self.rt.containers {
+            let renewed = self.rt.memory.get(&c.name).and_then(|m| m.renewed.as_ref());
+            c.renewed = renewed == Some(&c.id);
+        }
         self.messages();
         self.probers();
     }

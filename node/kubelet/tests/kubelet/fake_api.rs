@@ -80,6 +80,23 @@ impl FakeApi {
         table.pods.insert(name.into(), pod);
     }
 
+    /// The resources of its first container, as the `resize` subresource changes them.
+    pub fn resize(&self, name: &str, resources: Value) {
+        let mut table = self.table.lock();
+        let mut pod = table.pods[name].clone();
+        pod["spec"]["containers"][0]["resources"] = resources;
+        let generation = pod["metadata"]["generation"].as_i64().unwrap() + 1;
+        pod["metadata"]["generation"] = generation.into();
+        self.change(&mut table, "pods", "MODIFIED", &mut pod);
+        table.pods.insert(name.into(), pod);
+    }
+
+    pub fn clear_conditions(&self, name: &str) {
+        if let Some(pod) = self.table.lock().pods.get_mut(name) {
+            pod["status"]["conditions"] = json!([]);
+        }
+    }
+
     pub fn forget(&self, name: &str) {
         self.table.lock().pods.remove(name);
     }
@@ -141,6 +158,9 @@ impl FakeApi {
                 assert_eq!(body["metadata"]["uid"], pod["metadata"]["uid"]);
                 for (key, value) in body["status"].as_object().unwrap() {
                     pod["status"][key] = value.clone();
+                }
+                if let Some(conditions) = pod["status"]["conditions"].as_array_mut() {
+                    conditions.retain(|c| c["$patch"] != "delete");
                 }
                 self.change(&mut table, "pods", "MODIFIED", &mut pod);
                 table.pods.insert((*name).into(), pod.clone());

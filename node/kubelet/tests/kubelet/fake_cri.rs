@@ -32,6 +32,8 @@ struct Table {
     calls: Vec<String>,
     probes: u64,
     probes_at_restart: u64,
+    /// What every container uses.
+    memory: u64,
 }
 
 pub struct FakeCri {
@@ -76,6 +78,10 @@ impl FakeCri {
     pub fn empty(&self) -> bool {
         let table = self.table.lock();
         table.sandboxes.is_empty() && table.containers.is_empty()
+    }
+
+    pub fn uses_memory(&self, bytes: u64) {
+        self.table.lock().memory = bytes;
     }
 
     pub fn mark_restart(&self) {
@@ -172,6 +178,25 @@ impl FakeCri {
                 let status = Some(find(table, &id)?.status.clone());
                 ok(cri::ContainerStatusResponse { status, ..Default::default() })
             }
+            "ContainerStats" => ok(cri::ContainerStatsResponse {
+                stats: Some(cri::ContainerStats {
+                    memory: Some(cri::MemoryUsage {
+                        working_set_bytes: Some(cri::UInt64Value { value: table.memory }),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                }),
+            }),
+            "UpdateContainerResources" => {
+                let call = read::<cri::UpdateContainerResourcesRequest>(body);
+                let limits = call.linux.unwrap();
+                let c = find(table, &call.container_id)?;
+                c.status.resources = Some(cri::ContainerResources { linux: Some(limits.clone()), windows: None });
+                let name = c.config.metadata.as_ref().unwrap().name.clone();
+                let (quota, memory) = (limits.cpu_quota, limits.memory_limit_in_bytes);
+                table.calls.push(format!("update {name} {quota} {memory}"));
+                ok(cri::UpdateContainerResourcesResponse {})
+            }
             "ExecSync" => {
                 table.probes += 1;
                 let failed = read::<cri::ExecSyncRequest>(body).cmd == ["fail"];
@@ -225,6 +250,10 @@ impl FakeCri {
             labels: config.labels.clone(),
             annotations: config.annotations.clone(),
             log_path: log_path.clone(),
+            resources: Some(cri::ContainerResources {
+                linux: config.linux.as_ref().and_then(|l| l.resources.clone()),
+                windows: None,
+            }),
             ..Default::default()
         };
         table.containers.push(Container { sandbox: call.pod_sandbox_id, config, log_path, status });

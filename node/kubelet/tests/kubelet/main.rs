@@ -225,6 +225,73 @@ async fn exec_joins_the_client_to_the_runtime() {
     cluster.stop().await;
 }
 
+fn limits(cpu: &str, memory: &str) -> Value {
+    json!({"limits": {"cpu": cpu, "memory": memory}, "requests": {"cpu": "10m", "memory": "1Ki"}})
+}
+
+#[tokio::test]
+async fn a_pod_is_resized_as_it_runs() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({"resources": limits("500m", "64Ki")}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    cluster.api.resize("web", limits("1", "128Ki"));
+    let has = |s: &Value, cpu: &str, memory: &str| {
+        let shown = &s["containerStatuses"][0]["resources"]["limits"];
+        shown["cpu"] == cpu && shown["memory"] == memory && condition(s, "PodResizeInProgress").is_empty()
+    };
+    let status = cluster.api.status("web", |s| has(s, "1", "128Ki")).await;
+    assert_eq!(status["containerStatuses"][0]["restartCount"], 0);
+    assert!(cluster.cri.calls().contains(&"update app 100000 131072".to_owned()), "{:?}", cluster.cri.calls());
+    for reason in ["ResizeStarted", "ResizeCompleted"] {
+        cluster.until("the event is there", || cluster.api.events().contains(&reason.to_owned())).await;
+    }
+
+    // It uses more than it would have left.
+    cluster.cri.uses_memory(100 << 10);
+    cluster.api.resize("web", limits("1", "32Ki"));
+    let status = cluster.api.status("web", |s| condition(s, "PodResizeInProgress") == "True").await;
+    assert!(has(&status, "1", "128Ki") || status["containerStatuses"][0]["resources"]["limits"]["memory"] == "128Ki");
+    cluster.until("the error is told", || cluster.api.events().contains(&"ResizeError".to_owned())).await;
+    cluster.cri.uses_memory(1 << 10);
+    cluster.api.status("web", |s| has(s, "1", "32Ki")).await;
+
+    // More than the node has: said, and kept back over a restart.
+    cluster.api.resize("web", json!({"limits": {"cpu": "100000"}, "requests": {"cpu": "100000"}}));
+    let pending = |s: &Value| condition(s, "PodResizePending") == "True";
+    let status = cluster.api.status("web", pending).await;
+    assert!(has(&status, "1", "32Ki"), "{status:#}");
+    let calls = cluster.cri.changes();
+    let cluster = cluster.restart_with(|api| api.clear_conditions("web")).await;
+    let status = cluster.api.status("web", pending).await;
+    assert!(has(&status, "1", "32Ki"), "{status:#}");
+    assert_eq!(cluster.cri.changes(), calls, "nothing was changed");
+    cluster.api.resize("web", limits("2", "32Ki"));
+    cluster.api.status("web", |s| has(s, "2", "32Ki") && !pending(s)).await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_whose_policy_says_so_starts_again_when_resized() {
+    let cluster = Cluster::start().await;
+    let policy = json!([{"resourceName": "memory", "restartPolicy": "RestartContainer"}]);
+    cluster.api.put(pod("web", one(json!({"resources": limits("500m", "64Ki"), "resizePolicy": policy}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    cluster.api.resize("web", limits("1", "64Ki"));
+    cluster.until("the CPU changes", || cluster.cri.calls().contains(&"update app 100000 65536".to_owned())).await;
+    cluster.api.resize("web", limits("1", "128Ki"));
+    let again = |s: &Value| {
+        let shown = &s["containerStatuses"][0];
+        shown["restartCount"] == 1
+            && shown["resources"]["limits"]["memory"] == "128Ki"
+            && !shown["state"]["running"].is_null()
+    };
+    cluster.api.status("web", again).await;
+    let limits = cluster.cri.container("app").linux.unwrap().resources.unwrap();
+    assert_eq!(limits.memory_limit_in_bytes, 128 << 10);
+    cluster.until("the event is there", || cluster.api.events().contains(&"ResizeCompleted".to_owned())).await;
+    cluster.stop().await;
+}
+
 fn condition(status: &Value, kind: &str) -> String {
     let list = status["conditions"].as_array().cloned().unwrap_or_default();
     let found = list.iter().find(|c| c["type"] == kind);

@@ -169,6 +169,9 @@ impl Executor for Oci {
     }
 
     async fn update(&self, id: &str, resources: &Resources) -> Result<()> {
+        if let Some(lack) = cgroup::lacking(resources) {
+            return Err(Error::Invalid(lack));
+        }
         self.entry(id)?.group.update(resources).map_err(|e| Error::failed("change the container's limits", e))
     }
 
