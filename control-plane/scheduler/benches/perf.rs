@@ -11,9 +11,48 @@ mod workloads;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use client::Key;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use scheduler::{Placement, PodInfo, Profile, Snapshot, schedule};
+use serde_json::Value;
 
+use objects::World;
 use workloads::{ALL, Workload};
+
+/// The scheduler's own view, without any API.
+struct Alone(Snapshot);
+
+fn info(pod: Pod) -> Arc<PodInfo> {
+    Arc::new(PodInfo::new(Arc::new(pod)))
+}
+
+impl World for Alone {
+    fn node(&mut self, node: Node) {
+        self.0.set_node(Arc::new(node));
+    }
+
+    fn remove_node(&mut self, name: &str) {
+        self.0.remove_node(name);
+    }
+
+    fn namespace(&mut self, namespace: Namespace) {
+        let name = namespace.metadata.name.clone().unwrap_or_default();
+        self.0.set_namespace(&name, Some(&namespace));
+    }
+
+    fn pod(&mut self, node: &str, pod: Pod) {
+        self.0.add_pod(node, info(pod));
+    }
+
+    fn remove_pod(&mut self, node: &str, namespace: &str, name: &str) {
+        self.0.remove_pod(node, &format!("{namespace}/{name}"));
+    }
+
+    fn service(&mut self, namespace: &str, name: &str, selector: Value) {
+        let selector = objects::decode(selector);
+        self.0.owners.set_service(&Key::new(namespace, name), Some(&selector));
+    }
+}
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
@@ -39,18 +78,18 @@ struct Figures {
 }
 
 fn run(workload: &Workload, nodes: usize, pods: usize) -> Figures {
-    let mut snapshot = Snapshot::default();
-    (workload.before)(&mut snapshot, nodes);
+    let mut world = Alone(Snapshot::default());
+    (workload.before)(&mut world, nodes);
     let profile = Profile::default();
-    let mut pending: Vec<Arc<PodInfo>> = (0..pods).map(|at| objects::info((workload.pod)(at))).collect();
+    let mut pending: Vec<Arc<PodInfo>> = (0..pods).map(|at| info((workload.pod)(at))).collect();
     let (mut placed, mut times) = (0, Vec::with_capacity(pods));
     let (start, cpu) = (Instant::now(), cpu_time());
     for (at, pod) in pending.drain(..).enumerate() {
         let began = Instant::now();
         let seed = (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let placement = schedule(&profile, &snapshot, &pod, seed);
-        placed += usize::from(carry_out(&mut snapshot, &pod, placement));
-        (workload.between)(&mut snapshot, at);
+        let placement = schedule(&profile, &world.0, &pod, seed);
+        placed += usize::from(carry_out(&mut world.0, &pod, placement));
+        (workload.between)(&mut world, at);
         times.push(began.elapsed());
     }
     let (wall, cpu) = (start.elapsed(), cpu_time() - cpu);

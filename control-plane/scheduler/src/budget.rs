@@ -31,8 +31,11 @@ impl Budgets {
         self.0.insert(key.clone(), Budget { selector, allowed, counted });
     }
 
-    /// Of pods that would end one after another, whether the end of each would break a budget.
-    pub fn broken_by(&self, pods: &[Arc<PodInfo>]) -> Vec<bool> {
+    /// Of pods that would end one after another, whether the end of each would break a budget; none where there are no budgets.
+    pub fn broken_by(&self, pods: &[&Arc<PodInfo>]) -> Vec<bool> {
+        if self.0.is_empty() {
+            return vec![];
+        }
         let mut left: HashMap<&Key, i32> = HashMap::new();
         pods.iter().map(|pod| self.breaks(pod, &mut left)).collect()
     }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::framework::WaitingPods;
 use crate::metrics::Metrics;
+use crate::plugins::Registered;
 use crate::profile::{DEFAULT_NAME, Profile};
 use crate::queue::Backoff;
 
@@ -30,6 +32,8 @@ pub struct Config {
     pub leader_elect: Option<bool>,
     /// Where the scheduler counts what it does.
     pub metrics: Arc<Metrics>,
+    /// Pods that wait at Permit: for plugins of the caller's own, which allow or refuse them.
+    pub waiting: Arc<WaitingPods>,
 }
 
 impl Default for Config {
@@ -40,6 +44,7 @@ impl Default for Config {
             extenders: vec![],
             leader_elect: None,
             metrics: Arc::default(),
+            waiting: Arc::default(),
         }
     }
 }
@@ -114,6 +119,14 @@ impl Config {
     /// # Errors
     /// The text is no configuration, or asks for what is not there.
     pub fn parse(yaml: &str) -> Result<Config, Refused> {
+        Config::parse_with(yaml, &[])
+    }
+
+    /// The same where plugins of the caller's own may be named, too.
+    ///
+    /// # Errors
+    /// The text is no configuration, or asks for what is not there.
+    pub fn parse_with(yaml: &str, own: &[Registered]) -> Result<Config, Refused> {
         let value: Value = serde_saphyr::from_str(yaml).or_else(|error| refuse("the configuration", error))?;
         let file: File = read("the configuration", value)?;
         file.check()?;
@@ -127,11 +140,17 @@ impl Config {
         }
         let percentage = file.percentage_of_nodes_to_score.unwrap_or(0);
         let files = if file.profiles.is_empty() { vec![ProfileFile::default()] } else { file.profiles };
-        let one = |(at, file): (usize, ProfileFile)| profile(&format!("profiles[{at}]"), file, percentage);
+        let one = |(at, file): (usize, ProfileFile)| profile(&format!("profiles[{at}]"), file, percentage, own);
         let profiles = files.into_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?;
         let names: BTreeSet<&str> = profiles.iter().map(|profile| profile.scheduler_name.as_str()).collect();
         if names.len() < profiles.len() {
             return refuse("profiles", "two have the same schedulerName");
+        }
+        let sort = profiles[0].queue_sort.name();
+        if let Some(other) = profiles.iter().find(|profile| profile.queue_sort.name() != sort) {
+            let (name, its) = (&other.scheduler_name, other.queue_sort.name());
+            let why = format!("different queue sort plugins for profile {name:?}: {its:?}, first: {sort:?}");
+            return refuse("profiles", why);
         }
         let extenders = extenders::read_all(file.extenders)?;
         let ignored = extenders.iter().flat_map(ExtenderConfig::resources_left_to_it);
@@ -141,8 +160,7 @@ impl Config {
             profile
         });
         let leader_elect = file.leader_election.map(|election| election.leader_elect);
-        let (profiles, metrics) = (profiles.collect(), Arc::default());
-        Ok(Config { profiles, backoff, extenders, leader_elect, metrics })
+        Ok(Config { profiles: profiles.collect(), backoff, extenders, leader_elect, ..Config::default() })
     }
 }
 
@@ -165,7 +183,7 @@ impl File {
     }
 }
 
-fn profile(at: &str, file: ProfileFile, percentage: u32) -> Result<Profile, Refused> {
+fn profile(at: &str, file: ProfileFile, percentage: u32, own: &[Registered]) -> Result<Profile, Refused> {
     let mut profile = Profile {
         scheduler_name: file.scheduler_name.unwrap_or_else(|| DEFAULT_NAME.to_owned()),
         percentage_of_nodes: file.percentage_of_nodes_to_score.unwrap_or(percentage),
@@ -177,7 +195,7 @@ fn profile(at: &str, file: ProfileFile, percentage: u32) -> Result<Profile, Refu
     if profile.percentage_of_nodes > 100 {
         return refuse(&format!("{at}.percentageOfNodesToScore"), "must be 0 to 100");
     }
-    file.plugins.apply(&format!("{at}.plugins"), &mut profile)?;
+    file.plugins.apply(&plugins::Reader { at: &format!("{at}.plugins"), own }, &mut profile)?;
     let mut seen = BTreeSet::new();
     for (nth, config) in file.plugin_config.into_iter().enumerate() {
         let at = format!("{at}.pluginConfig[{nth}]");

@@ -40,6 +40,8 @@ pub struct Index {
     log: VecDeque<(usize, Arc<PodInfo>, i32)>,
     /// Changes ever logged.
     logged: u64,
+    /// By slot, the last of them there.
+    touched: Vec<u64>,
     asked: u64,
     register: Register,
 }
@@ -109,6 +111,10 @@ impl Index {
             self.register(slot, &pod.terms, by, nodes);
         }
         self.logged += 1;
+        if self.touched.len() <= slot {
+            self.touched.resize(slot + 1, 0);
+        }
+        self.touched[slot] = self.logged;
         if self.tallies.is_empty() {
             return self.log.clear();
         }
@@ -131,7 +137,12 @@ impl Index {
         }
         let pods = nodes[slot].pods.iter().filter(|pod| !pod.terms.is_empty());
         pods.clone().for_each(|pod| self.register(slot, &pod.terms, -1, nodes));
-        self.topologies.put(slot, before, after);
+        let moved = self.topologies.put(slot, before, after);
+        // Of a node without pods nothing is in any sum, unless a tally has yet to learn that they went.
+        let last = self.touched.get(slot).copied().unwrap_or(0);
+        if moved && !(nodes[slot].pods.is_empty() && self.tallies.values().all(|tally| tally.seen >= last)) {
+            self.topologies.epoch += 1;
+        }
         pods.for_each(|pod| self.register(slot, &pod.terms, 1, nodes));
     }
 
@@ -298,17 +309,25 @@ impl Tally {
         for (key, sums) in self.by_domain.iter_mut().filter(|(_, sums)| sums.epoch == topologies.epoch) {
             let domain = topologies.at(*key).domain_of.get(slot).copied().unwrap_or(NOWHERE);
             if domain != NOWHERE {
-                Arc::make_mut(&mut sums.of)[domain as usize] += by;
+                let sums = Arc::make_mut(&mut sums.of);
+                if sums.len() <= domain as usize {
+                    sums.resize(domain as usize + 1, 0);
+                }
+                sums[domain as usize] += by;
             }
         }
     }
 
     fn by_domain(&mut self, key: usize, topologies: &Topologies) -> Arc<Vec<i32>> {
         self.by_domain.retain(|(_, sums)| sums.epoch == topologies.epoch);
-        if let Some((_, sums)) = self.by_domain.iter().find(|(known, _)| *known == key) {
+        let domains = topologies.at(key).nodes_in.len();
+        if let Some((_, sums)) = self.by_domain.iter_mut().find(|(known, _)| *known == key) {
+            if sums.of.len() < domains {
+                Arc::make_mut(&mut sums.of).resize(domains, 0);
+            }
             return sums.of.clone();
         }
-        let of = Arc::new(sum(&self.by_node, &topologies.at(key).domain_of, topologies.at(key).nodes_in.len()));
+        let of = Arc::new(sum(&self.by_node, &topologies.at(key).domain_of, domains));
         self.by_domain.push((key, Sums { epoch: topologies.epoch, of: of.clone() }));
         of
     }

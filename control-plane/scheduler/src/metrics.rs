@@ -1,48 +1,27 @@
 //! What the scheduler counts, in the text form of Prometheus and with upstream's names.
+//!
+//! Labels are few by construction: names of points, plugins and profiles, and words of this crate.
 
+mod families;
+mod histogram;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// Times of decisions: a millisecond and its doublings.
-const ATTEMPT: Bounds = Bounds { first: 0.001, many: 15 };
-const EXTENSION: Bounds = Bounds { first: 0.0001, many: 12 };
-const SLI: Bounds = Bounds { first: 0.01, many: 20 };
-const TRIES: Bounds = Bounds { first: 1.0, many: 5 };
-const VICTIMS: Bounds = Bounds { first: 1.0, many: 7 };
+use crate::framework::Point;
+use crate::queue::{Ledger, Sizes};
+
+pub(crate) use families::Family;
+use families::Kind;
+use histogram::Histogram;
+
 /// Tries of a pod that are told apart; upstream's label says `15+` for more.
 const TRIES_TOLD: u32 = 15;
-
-/// Upper bounds of a histogram, each twice the one before.
-#[derive(Debug, Clone, Copy)]
-struct Bounds {
-    first: f64,
-    many: usize,
-}
-
-impl Bounds {
-    fn all(self) -> impl Iterator<Item = f64> {
-        std::iter::successors(Some(self.first), |bound| Some(bound * 2.0)).take(self.many)
-    }
-}
-
-#[derive(Debug, Default, Clone)]
-struct Histogram {
-    /// How many were at most each bound.
-    below: Vec<u64>,
-    count: u64,
-    sum: f64,
-}
-
-impl Histogram {
-    fn observe(&mut self, bounds: Bounds, value: f64) {
-        self.below.resize(bounds.many, 0);
-        self.below.iter_mut().zip(bounds.all()).filter(|(_, bound)| value <= *bound).for_each(|(n, _)| *n += 1);
-        self.count += 1;
-        self.sum += value;
-    }
-}
 
 /// How an attempt to schedule a pod ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,66 +41,165 @@ impl Ended {
     }
 }
 
-/// Pods that wait, by where they do.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub struct Pending {
-    pub active: usize,
-    pub backoff: usize,
-    pub unschedulable: usize,
-    pub gated: usize,
+/// How a plugin or a whole point answered: upstream's names of its codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Code {
+    Success,
+    Unschedulable,
+    Error,
+    Wait,
+    Skip,
 }
 
+impl Code {
+    fn label(self) -> &'static str {
+        match self {
+            Code::Success => "Success",
+            Code::Unschedulable => "Unschedulable",
+            Code::Error => "Error",
+            Code::Wait => "Wait",
+            Code::Skip => "Skip",
+        }
+    }
+}
+
+type Label = Cow<'static, str>;
+
+#[derive(Debug, Clone)]
+enum Value {
+    Number(f64),
+    Times(Histogram),
+}
+
+/// Values by family and labels, and what is told as a whole.
 #[derive(Debug, Default)]
 struct Counted {
-    /// By profile and end; the names of profiles are the configuration's, so they are few.
-    attempts: BTreeMap<(String, Ended), Histogram>,
-    algorithm: Histogram,
-    /// By extension point and profile.
-    points: BTreeMap<(&'static str, String), Histogram>,
-    sli: BTreeMap<u32, Histogram>,
-    tries: Histogram,
-    victims: Histogram,
-    preemptions: u64,
-    pending: Pending,
+    values: BTreeMap<Family, BTreeMap<Vec<Label>, Value>>,
+    now: Now,
+    queue: Ledger,
 }
 
 #[derive(Debug, Default)]
 pub struct Metrics(Mutex<Counted>);
 
+/// Sizes at a moment.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Now {
+    pub sizes: Sizes,
+    pub nodes: usize,
+    pub pods: usize,
+    pub assumed: usize,
+    pub binding: usize,
+}
+
+fn word(text: &'static str) -> Label {
+    Cow::Borrowed(text)
+}
+
+fn name(text: &str) -> Label {
+    Cow::Owned(text.to_owned())
+}
+
+impl Counted {
+    fn at<const N: usize>(&mut self, family: Family, labels: [Label; N]) -> &mut Value {
+        debug_assert_eq!(family.labels().len(), N);
+        let value = || match family.kind() {
+            Kind::Counter | Kind::Gauge => Value::Number(0.0),
+            Kind::Histogram(_) => Value::Times(Histogram::default()),
+        };
+        self.values.entry(family).or_default().entry(labels.to_vec()).or_insert_with(value)
+    }
+
+    fn add<const N: usize>(&mut self, family: Family, labels: [Label; N], by: f64) {
+        if let Value::Number(number) = self.at(family, labels) {
+            *number += by;
+        }
+    }
+
+    fn set<const N: usize>(&mut self, family: Family, labels: [Label; N], to: f64) {
+        if let Value::Number(number) = self.at(family, labels) {
+            *number = to;
+        }
+    }
+
+    fn observe<const N: usize>(&mut self, family: Family, labels: [Label; N], value: f64) {
+        if let (Value::Times(times), Kind::Histogram(bounds)) = (self.at(family, labels), family.kind()) {
+            times.observe(bounds, value);
+        }
+    }
+}
+
 impl Metrics {
-    fn with(&self, change: impl FnOnce(&mut Counted)) {
-        change(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+    fn with<T>(&self, change: impl FnOnce(&mut Counted) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
     }
 
     pub(crate) fn attempt(&self, profile: &str, ended: Ended, took: Duration) {
-        self.with(|c| c.attempts.entry((profile.to_owned(), ended)).or_default().observe(ATTEMPT, took.as_secs_f64()));
+        let labels = || [name(profile), word(ended.label())];
+        self.with(|c| {
+            c.add(Family::Attempts, labels(), 1.0);
+            c.observe(Family::AttemptTime, labels(), took.as_secs_f64());
+        });
     }
 
     pub(crate) fn algorithm(&self, took: Duration) {
-        self.with(|c| c.algorithm.observe(ATTEMPT, took.as_secs_f64()));
+        self.with(|c| c.observe(Family::Algorithm, [], took.as_secs_f64()));
     }
 
-    pub(crate) fn point(&self, point: &'static str, profile: &str, took: Duration) {
-        self.with(|c| c.points.entry((point, profile.to_owned())).or_default().observe(EXTENSION, took.as_secs_f64()));
+    pub(crate) fn point(&self, point: Point, profile: &str, code: Code, took: Duration) {
+        let labels = [word(point.name()), name(profile), word(code.label())];
+        self.with(|c| c.observe(Family::Point, labels, took.as_secs_f64()));
+    }
+
+    pub(crate) fn plugin(&self, point: Point, plugin: &'static str, code: Code, took: Duration) {
+        let labels = [word(point.name()), word(plugin), word(code.label())];
+        self.with(|c| c.observe(Family::Plugin, labels, took.as_secs_f64()));
+    }
+
+    /// Plugins had a say in a decision.
+    pub(crate) fn asked(&self, profile: &str, asked: &[(Point, &'static str)]) {
+        self.with(|c| {
+            for (point, plugin) in asked {
+                c.add(Family::Evaluations, [word(point.name()), word(plugin), name(profile)], 1.0);
+            }
+        });
+    }
+
+    pub(crate) fn permit_wait(&self, code: Code, took: Duration) {
+        self.with(|c| c.observe(Family::PermitWait, [word(code.label())], took.as_secs_f64()));
     }
 
     /// A pod got its node, so long after it was first tried.
-    pub(crate) fn scheduled(&self, tries: u32, since_first: Duration) {
+    pub(crate) fn scheduled(&self, tries: u32, since_first: Duration, timed_out: bool) {
+        let more = if tries >= TRIES_TOLD { "+" } else { "" };
+        let told = Cow::Owned(format!("{}{more}", tries.min(TRIES_TOLD)));
         self.with(|c| {
-            c.sli.entry(tries.min(TRIES_TOLD)).or_default().observe(SLI, since_first.as_secs_f64());
-            c.tries.observe(TRIES, f64::from(tries));
+            c.observe(Family::Sli, [told], since_first.as_secs_f64());
+            c.observe(Family::Tries, [], f64::from(tries));
+            c.add(Family::AfterFlush, [], if timed_out { 1.0 } else { 0.0 });
         });
     }
 
     pub(crate) fn preemption(&self, victims: usize) {
         self.with(|c| {
-            c.preemptions += 1;
-            c.victims.observe(VICTIMS, victims as f64);
+            c.add(Family::Preemptions, [], 1.0);
+            c.observe(Family::Victims, [], victims as f64);
         });
     }
 
-    pub(crate) fn pending(&self, pending: Pending) {
-        self.with(|c| c.pending = pending);
+    /// How long it took to take in what happened.
+    pub(crate) fn handled(&self, event: &'static str, took: Duration) {
+        self.with(|c| c.observe(Family::Handling, [word(event)], took.as_secs_f64()));
+    }
+
+    /// What there is at this moment.
+    pub(crate) fn now(&self, now: Now, queue: &Ledger) {
+        self.with(|c| {
+            c.now = now;
+            if c.queue.version != queue.version {
+                c.queue = queue.clone();
+            }
+        });
     }
 
     /// Everything, as `/metrics` shows it.
@@ -134,101 +212,43 @@ impl Metrics {
 
 // Writing to a String cannot fail: results of it are dropped here.
 impl Counted {
-    fn write(&self, out: &mut String) {
-        let name = "scheduler_schedule_attempts_total";
-        head(out, name, "counter", "Number of attempts to schedule pods, by the result");
-        for ((profile, ended), times) in &self.attempts {
-            let _ = writeln!(out, "{name}{{profile=\"{profile}\",result=\"{}\"}} {}", ended.label(), times.count);
+    /// Makes values of what was told as a whole.
+    fn spread(&mut self) {
+        let Sizes { active, backoff, unschedulable, gated } = self.now.sizes;
+        let pending = [("active", active), ("backoff", backoff), ("gated", gated), ("unschedulable", unschedulable)];
+        let cached = [("assumed_pods", self.now.assumed), ("nodes", self.now.nodes), ("pods", self.now.pods)];
+        pending.iter().for_each(|(queue, pods)| self.set(Family::Pending, [word(queue)], *pods as f64));
+        cached.iter().for_each(|(kind, count)| self.set(Family::Cache, [word(kind)], *count as f64));
+        self.set(Family::Goroutines, [word("binding")], self.now.binding as f64);
+        self.values.remove(&Family::Unschedulable);
+        let queue = self.queue.clone();
+        for ((part, event), pods) in &queue.incoming {
+            self.set(Family::Incoming, [word(part), word(event)], *pods as f64);
         }
-        let name = "scheduler_scheduling_attempt_duration_seconds";
-        head(out, name, "histogram", "Scheduling attempt latency in seconds (scheduling algorithm + binding)");
-        for ((profile, ended), times) in &self.attempts {
-            times.write(out, name, &format!("profile=\"{profile}\",result=\"{}\"", ended.label()), ATTEMPT);
-        }
-        let name = "scheduler_scheduling_algorithm_duration_seconds";
-        head(out, name, "histogram", "Scheduling algorithm latency in seconds");
-        self.algorithm.write(out, name, "", ATTEMPT);
-        let name = "scheduler_framework_extension_point_duration_seconds";
-        head(out, name, "histogram", "Latency for running all plugins of a specific extension point");
-        for ((point, profile), times) in &self.points {
-            let labels = format!("extension_point=\"{point}\",profile=\"{profile}\",status=\"Success\"");
-            times.write(out, name, &labels, EXTENSION);
-        }
-        let name = "scheduler_pod_scheduling_sli_duration_seconds";
-        head(
-            out,
-            name,
-            "histogram",
-            "E2e latency for a pod being scheduled, from the time the pod enters the scheduling queue",
-        );
-        for (tries, times) in &self.sli {
-            let more = if *tries == TRIES_TOLD { "+" } else { "" };
-            times.write(out, name, &format!("attempts=\"{tries}{more}\""), SLI);
-        }
-        let name = "scheduler_pod_scheduling_attempts";
-        head(out, name, "histogram", "Number of attempts to successfully schedule a pod");
-        self.tries.write(out, name, "", TRIES);
-        let name = "scheduler_preemption_attempts_total";
-        head(out, name, "counter", "Total preemption attempts in the cluster till now");
-        let _ = writeln!(out, "{name} {}", self.preemptions);
-        let name = "scheduler_preemption_victims";
-        head(out, name, "histogram", "Number of selected preemption victims");
-        self.victims.write(out, name, "", VICTIMS);
-        let name = "scheduler_pending_pods";
-        head(out, name, "gauge", "Number of pending pods, by the queue type");
-        let Pending { active, backoff, unschedulable, gated } = self.pending;
-        for (queue, pods) in
-            [("active", active), ("backoff", backoff), ("unschedulable", unschedulable), ("gated", gated)]
-        {
-            let _ = writeln!(out, "{name}{{queue=\"{queue}\"}} {pods}");
+        for ((profile, plugin), pods) in &queue.refused {
+            self.set(Family::Unschedulable, [word(plugin), name(profile)], *pods as f64);
         }
     }
-}
 
-impl Histogram {
-    fn write(&self, out: &mut String, name: &str, labels: &str, bounds: Bounds) {
-        let comma = if labels.is_empty() { "" } else { "," };
-        for (nth, bound) in bounds.all().enumerate() {
-            let below = self.below.get(nth).copied().unwrap_or(0);
-            let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}");
-        }
-        let _ = writeln!(out, "{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {}", self.count);
-        let braces = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = writeln!(out, "{name}_sum{braces} {}\n{name}_count{braces} {}", self.sum, self.count);
-    }
-}
-
-fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_happened_is_shown_under_upstreams_names() {
-        let metrics = Metrics::default();
-        metrics.attempt("default-scheduler", Ended::Scheduled, Duration::from_millis(3));
-        metrics.attempt("default-scheduler", Ended::Unschedulable, Duration::from_millis(1));
-        metrics.scheduled(20, Duration::from_secs(1));
-        metrics.point("Filter", "default-scheduler", Duration::from_micros(150));
-        metrics.preemption(3);
-        metrics.pending(Pending { active: 1, backoff: 2, unschedulable: 3, gated: 4 });
-        let text = metrics.text();
-        for line in [
-            "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"scheduled\"} 1",
-            "scheduler_schedule_attempts_total{profile=\"default-scheduler\",result=\"unschedulable\"} 1",
-            "scheduler_scheduling_attempt_duration_seconds_bucket{profile=\"default-scheduler\",result=\"scheduled\",le=\"0.002\"} 0",
-            "scheduler_scheduling_attempt_duration_seconds_bucket{profile=\"default-scheduler\",result=\"scheduled\",le=\"0.004\"} 1",
-            "scheduler_pod_scheduling_sli_duration_seconds_count{attempts=\"15+\"} 1",
-            "scheduler_framework_extension_point_duration_seconds_bucket{extension_point=\"Filter\",profile=\"default-scheduler\",status=\"Success\",le=\"0.0002\"} 1",
-            "scheduler_preemption_attempts_total 1",
-            "scheduler_preemption_victims_sum 3",
-            "scheduler_preemption_victims_bucket{le=\"4\"} 1",
-            "scheduler_pending_pods{queue=\"gated\"} 4",
-        ] {
-            assert_eq!(text.lines().filter(|known| *known == line).count(), 1, "{line} in {text}");
+    fn write(&mut self, out: &mut String) {
+        self.spread();
+        // Shown from the start, as upstream: what has no labels.
+        Family::ALL.iter().filter(|family| family.labels().is_empty()).for_each(|family| {
+            self.at(*family, []);
+        });
+        for (family, values) in &self.values {
+            let (name, kind) = (family.name(), family.kind());
+            let _ = writeln!(out, "# HELP {name} {}.\n# TYPE {name} {}", family.help(), kind.name());
+            for (labels, value) in values {
+                let pairs = family.labels().iter().zip(labels).map(|(label, text)| format!("{label}=\"{text}\""));
+                let labels = pairs.collect::<Vec<_>>().join(",");
+                match (value, kind) {
+                    (Value::Times(times), Kind::Histogram(bounds)) => times.write(out, name, &labels, bounds),
+                    (Value::Number(number), _) if labels.is_empty() => drop(writeln!(out, "{name} {number}")),
+                    (Value::Number(number), _) => drop(writeln!(out, "{name}{{{labels}}} {number}")),
+                    (Value::Times(_), Kind::Counter | Kind::Gauge) => {}
+                }
+            }
         }
     }
 }

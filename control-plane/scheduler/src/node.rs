@@ -9,13 +9,15 @@ use crate::pod::{HostPort, PodInfo};
 use crate::resources::{self, Amounts};
 use crate::selectors::Labels;
 
-/// Cheap to clone but for the list of pods: trying what would be without some of them works on a copy.
+/// Cheap to clone but for the list of pods: trying what would be without some of them works on [`NodeInfo::sums`].
 #[derive(Debug, Clone, Default)]
 pub struct NodeInfo {
     /// Its place in the snapshot, which it keeps as long as it exists.
     pub slot: usize,
     pub facts: Arc<Facts>,
+    /// Empty in a node that is only thought of, when pods are looked for that could make room: all else counts there, too.
     pub pods: Vec<Arc<PodInfo>>,
+    pub pod_count: usize,
     pub requested: Amounts,
     pub likely: Amounts,
     pub ports: Vec<HostPort>,
@@ -69,9 +71,7 @@ impl NodeInfo {
     }
 
     pub fn add(&mut self, pod: Arc<PodInfo>) {
-        self.requested.add(&pod.requests);
-        self.likely.add(&pod.likely);
-        self.ports.extend(pod.ports.iter().cloned());
+        self.count(&pod, 1);
         self.lowest = Some(self.lowest.map_or(pod.priority, |lowest| lowest.min(pod.priority)));
         self.pods.push(pod);
     }
@@ -79,14 +79,43 @@ impl NodeInfo {
     pub fn remove(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let at = self.pods.iter().position(|pod| pod.uid() == uid)?;
         let pod = self.pods.swap_remove(at);
-        self.requested.subtract(&pod.requests);
-        self.likely.subtract(&pod.likely);
-        if !pod.ports.is_empty() {
-            self.ports = self.pods.iter().flat_map(|pod| pod.ports.iter().cloned()).collect();
-        }
+        self.count(&pod, -1);
         if self.lowest == Some(pod.priority) {
             self.lowest = self.pods.iter().map(|pod| pod.priority).min();
         }
         Some(pod)
+    }
+
+    /// The node without the list of its pods.
+    pub fn sums(&self) -> NodeInfo {
+        NodeInfo {
+            slot: self.slot,
+            facts: self.facts.clone(),
+            pods: vec![],
+            pod_count: self.pod_count,
+            requested: self.requested.clone(),
+            likely: self.likely.clone(),
+            ports: self.ports.clone(),
+            lowest: self.lowest,
+        }
+    }
+
+    /// Counts a pod in (1) or out (-1) of everything but the list.
+    pub fn count(&mut self, pod: &PodInfo, by: i32) {
+        if by > 0 {
+            self.pod_count += 1;
+            self.requested.add(&pod.requests);
+            self.likely.add(&pod.likely);
+            self.ports.extend(pod.ports.iter().cloned());
+            return;
+        }
+        self.pod_count -= 1;
+        self.requested.subtract(&pod.requests);
+        self.likely.subtract(&pod.likely);
+        for port in &pod.ports {
+            if let Some(at) = self.ports.iter().position(|known| known == port) {
+                self.ports.swap_remove(at);
+            }
+        }
     }
 }

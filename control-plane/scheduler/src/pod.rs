@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodAffinityTerm, WeightedPodAffinityTerm};
 
+use crate::profile::DEFAULT_NAME;
 use crate::resources::{self, Amounts};
 use crate::selectors::{Labels, Selector};
 
@@ -180,6 +181,11 @@ pub fn uid(pod: &Pod) -> &str {
 
 pub fn node_name(pod: &Pod) -> &str {
     pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()).unwrap_or_default()
+}
+
+/// Whose pod it is to schedule.
+pub fn scheduler_name(pod: &Pod) -> &str {
+    pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(DEFAULT_NAME)
 }
 
 /// The pod came to its end by itself.

@@ -8,21 +8,29 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::node::NodeInfo;
 use crate::plugins::{Reason, Reject};
 use crate::pod::PodInfo;
-use crate::schedule::{Attempt, Preemption, Refusal, unavailable};
+use crate::refusals::{Refusals, unavailable};
+use crate::schedule::{Attempt, Preemption};
+
+/// Upstream's name for it.
+pub(crate) const NAME: &str = "DefaultPreemption";
 
 const NO_VICTIMS: Reason = Reason::Plain("No preemption victims found for incoming pod");
 const USELESS: Reason = Reason::Plain("Preemption is not helpful for scheduling");
 
-pub(crate) enum Found {
+/// What a PostFilter plugin found.
+pub enum Found {
+    /// It has nothing to say.
+    Skipped,
     /// The nodes to choose among.
     Victims(Vec<Candidate>),
     /// The pod may not ask for room (now).
-    NotAsked(&'static str),
+    NotAsked(String),
+    /// There is none to be had.
     None(String),
 }
 
 /// What a node would lose.
-pub(crate) struct Candidate {
+pub struct Candidate {
     pub preemption: Preemption,
     /// Victims whose end breaks a PodDisruptionBudget.
     pub breaking: usize,
@@ -33,26 +41,27 @@ pub(crate) fn least(candidates: Vec<Candidate>) -> Option<Preemption> {
     candidates.into_iter().min_by_key(loss).map(|candidate| candidate.preemption)
 }
 
-pub(crate) fn find(attempt: &mut Attempt, refusals: &[Refusal], seed: u64) -> Found {
+pub(crate) fn find(attempt: &mut Attempt, refusals: &Refusals, seed: u64) -> Found {
     let pod = attempt.cx.pod;
     if pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref()) == Some("Never") {
-        return Found::NotAsked("not eligible due to preemptionPolicy=Never.");
+        return Found::NotAsked("preemption: not eligible due to preemptionPolicy=Never.".to_owned());
     }
     if waits_for_victims(attempt, refusals) {
-        return Found::NotAsked("not eligible due to a terminating pod on the nominated node.");
+        let why = "preemption: not eligible due to a terminating pod on the nominated node.";
+        return Found::NotAsked(why.to_owned());
     }
     let helped: Vec<usize> = refusals.iter().filter(|r| r.reject.preemption_helps).map(|r| r.slot).collect();
-    let (candidates, reasons) = candidates(attempt, &helped, seed);
+    let (candidates, failed) = candidates(attempt, &helped, seed);
     if !candidates.is_empty() {
         return Found::Victims(candidates);
     }
-    let useless = std::iter::repeat_n(&USELESS, refusals.len() - helped.len());
-    let reasons = reasons.iter().flat_map(|reject| reject.reasons()).chain(useless);
-    Found::None(unavailable(refusals.len(), reasons))
+    let useless = (refusals.len() > helped.len()).then(|| (&USELESS, refusals.len() - helped.len()));
+    let reasons = failed.reasons().chain(useless);
+    Found::None(format!("preemption: {}", unavailable(refusals.len(), reasons)))
 }
 
 /// The pod made room before and its victims have not ended yet.
-fn waits_for_victims(attempt: &Attempt, refusals: &[Refusal]) -> bool {
+fn waits_for_victims(attempt: &Attempt, refusals: &Refusals) -> bool {
     let pod = attempt.cx.pod;
     let Some(node) = pod.nominated().and_then(|name| attempt.cx.snapshot.get(name)) else { return false };
     let hopeless = refusals.iter().any(|refusal| refusal.slot == node.slot && !refusal.reject.preemption_helps);
@@ -66,49 +75,57 @@ fn ends_for_another(pod: &Pod) -> bool {
         && target.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler"))
 }
 
-/// Nodes with victims, from a place that the seed tells, until there are enough to choose among.
-fn candidates(attempt: &mut Attempt, helped: &[usize], seed: u64) -> (Vec<Candidate>, Vec<Reject>) {
+/// Nodes with victims, from a place that the seed tells, until there are enough to choose among; and those that have none.
+fn candidates(attempt: &mut Attempt, helped: &[usize], seed: u64) -> (Vec<Candidate>, Refusals) {
     let (snapshot, args) = (attempt.cx.snapshot, attempt.cx.args);
     let enough = (helped.len() * args.candidates_percentage / 100).max(args.candidates_least);
     let start = if enough < helped.len() { (seed >> 8) as usize % helped.len() } else { 0 };
-    let (mut found, mut reasons): (Vec<Candidate>, Vec<Reject>) = Default::default();
-    let mut harmless = false;
+    let (mut found, mut failed): (Vec<Candidate>, Refusals) = Default::default();
+    let (mut harmless, mut lower) = (false, vec![]);
     for slot in helped[start..].iter().chain(&helped[..start]) {
-        match victims(attempt, snapshot.slot(*slot)) {
+        match victims(attempt, snapshot.slot(*slot), &mut lower) {
             Ok(candidate) => {
                 harmless |= candidate.breaking == 0;
                 found.push(candidate);
             }
-            Err(reject) => reasons.push(reject),
+            Err(reject) => failed.push(*slot, reject, NAME),
         }
         if harmless && found.len() >= enough {
             break;
         }
     }
-    (found, reasons)
+    (found, failed)
 }
 
-/// The fewest pods of the node that must go, the least important first; or why even all of them do not suffice.
-fn victims(attempt: &mut Attempt, node: &NodeInfo) -> Result<Candidate, Reject> {
+/// The fewest pods of the node that must go, the least important first; or why even all of them do not suffice. `lower` is room
+/// for those in question, used again from node to node.
+fn victims<'a>(
+    attempt: &mut Attempt<'a>,
+    node: &'a NodeInfo,
+    lower: &mut Vec<&'a Arc<PodInfo>>,
+) -> Result<Candidate, Reject> {
     let priority = attempt.cx.pod.priority;
     if node.lowest.is_none_or(|lowest| lowest >= priority) {
         return Err(Reject { reason: NO_VICTIMS, more: vec![], preemption_helps: false });
     }
-    let mut lower: Vec<Arc<PodInfo>> = node.pods.iter().filter(|other| other.priority < priority).cloned().collect();
-    // The most important is spared first, and of equals the one that runs longest.
-    lower.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
-    let mut trial = node.clone();
-    for pod in &lower {
-        trial.remove(pod.uid());
+    lower.clear();
+    lower.extend(node.pods.iter().filter(|other| other.priority < priority));
+    let mut trial = node.sums();
+    for pod in lower.iter() {
+        trial.count(pod, -1);
         attempt.shift(node, pod, -1);
     }
     if let Err((reject, _)) = attempt.check(&trial) {
         lower.iter().for_each(|pod| attempt.shift(node, pod, 1));
         return Err(reject);
     }
-    let (mut victims, breaking) = spare(attempt, node, &mut trial, &lower);
+    // The most important is spared first, and of equals the one that runs longest.
+    lower.sort_by_cached_key(|pod| (Reverse(pod.priority), pod.started()));
+    let (mut victims, breaking) = spare(attempt, node, &mut trial, lower);
     victims.iter().for_each(|pod| attempt.shift(node, pod, 1));
-    victims.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
+    if breaking > 0 {
+        victims.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
+    }
     Ok(Candidate { preemption: Preemption { node: node.name().to_owned(), victims }, breaking })
 }
 
@@ -117,19 +134,20 @@ fn spare(
     attempt: &mut Attempt,
     node: &NodeInfo,
     trial: &mut NodeInfo,
-    lower: &[Arc<PodInfo>],
+    lower: &[&Arc<PodInfo>],
 ) -> (Vec<Arc<PodInfo>>, usize) {
     let breaks = attempt.cx.snapshot.budgets.broken_by(lower);
-    let of = |which: bool| lower.iter().zip(&breaks).filter(move |(_, breaks)| **breaks == which);
+    let breaks = |at: usize| breaks.get(at) == Some(&true);
+    let of = |which: bool| lower.iter().enumerate().filter(move |(at, _)| breaks(*at) == which);
     let (mut gone, mut breaking) = (vec![], 0);
-    for (pod, breaks) in of(true).chain(of(false)) {
-        trial.add(pod.clone());
+    for (at, pod) in of(true).chain(of(false)) {
+        trial.count(pod, 1);
         attempt.shift(node, pod, 1);
         if attempt.check(trial).is_err() {
-            trial.remove(pod.uid());
+            trial.count(pod, -1);
             attempt.shift(node, pod, -1);
-            breaking += usize::from(*breaks);
-            gone.push(pod.clone());
+            breaking += usize::from(breaks(at));
+            gone.push((*pod).clone());
         }
     }
     (gone, breaking)

@@ -2,7 +2,8 @@
 
 use k8s_openapi::api::core::v1::{NodeAffinity, TopologySpreadConstraint};
 
-use crate::plugins::{ALL, Plugin};
+use crate::framework::Point;
+use crate::plugins::{ALL, PrioritySort, Registered};
 
 /// The scheduler of pods that name none.
 pub const DEFAULT_NAME: &str = "default-scheduler";
@@ -11,10 +12,19 @@ pub const DEFAULT_NAME: &str = "default-scheduler";
 pub struct Profile {
     /// It schedules the pods that name it.
     pub scheduler_name: String,
-    pub filters: Vec<&'static dyn Plugin>,
-    pub scores: Vec<(&'static dyn Plugin, i64)>,
-    /// Whether pods of lower priority may end for a pod.
-    pub preempts: bool,
+    /// Plugins in the order in which they are asked, by point.
+    pub pre_enqueue: Vec<Registered>,
+    /// The same in every profile: there is one queue.
+    pub queue_sort: Registered,
+    pub filters: Vec<Registered>,
+    pub post_filters: Vec<Registered>,
+    /// With the weights of their scores.
+    pub scores: Vec<(Registered, i64)>,
+    pub reserve: Vec<Registered>,
+    pub permit: Vec<Registered>,
+    pub pre_bind: Vec<Registered>,
+    pub bind: Vec<Registered>,
+    pub post_bind: Vec<Registered>,
     /// How many nodes of a hundred are worth finding fit ones among; 0 leaves it to the number of nodes.
     pub percentage_of_nodes: u32,
     pub args: Args,
@@ -66,14 +76,30 @@ pub enum Defaults {
 
 impl Default for Profile {
     fn default() -> Profile {
+        let at = |point: Point| ALL.iter().copied().filter(move |plugin| plugin.is_at(point));
         Profile {
             scheduler_name: DEFAULT_NAME.to_owned(),
-            filters: ALL.iter().copied().filter(|plugin| plugin.filters()).collect(),
-            scores: ALL.iter().filter_map(|plugin| Some((*plugin, plugin.weight()?))).collect(),
-            preempts: true,
+            pre_enqueue: at(Point::PreEnqueue).collect(),
+            queue_sort: &PrioritySort,
+            filters: at(Point::Filter).collect(),
+            post_filters: at(Point::PostFilter).collect(),
+            scores: at(Point::Score).map(|plugin| (plugin, plugin.weight())).collect(),
+            reserve: at(Point::Reserve).collect(),
+            permit: at(Point::Permit).collect(),
+            pre_bind: at(Point::PreBind).collect(),
+            bind: at(Point::Bind).collect(),
+            post_bind: at(Point::PostBind).collect(),
             percentage_of_nodes: 0,
             args: Args::default(),
         }
+    }
+}
+
+impl Profile {
+    /// The plugins that may refuse a pod, each once or several times.
+    pub(crate) fn refusing(&self) -> impl Iterator<Item = Registered> {
+        let lists = [&self.pre_enqueue, &self.filters, &self.reserve, &self.permit, &self.pre_bind, &self.bind];
+        lists.into_iter().flatten().copied()
     }
 }
 

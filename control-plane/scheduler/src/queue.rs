@@ -1,6 +1,6 @@
-//! Which pod is scheduled next: active by priority, backing off, or waiting for something that may help. No clock, no IO.
+//! Which pod is scheduled next: active in the order of QueueSort, backing off, waiting for something that may help, or held back
+//! by a plugin at PreEnqueue. No clock, no IO.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use client::Key;
 
 use crate::node::NodeInfo;
-use crate::plugins::ALL;
-use crate::pod::PodInfo;
+use crate::plugins::{PrioritySort, Registered};
+use crate::pod::{PodInfo, scheduler_name};
+use crate::profile::Profile;
 use crate::schedule::EXTENDER;
 
 /// A pod that nothing helped for so long is tried anyway. As upstream.
@@ -44,6 +45,36 @@ pub enum Happening {
     PodCame,
 }
 
+impl Happening {
+    pub const ALL: &'static [Happening] = &[
+        Happening::NodeAdded,
+        Happening::NodeGrew,
+        Happening::NodeRelabelled,
+        Happening::NodeOpened,
+        Happening::PodLeft,
+        Happening::PodCame,
+    ];
+
+    /// Upstream's name for it, as metrics tell.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Happening::NodeAdded => "NodeAdd",
+            Happening::NodeGrew => "NodeUpdateNodeAllocatable",
+            Happening::NodeRelabelled => "NodeUpdateNodeLabel",
+            Happening::NodeOpened => "NodeUpdateNodeTaint",
+            Happening::PodLeft => "AssignedPodDelete",
+            Happening::PodCame => "AssignedPodAdd",
+        }
+    }
+}
+
+// Why a pod comes into a part of the queue, besides what happens in the cluster; upstream's names.
+const CAME: &str = "UnschedulablePodAdd";
+const CHANGED: &str = "UnschedulablePodUpdate";
+const FAILED: &str = "ScheduleAttemptFailure";
+const BACKED_OFF: &str = "BackoffComplete";
+const TIMED_OUT: &str = "UnschedulableTimeout";
+
 /// What happened, with the object it happened to.
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
@@ -75,17 +106,97 @@ impl<'a> Event<'a> {
 
 type RefusedBy = BTreeSet<&'static str>;
 
+/// The plugins that pods in the queue have to do with.
+#[derive(Debug)]
+pub struct Rules {
+    /// All that may have refused a pod.
+    plugins: Vec<Registered>,
+    sort: Registered,
+    /// Those at PreEnqueue, by the name of the scheduler.
+    gates: HashMap<String, Vec<Registered>>,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules::of(&[Profile::default()])
+    }
+}
+
+impl Rules {
+    pub fn of(profiles: &[Profile]) -> Rules {
+        let mut plugins: Vec<Registered> = vec![];
+        for plugin in profiles.iter().flat_map(Profile::refusing) {
+            if !plugins.iter().any(|known| known.name() == plugin.name()) {
+                plugins.push(plugin);
+            }
+        }
+        let gates = profiles.iter().map(|profile| (profile.scheduler_name.clone(), profile.pre_enqueue.clone()));
+        let sort = profiles.first().map_or(&PrioritySort as Registered, |profile| profile.queue_sort);
+        Rules { plugins, sort, gates: gates.collect() }
+    }
+
+    /// The plugin that holds the pod back, if one does.
+    fn gate(&self, pod: &PodInfo) -> Option<&'static str> {
+        let gates = self.gates.get(scheduler_name(&pod.pod))?;
+        gates.iter().find(|plugin| plugin.pre_enqueue(pod).is_err()).map(|plugin| plugin.name())
+    }
+
+    fn named(&self, names: &RefusedBy) -> impl Iterator<Item = &Registered> {
+        self.plugins.iter().filter(|plugin| names.contains(plugin.name()))
+    }
+}
+
+/// How many pods are in each part of the queue.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Sizes {
+    pub active: usize,
+    pub backoff: usize,
+    pub unschedulable: usize,
+    pub gated: usize,
+}
+
 #[derive(Debug, Default)]
 pub struct Queue {
     backoff: Backoff,
+    rules: Rules,
     waiting: HashMap<Key, Waiting>,
-    /// Highest priority first, then who came first.
-    active: BTreeSet<(Reverse<i32>, u64, Key)>,
+    /// The smallest rank first, then who came first.
+    active: BTreeSet<(i64, u64, Key)>,
     backing_off: BTreeSet<(Instant, Key)>,
     /// By who refused them: what helps none of these is asked about no pod.
     parked: BTreeMap<RefusedBy, BTreeSet<Key>>,
     parked_since: BTreeSet<(Instant, Key)>,
+    /// Held back at PreEnqueue.
+    gated: BTreeMap<&'static str, BTreeSet<Key>>,
     arrivals: u64,
+    ledger: Ledger,
+}
+
+/// What the queue has counted, for whoever shows it.
+#[derive(Debug, Default, Clone)]
+pub struct Ledger {
+    /// Pods that came into each part, with why.
+    pub incoming: BTreeMap<(&'static str, &'static str), u64>,
+    /// Pods that are parked, by scheduler and plugin that refused them.
+    pub refused: BTreeMap<(String, &'static str), u64>,
+    /// Another one has other counts.
+    pub version: u64,
+}
+
+impl Ledger {
+    fn came(&mut self, part: &'static str, cause: &'static str) {
+        *self.incoming.entry((part, cause)).or_default() += 1;
+        self.version += 1;
+    }
+
+    fn refused(&mut self, scheduler: &str, by: &RefusedBy, parked: bool) {
+        for plugin in by {
+            let entry = self.refused.entry((scheduler.to_owned(), *plugin)).or_default();
+            *entry = if parked { *entry + 1 } else { entry.saturating_sub(1) };
+        }
+        self.refused.retain(|_, pods| *pods > 0);
+        self.version += 1;
+    }
 }
 
 #[derive(Debug)]
@@ -98,33 +209,43 @@ struct Waiting {
     place: Place,
     /// No attempt is made earlier.
     ready_at: Option<Instant>,
+    /// Nothing helped it: it is tried because so much time has passed.
+    timed_out: bool,
+}
+
+impl Waiting {
+    fn new(pod: Arc<PodInfo>, arrival: u64) -> Waiting {
+        Waiting { pod, arrival, attempts: 0, first: None, place: Place::Away, ready_at: None, timed_out: false }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    Active,
+    /// With its rank.
+    Active(i64),
     BackingOff(Instant),
     Parked(Instant, RefusedBy),
+    Gated(&'static str),
     /// It is being scheduled or bound.
     Away,
 }
 
 impl Queue {
-    pub fn new(backoff: Backoff) -> Queue {
-        Queue { backoff, ..Queue::default() }
+    pub fn new(backoff: Backoff, rules: Rules) -> Queue {
+        Queue { backoff, rules, ..Queue::default() }
     }
 
     /// Takes a pod in, or notes its change: a pod that asks for something else than before is worth another try.
     pub fn put(&mut self, key: &Key, pod: Arc<PodInfo>, now: Instant) {
         let Some(waiting) = self.waiting.get_mut(key) else {
             self.arrivals += 1;
-            let (arrival, place) = (self.arrivals, Place::Away);
-            self.waiting.insert(key.clone(), Waiting { pod, arrival, attempts: 0, first: None, place, ready_at: None });
-            return self.activate(key, now);
+            self.waiting.insert(key.clone(), Waiting::new(pod, self.arrivals));
+            return self.activate(key, now, CAME);
         };
         let asks_anew = waiting.pod.pod.spec != pod.pod.spec || waiting.pod.labels() != pod.labels();
         let place = waiting.place.clone();
-        let moves = asks_anew && place != Place::Away;
+        // What holds it back may look at anything of it.
+        let moves = (asks_anew || matches!(place, Place::Gated(_))) && place != Place::Away;
         if moves {
             self.unplace(key);
         }
@@ -132,7 +253,7 @@ impl Queue {
             waiting.pod = pod;
         }
         if moves {
-            self.activate(key, now);
+            self.activate(key, now, CHANGED);
         }
     }
 
@@ -158,15 +279,28 @@ impl Queue {
         self.waiting.get(key).and_then(|waiting| Some((waiting.attempts, waiting.first?)))
     }
 
-    /// Pods that wait: to be tried next, for a while, and for something to happen.
-    pub fn sizes(&self) -> [usize; 3] {
-        [self.active.len(), self.backing_off.len(), self.parked_since.len()]
+    /// The pod was tried because of the time alone.
+    pub fn timed_out(&self, key: &Key) -> bool {
+        self.waiting.get(key).is_some_and(|waiting| waiting.timed_out)
+    }
+
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            active: self.active.len(),
+            backoff: self.backing_off.len(),
+            unschedulable: self.parked_since.len(),
+            gated: self.gated.values().map(BTreeSet::len).sum(),
+        }
+    }
+
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
     }
 
     /// The attempt failed for no reason of the cluster's: it is made again after a while.
     pub fn failed(&mut self, key: &Key, now: Instant) {
         self.set_back(key, now);
-        self.activate(key, now);
+        self.activate(key, now, FAILED);
     }
 
     /// No node takes the pod: it waits until something happens that may help who refused it.
@@ -175,8 +309,10 @@ impl Queue {
         self.unplace(key);
         if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.place = Place::Parked(now, refused_by.clone());
+            self.ledger.refused(scheduler_name(&waiting.pod.pod), &refused_by, true);
             self.parked.entry(refused_by).or_default().insert(key.clone());
             self.parked_since.insert((now, key.clone()));
+            self.ledger.came("unschedulable", FAILED);
         }
     }
 
@@ -184,7 +320,7 @@ impl Queue {
     pub fn happened(&mut self, event: &Event, now: Instant) {
         let mut helped: Vec<Key> = vec![];
         for (refused_by, keys) in &self.parked {
-            let refusing = ALL.iter().filter(|plugin| refused_by.contains(plugin.name()));
+            let refusing = self.rules.named(refused_by);
             let helping: Vec<_> = refusing.filter(|p| p.helped_by().contains(&event.happening())).collect();
             // A pod that nobody refused met an empty cluster, and nobody knows what helps an extender: anything may.
             let anything = refused_by.is_empty() || refused_by.contains(EXTENDER);
@@ -194,7 +330,13 @@ impl Queue {
             let hint = |pod: &PodInfo| anything || helping.iter().any(|plugin| plugin.hint(pod, event));
             helped.extend(keys.iter().filter(|key| self.waiting.get(*key).is_some_and(|w| hint(&w.pod))).cloned());
         }
-        helped.iter().for_each(|key| self.activate(key, now));
+        for (by, keys) in &self.gated {
+            let gate = self.rules.plugins.iter().find(|plugin| plugin.name() == *by);
+            let Some(gate) = gate.filter(|plugin| plugin.helped_by().contains(&event.happening())) else { continue };
+            let hint = |key: &&Key| self.waiting.get(*key).is_some_and(|w| gate.hint(&w.pod, event));
+            helped.extend(keys.iter().filter(hint).cloned());
+        }
+        helped.iter().for_each(|key| self.activate(key, now, event.happening().label()));
     }
 
     /// When a pod may become ready by the passing of time alone.
@@ -206,46 +348,73 @@ impl Queue {
 
     fn wake(&mut self, now: Instant) {
         while let Some((_, key)) = self.backing_off.first().filter(|(at, _)| *at <= now).cloned() {
-            self.activate(&key, now);
+            self.activate(&key, now, BACKED_OFF);
         }
         let expired = |since: &Instant| now.duration_since(*since) >= PARKED_MOST;
         while let Some((_, key)) = self.parked_since.first().filter(|(since, _)| expired(since)).cloned() {
-            self.activate(&key, now);
+            if let Some(waiting) = self.waiting.get_mut(&key) {
+                waiting.timed_out = true;
+            }
+            self.activate(&key, now, TIMED_OUT);
         }
     }
 
+    /// Who failed comes after those of its rank that have been waiting meanwhile: it might fail for ever, in their place.
     fn set_back(&mut self, key: &Key, now: Instant) {
+        self.unplace(key);
+        self.arrivals += 1;
         if let Some(waiting) = self.waiting.get_mut(key) {
+            waiting.arrival = self.arrivals;
             let failures = waiting.attempts.saturating_sub(1);
             waiting.ready_at = Some(now + client::backoff::delay(self.backoff.first, self.backoff.most, failures));
         }
     }
 
-    /// Makes a pod active, or lets it back off first if it must.
-    fn activate(&mut self, key: &Key, now: Instant) {
+    /// Makes a pod active, unless a plugin holds it back or it has to back off first.
+    fn activate(&mut self, key: &Key, now: Instant, cause: &'static str) {
         self.unplace(key);
         let Some(waiting) = self.waiting.get_mut(key) else { return };
-        match waiting.ready_at.filter(|at| *at > now) {
-            Some(at) => {
+        waiting.timed_out = cause == TIMED_OUT || waiting.timed_out && cause == BACKED_OFF;
+        let part = match (self.rules.gate(&waiting.pod), waiting.ready_at.filter(|at| *at > now)) {
+            (Some(gate), _) => {
+                waiting.place = Place::Gated(gate);
+                self.gated.entry(gate).or_default().insert(key.clone());
+                // As upstream: what is gated counts as unschedulable here.
+                "unschedulable"
+            }
+            (None, Some(at)) => {
                 waiting.place = Place::BackingOff(at);
                 self.backing_off.insert((at, key.clone()));
+                "backoff"
             }
-            None => {
-                waiting.place = Place::Active;
-                self.active.insert((Reverse(waiting.pod.priority), waiting.arrival, key.clone()));
+            (None, None) => {
+                let rank = self.rules.sort.rank(&waiting.pod);
+                waiting.place = Place::Active(rank);
+                self.active.insert((rank, waiting.arrival, key.clone()));
+                "active"
             }
-        }
+        };
+        self.ledger.came(part, cause);
     }
 
     fn unplace(&mut self, key: &Key) {
         let Some(waiting) = self.waiting.get_mut(key) else { return };
         match std::mem::replace(&mut waiting.place, Place::Away) {
-            Place::Active => {
-                self.active.remove(&(Reverse(waiting.pod.priority), waiting.arrival, key.clone()));
+            Place::Active(rank) => {
+                self.active.remove(&(rank, waiting.arrival, key.clone()));
+            }
+            Place::Gated(gate) => {
+                if let Some(keys) = self.gated.get_mut(gate) {
+                    keys.remove(key);
+                    if keys.is_empty() {
+                        self.gated.remove(gate);
+                    }
+                }
             }
             Place::BackingOff(at) => drop(self.backing_off.remove(&(at, key.clone()))),
             Place::Parked(since, refused_by) => {
                 self.parked_since.remove(&(since, key.clone()));
+                self.ledger.refused(scheduler_name(&waiting.pod.pod), &refused_by, false);
                 if let Some(keys) = self.parked.get_mut(&refused_by) {
                     keys.remove(key);
                     if keys.is_empty() {
@@ -259,115 +428,4 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const FIRST: Duration = Duration::from_secs(1);
-
-    fn key(name: &str) -> Key {
-        Key::new("a", name)
-    }
-
-    fn pod(spec: serde_json::Value) -> Arc<PodInfo> {
-        let pod = serde_json::json!({"metadata": {"namespace": "a"}, "spec": spec});
-        Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
-    }
-
-    fn plain(priority: i32) -> Arc<PodInfo> {
-        pod(serde_json::json!({"priority": priority, "containers": []}))
-    }
-
-    fn taken(queue: &mut Queue, now: Instant) -> Option<Key> {
-        queue.take(now).map(|(key, _)| key)
-    }
-
-    #[test]
-    fn priority_first_then_arrival() {
-        let now = Instant::now();
-        let mut queue = Queue::default();
-        for (name, priority) in [("low", 0), ("high", 10), ("low2", 0)] {
-            queue.put(&key(name), plain(priority), now);
-        }
-        let order: Vec<_> = std::iter::from_fn(|| taken(&mut queue, now)).map(|key| key.name).collect();
-        assert_eq!(order, ["high", "low", "low2"]);
-    }
-
-    #[test]
-    fn a_parked_pod_is_woken_by_what_helps_it_and_backs_off() {
-        let now = Instant::now();
-        let mut queue = Queue::default();
-        queue.put(&key("x"), plain(0), now);
-        queue.take(now).unwrap();
-        queue.park(&key("x"), BTreeSet::from(["NodeResourcesFit"]), now);
-        let node = NodeInfo::default();
-        queue.happened(&Event::Node(Happening::NodeRelabelled, &node), now);
-        assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "labels do not make room");
-        queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now);
-        assert_eq!(taken(&mut queue, now), None, "it backs off first");
-        assert_eq!(queue.next_at(), Some(now + FIRST));
-        assert_eq!(taken(&mut queue, now + FIRST), Some(key("x")));
-        queue.park(&key("x"), BTreeSet::from(["NodeName"]), now);
-        assert_eq!(taken(&mut queue, now + PARKED_MOST), Some(key("x")), "nothing helped, but it is tried anyway");
-    }
-
-    #[test]
-    fn a_removed_pod_is_gone_wherever_it_was() {
-        let now = Instant::now();
-        let mut queue = Queue::default();
-        for name in ["active", "parked", "failed"] {
-            queue.put(&key(name), plain(0), now);
-        }
-        assert_eq!(taken(&mut queue, now), Some(key("active")));
-        queue.failed(&key("active"), now);
-        queue.take(now).unwrap();
-        queue.park(&key("parked"), BTreeSet::new(), now);
-        for name in ["active", "parked", "failed"] {
-            queue.remove(&key(name));
-        }
-        assert_eq!(taken(&mut queue, now + PARKED_MOST), None);
-        assert_eq!(queue.next_at(), None);
-    }
-
-    #[test]
-    fn only_a_pod_that_asks_for_something_else_is_tried_again() {
-        let now = Instant::now();
-        let mut queue = Queue::default();
-        queue.put(&key("x"), plain(0), now);
-        queue.take(now).unwrap();
-        queue.park(&key("x"), BTreeSet::from(["NodeAffinity"]), now);
-        queue.put(&key("x"), plain(0), now);
-        assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "its condition was written, no more");
-        queue.put(&key("x"), pod(serde_json::json!({"containers": [], "nodeSelector": {"a": "b"}})), now);
-        assert_eq!(taken(&mut queue, now + FIRST), Some(key("x")));
-    }
-
-    #[test]
-    fn a_hint_looks_at_the_object() {
-        let now = Instant::now();
-        let mut queue = Queue::default();
-        let wanting = |port: u16| {
-            let ports = serde_json::json!([{"containerPort": port, "hostPort": port}]);
-            pod(serde_json::json!({"containers": [{"name": "c", "ports": ports}]}))
-        };
-        queue.put(&key("x"), wanting(80), now);
-        queue.take(now).unwrap();
-        queue.park(&key("x"), BTreeSet::from(["NodePorts"]), now);
-        queue.happened(&Event::Pod(Happening::PodLeft, &wanting(81)), now);
-        assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "another port was set free");
-        queue.happened(&Event::Pod(Happening::PodLeft, &wanting(80)), now);
-        assert_eq!(queue.next_at(), Some(now + FIRST));
-    }
-
-    #[test]
-    fn waits_double_from_the_first_to_the_longest() {
-        let mut now = Instant::now();
-        let mut queue = Queue::new(Backoff { first: Duration::from_secs(2), most: Duration::from_secs(5) });
-        queue.put(&key("x"), plain(0), now);
-        for seconds in [2, 4, 5, 5] {
-            queue.take(now).unwrap();
-            queue.failed(&key("x"), now);
-            assert_eq!(queue.next_at(), Some(now + Duration::from_secs(seconds)));
-            now += Duration::from_secs(seconds);
-        }
-    }
-}
+mod tests;

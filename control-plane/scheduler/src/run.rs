@@ -2,33 +2,35 @@
 //!
 //! One task owns all state. A pod that was placed counts on its node at once, long before the API shows it there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{Change, Changes, Executor, Informer, Informers, Key, Plan, Recorder};
-use k8s_openapi::api::apps::v1::{ReplicaSet, StatefulSet};
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod, ReplicationController, Service};
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Refused};
 use crate::extender::{self, Extender};
 use crate::metrics::Ended;
-use crate::pod::{PodInfo, is_finished, node_name, uid};
-use crate::profile::{DEFAULT_NAME, Profile};
-use crate::queue::{Event, Happening, Queue};
+use crate::pod::{PodInfo, is_finished, node_name, scheduler_name, uid};
+use crate::preempt;
+use crate::profile::Profile;
+use crate::queue::{Event, Happening, Queue, Rules};
 use crate::resources::requests;
 use crate::schedule::{Nowhere, Placement};
 use crate::snapshot::Snapshot;
 
 mod asked;
+mod cycle;
 mod measured;
 mod outcome;
+mod surroundings;
 
-use measured::Attempt;
+use cycle::{Done, Held};
+use measured::Sampled;
+use surroundings::Surroundings;
 
 /// Bindings and other writes under way at a time: more than a store commits in a round trip gains nothing.
 const WRITES: usize = 64;
@@ -49,28 +51,10 @@ struct Scheduler {
     assumed: HashMap<String, Key>,
     /// When the queue gave out the pod that is being decided about.
     began: Instant,
-    /// Pods of ours behind scheduling gates.
-    gated: HashSet<Key>,
+    sampled: Sampled,
+    /// Pods that wait at Permit.
+    held: JoinSet<Held>,
     writes: JoinSet<Done>,
-}
-
-/// What else the cluster holds that decisions go by.
-struct Surroundings {
-    namespaces: Changes<Namespace>,
-    budgets: Changes<PodDisruptionBudget>,
-    services: Changes<Service>,
-    replica_sets: Changes<ReplicaSet>,
-    stateful_sets: Changes<StatefulSet>,
-    replication_controllers: Changes<ReplicationController>,
-}
-
-/// A write that ended.
-struct Done {
-    key: Key,
-    uid: String,
-    bound: bool,
-    attempt: Option<Attempt>,
-    failure: Option<String>,
 }
 
 /// Schedules pods until stopped.
@@ -92,8 +76,10 @@ pub async fn run(
     let surroundings = Surroundings::of(&informers).await;
     pods.synced().await;
     nodes.synced().await;
+    // Those of a time before this one hold no room any more.
+    config.waiting.forget();
     let scheduler = Scheduler {
-        queue: Queue::new(config.backoff),
+        queue: Queue::new(config.backoff, Rules::of(&config.profiles)),
         config,
         executors,
         extenders,
@@ -102,78 +88,12 @@ pub async fn run(
         counted: HashMap::new(),
         assumed: HashMap::new(),
         began: Instant::now(),
-        gated: HashSet::new(),
+        sampled: Sampled::default(),
+        held: JoinSet::new(),
         writes: JoinSet::new(),
     };
     stop.run_until_cancelled(scheduler.work(pods.changes(), nodes.changes(), surroundings)).await;
     Ok(())
-}
-
-impl Surroundings {
-    async fn of(informers: &Informers) -> Surroundings {
-        async fn changes<K: client::Object<DynamicType = ()>>(informers: &Informers) -> Changes<K> {
-            let informer = informers.of::<K>();
-            informer.synced().await;
-            informer.changes()
-        }
-        Surroundings {
-            namespaces: changes(informers).await,
-            budgets: changes(informers).await,
-            services: changes(informers).await,
-            replica_sets: changes(informers).await,
-            stateful_sets: changes(informers).await,
-            replication_controllers: changes(informers).await,
-        }
-    }
-
-    /// Takes the next change into the snapshot; none when the informers have stopped.
-    async fn next(&mut self) -> Option<Surrounding> {
-        Some(tokio::select! {
-            Some(change) = self.namespaces.next() => Surrounding::Namespace(change),
-            Some(change) = self.budgets.next() => Surrounding::Budget(change),
-            Some(change) = self.services.next() => Surrounding::Service(change),
-            Some(change) = self.replica_sets.next() => Surrounding::controller("ReplicaSet", change, |set| {
-                set.spec.as_ref().map(|spec| spec.selector.clone())
-            }),
-            Some(change) = self.stateful_sets.next() => Surrounding::controller("StatefulSet", change, |set| {
-                set.spec.as_ref().map(|spec| spec.selector.clone())
-            }),
-            Some(change) = self.replication_controllers.next() => {
-                Surrounding::controller("ReplicationController", change, |set| {
-                    let match_labels = set.spec.as_ref().and_then(|spec| spec.selector.clone());
-                    Some(LabelSelector { match_labels, ..LabelSelector::default() })
-                })
-            }
-            else => return None,
-        })
-    }
-}
-
-enum Surrounding {
-    Namespace(Change<Namespace>),
-    Budget(Change<PodDisruptionBudget>),
-    Service(Change<Service>),
-    Controller(&'static str, Key, Option<LabelSelector>),
-}
-
-impl Surrounding {
-    fn controller<K>(kind: &'static str, change: Change<K>, of: fn(&K) -> Option<LabelSelector>) -> Surrounding {
-        Surrounding::Controller(kind, change.key, change.after.as_deref().and_then(of))
-    }
-
-    fn into(self, snapshot: &mut Snapshot) {
-        match self {
-            Surrounding::Namespace(change) => snapshot.set_namespace(&change.key.name, change.after.as_deref()),
-            Surrounding::Budget(change) => snapshot.budgets.set(&change.key, change.after.as_deref()),
-            Surrounding::Service(change) => {
-                let selector = change.after.as_ref().and_then(|s| s.spec.as_ref()).and_then(|s| s.selector.as_ref());
-                snapshot.owners.set_service(&change.key, selector);
-            }
-            Surrounding::Controller(kind, key, selector) => {
-                snapshot.owners.set_controller(kind, &key, selector.as_ref())
-            }
-        }
-    }
 }
 
 impl Scheduler {
@@ -186,8 +106,9 @@ impl Scheduler {
                 // Nodes come before pods: a pod that is decided about meets the cluster as it is.
                 biased;
                 Some(change) = surroundings.next() => change.into(&mut self.snapshot),
-                Some(change) = nodes.next() => self.node(change),
-                Some(change) = pods.next() => self.pod(change),
+                Some(change) = nodes.next() => self.heard("Node", |all| all.node(change)),
+                Some(change) = pods.next() => self.heard("Pod", |all| all.pod(change)),
+                Some(held) = self.held.join_next(), if !self.held.is_empty() => self.permitted(held),
                 Some(done) = self.writes.join_next(), if !self.writes.is_empty() => self.written(done),
                 () = tokio::task::yield_now(), if more => {}
                 () = sleep_until(due), if due.is_some() => {}
@@ -225,8 +146,11 @@ impl Scheduler {
         }
         let decide = std::panic::AssertUnwindSafe(|| self.decide(profile, &pod));
         match std::panic::catch_unwind(decide) {
-            Ok(Placement::Node(node)) => self.bind(key, &pod, &node, by),
-            Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere, by),
+            Ok(Placement::Node(node)) => self.send(key, &pod, &node, by),
+            Ok(Placement::Nowhere(nowhere)) => {
+                self.ended(key, by, Ended::Unschedulable);
+                self.nowhere(key, &pod, nowhere, by);
+            }
             Err(_) => {
                 tracing::error!(pod = %key, "deciding about a pod panicked");
                 self.ended(key, by, Ended::Error);
@@ -237,27 +161,14 @@ impl Scheduler {
 
     /// Which profile the pod asks for, if it is one of ours.
     fn profile_of(&self, pod: &Pod) -> Option<usize> {
-        let named = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or(DEFAULT_NAME);
+        let named = scheduler_name(pod);
         self.config.profiles.iter().position(|profile| profile.scheduler_name == named)
-    }
-
-    fn bind(&mut self, key: &Key, pod: &Arc<PodInfo>, node: &str, by: usize) {
-        let uid = pod.uid().to_owned();
-        self.snapshot.end_nomination(&uid);
-        self.snapshot.add_pod(node, pod.clone());
-        self.counted.insert(uid.clone(), node.to_owned());
-        self.assumed.insert(uid.clone(), key.clone());
-        let binder = self.extenders.iter().find(|extender| extender.binds() && extender.is_interested(&pod.pod));
-        match binder.cloned() {
-            Some(extender) => self.bind_asking(key, pod, node, by, extender),
-            None => self.act(key, uid, true, outcome::bind(&pod.pod, node), by),
-        }
     }
 
     fn nowhere(&mut self, key: &Key, pod: &Arc<PodInfo>, nowhere: Nowhere, by: usize) {
         tracing::debug!(pod = %key, "{}", nowhere.message);
-        self.ended(key, by, Ended::Unschedulable);
-        let mut plan = outcome::unschedulable(&pod.pod, &nowhere);
+        let waits = |pod: &PodInfo| self.config.waiting.has(pod.uid());
+        let mut plan = outcome::unschedulable(&pod.pod, &nowhere, waits);
         if nowhere.end_nomination {
             self.snapshot.end_nomination(pod.uid());
         }
@@ -271,43 +182,27 @@ impl Scheduler {
                 self.snapshot.end_nomination(other.uid());
             }
             self.snapshot.nominate(pod.clone(), &preemption.node);
+            // A victim that waits to be bound needs not be deleted: it gives up its place.
+            for victim in &preemption.victims {
+                self.config.waiting.preempt(victim.uid(), preempt::NAME);
+            }
         }
         self.queue.park(key, nowhere.refused_by, Instant::now());
-        self.act(key, pod.uid().to_owned(), false, plan, by);
+        self.tell(key, plan, by);
     }
 
-    fn act(&mut self, key: &Key, uid: String, bound: bool, plan: Plan, by: usize) {
+    /// Writes what is to be known of a pod.
+    fn tell(&mut self, key: &Key, plan: Plan, by: usize) {
         let Some(executor) = self.executors.get(by).cloned() else { return };
-        let (key, attempt) = (key.clone(), self.attempt(key, by).filter(|_| bound));
+        let key = key.clone();
         self.writes.spawn(async move {
             let failure = executor.act(&plan).await.failure.map(|failure| failure.to_string());
-            Done { key, uid, bound, attempt, failure }
+            Done::Told { key, failure }
         });
-    }
-
-    fn written(&mut self, done: Result<Done, tokio::task::JoinError>) {
-        let Ok(done) = done else {
-            tracing::error!("a write of the scheduler panicked");
-            return;
-        };
-        self.tell_bound(&done);
-        let Some(failure) = done.failure else { return };
-        tracing::info!(pod = %done.key, "{failure}");
-        // A pod that is seen on a node by now was bound, whatever the answer said.
-        let seen = self.pods.get_key(&done.key).is_some_and(|pod| !node_name(&pod).is_empty());
-        if seen {
-            return;
-        }
-        if done.bound {
-            self.assumed.remove(&done.uid);
-            self.uncount(&done.uid, Instant::now());
-        }
-        self.queue.failed(&done.key, Instant::now());
     }
 
     fn waits(&self, pod: &Pod) -> bool {
         node_name(pod).is_empty()
-            && !measured::is_gated(pod)
             && self.profile_of(pod).is_some()
             && pod.metadata.deletion_timestamp.is_none()
             && !is_finished(pod)
@@ -323,7 +218,6 @@ impl Scheduler {
         match (&change.after, &change.before) {
             (Some(pod), before) => self.there(&change.key, before.as_deref(), pod, now),
             (None, Some(pod)) => {
-                self.gated.remove(&change.key);
                 self.queue.remove(&change.key);
                 self.gone(pod, now);
             }
@@ -332,7 +226,6 @@ impl Scheduler {
     }
 
     fn there(&mut self, key: &Key, before: Option<&Pod>, pod: &Arc<Pod>, now: Instant) {
-        self.note_gates(key, pod);
         if is_finished(pod) {
             self.queue.remove(key);
             return self.gone(pod, now);
@@ -373,6 +266,7 @@ impl Scheduler {
     }
 
     fn gone(&mut self, pod: &Pod, now: Instant) {
+        self.config.waiting.refuse(uid(pod), "", "removed");
         self.assumed.remove(uid(pod));
         self.snapshot.end_nomination(uid(pod));
         self.uncount(uid(pod), now);

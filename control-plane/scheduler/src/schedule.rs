@@ -7,11 +7,13 @@ use k8s_openapi::api::core::v1::Node;
 use serde::Serialize;
 
 use crate::extender::Filtered;
+use crate::framework::Point;
 use crate::node::NodeInfo;
-use crate::plugins::{BEST, Context, Filter, Plugin, Reason, Reject};
+use crate::plugins::{BEST, Context, Filter, Reason, Registered, Reject};
 use crate::pod::PodInfo;
-use crate::preempt::{self, Candidate};
+use crate::preempt::{self, Candidate, Found};
 use crate::profile::Profile;
+use crate::refusals::{Refusals, unavailable};
 use crate::snapshot::Snapshot;
 
 /// Fit nodes that are always looked for, if there are as many.
@@ -53,19 +55,37 @@ impl PartialEq for Preemption {
     }
 }
 
-/// One pod's way through the filters.
-pub(crate) struct Attempt<'a> {
-    pub cx: Context<'a>,
-    filters: Vec<(&'static dyn Plugin, Box<dyn Filter + 'a>)>,
-    /// Room that is being made for pods of at least the same priority is not given away.
-    nominated: HashMap<usize, Vec<Arc<PodInfo>>>,
+/// Hears what a decision is at. It can change nothing, and any clock is its own.
+pub(crate) trait Ear {
+    /// A plugin has a say in this decision.
+    fn asks(&self, _point: Point, _plugin: &'static str) {}
+
+    /// Whether it wants to hear of every run of a plugin.
+    fn hears_runs(&self) -> bool {
+        false
+    }
+
+    fn ran(&self, _point: Point, _plugin: &'static str, _well: bool) {}
+
+    /// A point is over; whether the pod got past it.
+    fn over(&self, _point: Point, _well: bool) {}
 }
 
-/// A node that does not do, and the plugin that said so.
-pub(crate) struct Refusal {
-    pub slot: usize,
-    pub reject: Reject,
-    by: &'static str,
+/// Hears nothing.
+pub(crate) struct Deaf;
+
+impl Ear for Deaf {}
+
+/// One pod's way through the filters.
+pub struct Attempt<'a> {
+    pub cx: Context<'a>,
+    filters: Vec<(Registered, Box<dyn Filter + 'a>)>,
+    /// Some filter looks beyond single nodes.
+    looks_beyond: bool,
+    /// Room that is being made for pods of at least the same priority is not given away.
+    nominated: HashMap<usize, Vec<Arc<PodInfo>>>,
+    ear: &'a dyn Ear,
+    hears_runs: bool,
 }
 
 /// Who refuses in the place of a plugin, where an extender does.
@@ -74,7 +94,7 @@ pub(crate) const EXTENDER: &str = "Extender";
 /// The first half of a decision: the nodes that do by the plugins.
 pub(crate) struct Fitted {
     fit: Vec<usize>,
-    refusals: Vec<Refusal>,
+    refusals: Refusals,
 }
 
 /// The second half, up to the choice among nodes with victims.
@@ -84,12 +104,19 @@ pub(crate) enum Verdict {
 }
 
 pub fn schedule(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64) -> Placement {
-    schedule_telling(profile, snapshot, pod, seed, |_| {})
+    schedule_telling(profile, snapshot, pod, seed, &Deaf)
 }
 
 /// The nodes for extenders to look at; `nominated`: where room was made for the pod, that node alone if it does.
-pub(crate) fn fitted(profile: &Profile, snapshot: &Snapshot, pod: &PodInfo, seed: u64, nominated: bool) -> Fitted {
-    Attempt::new(profile, snapshot, pod).fitted(profile, seed, nominated)
+pub(crate) fn fitted(
+    profile: &Profile,
+    snapshot: &Snapshot,
+    pod: &PodInfo,
+    seed: u64,
+    nominated: bool,
+    ear: &dyn Ear,
+) -> Fitted {
+    Attempt::new(profile, snapshot, pod, ear).fitted(profile, seed, nominated)
 }
 
 /// The decision among nodes that extenders have left, with what they add to the scores of nodes by name.
@@ -101,30 +128,20 @@ pub(crate) fn judged(
     added: &HashMap<String, i64>,
     seed: u64,
 ) -> Verdict {
-    Attempt::new(profile, snapshot, pod).judged(profile, fitted, added, seed)
+    Attempt::new(profile, snapshot, pod, &Deaf).judged(profile, fitted, added, seed)
 }
 
-/// The same decision as [`schedule`]; `after` hears when an extension point is over.
+/// The same decision as [`schedule`], heard.
 pub(crate) fn schedule_telling(
     profile: &Profile,
     snapshot: &Snapshot,
     pod: &PodInfo,
     seed: u64,
-    mut after: impl FnMut(&'static str),
+    ear: &dyn Ear,
 ) -> Placement {
-    let mut attempt = Attempt::new(profile, snapshot, pod);
-    after("PreFilter");
+    let mut attempt = Attempt::new(profile, snapshot, pod, ear);
     let fitted = attempt.fitted(profile, seed, true);
-    after("Filter");
-    let fit = fitted.fit.len();
-    let placement = attempt.judged(profile, fitted, &HashMap::new(), seed).settled();
-    match fit {
-        0 => after("PostFilter"),
-        // It is taken without a score.
-        1 => {}
-        _ => after("Score"),
-    }
-    placement
+    attempt.judged(profile, fitted, &HashMap::new(), seed).settled()
 }
 
 impl Fitted {
@@ -147,7 +164,7 @@ impl Fitted {
                 (None, None) => ("node(s) were left out by an extender", true),
             };
             let reject = Reject { reason: Reason::Told(why.into()), more: vec![], preemption_helps };
-            self.refusals.push(Refusal { slot, reject, by: EXTENDER });
+            self.refusals.push(slot, reject, EXTENDER);
         }
     }
 }
@@ -166,18 +183,35 @@ impl Verdict {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(profile: &'a Profile, snapshot: &'a Snapshot, pod: &'a PodInfo) -> Attempt<'a> {
+    fn new(profile: &'a Profile, snapshot: &'a Snapshot, pod: &'a PodInfo, ear: &'a dyn Ear) -> Attempt<'a> {
         let cx = Context { snapshot, pod, args: &profile.args };
-        let filters = profile.filters.iter().filter_map(|plugin| Some((*plugin, plugin.filter(cx)?))).collect();
-        Attempt { cx, filters, nominated: snapshot.nominated_before(pod.uid(), pod.priority) }
+        let hears_runs = ear.hears_runs();
+        let looked = |plugin: &Registered| {
+            let filter = plugin.filter(cx);
+            if plugin.is_at(Point::PreFilter) {
+                ear.asks(Point::PreFilter, plugin.name());
+                ear.ran(Point::PreFilter, plugin.name(), true);
+            }
+            filter.is_some().then(|| ear.asks(Point::Filter, plugin.name()));
+            Some((*plugin, filter?))
+        };
+        let filters: Vec<_> = profile.filters.iter().filter_map(looked).collect();
+        ear.over(Point::PreFilter, true);
+        let looks_beyond = filters.iter().any(|(_, filter)| filter.looks_beyond());
+        let nominated = snapshot.nominated_before(pod.uid(), pod.priority);
+        Attempt { cx, filters, looks_beyond, nominated, ear, hears_runs }
     }
 
     fn fitted(&mut self, profile: &Profile, seed: u64, nominated: bool) -> Fitted {
-        if let Some(slot) = nominated.then(|| self.nominated_fits()).flatten() {
-            return Fitted { fit: vec![slot], refusals: vec![] };
-        }
-        let (fit, refusals) = self.find(profile, seed);
-        Fitted { fit: fit.iter().map(|node| node.slot).collect(), refusals }
+        let fitted = match nominated.then(|| self.nominated_fits()).flatten() {
+            Some(slot) => Fitted { fit: vec![slot], refusals: Refusals::default() },
+            None => {
+                let (fit, refusals) = self.find(profile, seed);
+                Fitted { fit: fit.iter().map(|node| node.slot).collect(), refusals }
+            }
+        };
+        self.ear.over(Point::Filter, !fitted.fit.is_empty());
+        fitted
     }
 
     fn judged(&mut self, profile: &Profile, fitted: Fitted, added: &HashMap<String, i64>, seed: u64) -> Verdict {
@@ -185,8 +219,9 @@ impl<'a> Attempt<'a> {
         let fit: Vec<&NodeInfo> = fitted.fit.iter().map(|slot| snapshot.slot(*slot)).collect();
         match fit[..] {
             [] => nowhere(profile, self, fitted.refusals, seed),
+            // It is taken without a score.
             [only] => Verdict::Node(only.name().to_owned()),
-            _ => Verdict::Node(best(profile, self.cx, &fit, added, seed)),
+            _ => Verdict::Node(best(profile, self.cx, &fit, added, seed, self.ear)),
         }
     }
 
@@ -201,8 +236,8 @@ impl<'a> Attempt<'a> {
         self.filters.iter().find_map(|(plugin, filter)| Some((filter.only()?, plugin.name())))
     }
 
-    fn find(&mut self, profile: &Profile, seed: u64) -> (Vec<&'a NodeInfo>, Vec<Refusal>) {
-        let (snapshot, mut fit, mut refusals) = (self.cx.snapshot, vec![], vec![]);
+    fn find(&mut self, profile: &Profile, seed: u64) -> (Vec<&'a NodeInfo>, Refusals) {
+        let (snapshot, mut fit, mut refusals) = (self.cx.snapshot, vec![], Refusals::default());
         let order = snapshot.order();
         let only = self.only().map(|(only, by)| {
             let slots = only.iter().filter_map(|name| snapshot.get(name)).map(|node| node.slot as u32);
@@ -210,28 +245,32 @@ impl<'a> Attempt<'a> {
         });
         if let Some((slots, by)) = only {
             let reject = Reject { reason: Reason::NotAmong(by), more: vec![], preemption_helps: false };
-            let left_out = order.iter().filter(|slot| !slots.contains(slot));
-            refusals.extend(left_out.map(|slot| Refusal { slot: *slot as usize, reject: reject.clone(), by }));
-            self.look(&slots, slots.len(), &mut fit, &mut refusals);
+            let left_out = order.from(0).filter(|slot| !slots.contains(slot));
+            left_out.for_each(|slot| refusals.push(slot as usize, reject.clone(), by));
+            self.look(slots.iter().copied(), slots.len(), &mut fit, &mut refusals);
             return (fit, refusals);
         }
         let enough = enough(order.len(), profile.percentage_of_nodes);
         let start = if enough < order.len() { (seed >> 8) as usize % order.len() } else { 0 };
-        let (before, from) = order.split_at(start);
-        self.look(from, enough, &mut fit, &mut refusals);
-        self.look(before, enough, &mut fit, &mut refusals);
+        self.look(order.from(start), enough, &mut fit, &mut refusals);
         (fit, refusals)
     }
 
-    fn look(&mut self, slots: &[u32], enough: usize, fit: &mut Vec<&'a NodeInfo>, refusals: &mut Vec<Refusal>) {
+    fn look(
+        &mut self,
+        slots: impl Iterator<Item = u32>,
+        enough: usize,
+        fit: &mut Vec<&'a NodeInfo>,
+        refusals: &mut Refusals,
+    ) {
         for slot in slots {
             if fit.len() >= enough {
                 return;
             }
-            let node = self.cx.snapshot.slot(*slot as usize);
+            let node = self.cx.snapshot.slot(slot as usize);
             match self.check(node) {
                 Ok(()) => fit.push(node),
-                Err((reject, by)) if fit.is_empty() => refusals.push(Refusal { slot: node.slot, reject, by }),
+                Err((reject, by)) if fit.is_empty() => refusals.push(node.slot, reject, by),
                 // Nobody asks why a node does not do once another does.
                 Err(_) => {}
             }
@@ -239,7 +278,10 @@ impl<'a> Attempt<'a> {
     }
 
     /// Whether the node takes the pod, as it is and also with those that room is being made for.
-    pub(crate) fn check(&mut self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
+    ///
+    /// # Errors
+    /// It does not: why, and which plugin says so.
+    pub fn check(&mut self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
         if let Some(others) = self.nominated.get(&node.slot).cloned() {
             let mut with = node.clone();
             others.iter().for_each(|other| with.add(other.clone()));
@@ -253,13 +295,20 @@ impl<'a> Attempt<'a> {
 
     fn filter(&self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
         for (plugin, filter) in &self.filters {
-            filter.check(node).map_err(|reject| (reject, plugin.name()))?;
+            let checked = filter.check(node);
+            if self.hears_runs {
+                self.ear.ran(Point::Filter, plugin.name(), checked.is_ok());
+            }
+            checked.map_err(|reject| (reject, plugin.name()))?;
         }
         Ok(())
     }
 
-    pub(crate) fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {
-        self.filters.iter_mut().for_each(|(_, filter)| filter.shift(node, other, by));
+    /// Takes it as if another pod came to the node (1) or left it (-1).
+    pub fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {
+        if self.looks_beyond {
+            self.filters.iter_mut().for_each(|(_, filter)| filter.shift(node, other, by));
+        }
     }
 }
 
@@ -278,61 +327,67 @@ fn best<'a>(
     fit: &[&'a NodeInfo],
     added: &HashMap<String, i64>,
     seed: u64,
+    ear: &dyn Ear,
 ) -> String {
-    let mut totals: Vec<i64> = fit.iter().map(|node| added.get(node.name()).copied().unwrap_or(0)).collect();
+    let looked = |(plugin, weight): &(Registered, i64)| {
+        let score = plugin.score(cx, fit);
+        if plugin.is_at(Point::PreScore) {
+            ear.asks(Point::PreScore, plugin.name());
+            ear.ran(Point::PreScore, plugin.name(), true);
+        }
+        Some((*plugin, *weight, score?))
+    };
+    let asked: Vec<_> = profile.scores.iter().filter_map(looked).collect();
+    ear.over(Point::PreScore, true);
+    let mut totals: Vec<i64> = match added.is_empty() {
+        true => vec![0; fit.len()],
+        false => fit.iter().map(|node| added.get(node.name()).copied().unwrap_or(0)).collect(),
+    };
     let mut scores = vec![0i64; fit.len()];
-    for (plugin, weight) in &profile.scores {
-        let Some(score) = plugin.score(cx, fit) else { continue };
+    for (plugin, weight, score) in asked {
+        ear.asks(Point::Score, plugin.name());
         scores.iter_mut().zip(fit).for_each(|(to, node)| *to = score.of(node));
         score.normalize(&mut scores);
         totals.iter_mut().zip(&scores).for_each(|(total, score)| *total += (*score).clamp(0, BEST) * weight);
+        ear.ran(Point::Score, plugin.name(), true);
     }
+    ear.over(Point::Score, true);
     let most = totals.iter().copied().max().unwrap_or(0);
     let tied = || fit.iter().zip(&totals).filter(|(_, total)| **total == most).map(|(node, _)| node);
     let chosen = seed % tied().count().max(1) as u64;
     tied().nth(chosen as usize).map(|node| node.name().to_owned()).unwrap_or_default()
 }
 
-fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Vec<Refusal>, seed: u64) -> Verdict {
-    let mut refused_by: Vec<&'static str> = vec![];
-    for refusal in &refusals {
-        if refused_by.last() != Some(&refusal.by) {
-            refused_by.push(refusal.by);
-        }
-    }
-    let refused_by = refused_by.into_iter().collect();
-    let all = refusals.len();
-    if all == 0 {
+fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Refusals, seed: u64) -> Verdict {
+    let refused_by = refusals.by();
+    if refusals.is_empty() {
         let message = "no nodes available to schedule pods".to_owned();
         return Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination: false }, vec![]);
     }
-    let mut message = unavailable(all, refusals.iter().flat_map(|refusal| refusal.reject.reasons()));
-    let (mut candidates, mut end_nomination) = (vec![], false);
-    if profile.preempts {
-        match preempt::find(attempt, &refusals, seed) {
-            preempt::Found::Victims(found) => candidates = found,
-            preempt::Found::NotAsked(why) => message.push_str(&format!(" preemption: {why}")),
-            preempt::Found::None(why) => {
+    let mut message = unavailable(refusals.len(), refusals.reasons());
+    let (mut candidates, mut end_nomination, mut words) = (vec![], false, vec![]);
+    for plugin in &profile.post_filters {
+        let found = plugin.post_filter(attempt, &refusals, seed);
+        attempt.ear.ran(Point::PostFilter, plugin.name(), matches!(found, Found::Victims(_)));
+        match found {
+            Found::Skipped => {}
+            Found::NotAsked(why) => words.push(why),
+            Found::None(why) => {
                 end_nomination = attempt.cx.pod.nominated().is_some();
-                message.push_str(&format!(" preemption: {why}"));
+                words.push(why);
+            }
+            Found::Victims(found) => {
+                (candidates, end_nomination) = (found, false);
+                words.clear();
+                break;
             }
         }
     }
-    Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination }, candidates)
-}
-
-/// "0/3 nodes are available: 1 Insufficient cpu, 2 Too many pods."
-pub(crate) fn unavailable<'a>(all: usize, reasons: impl Iterator<Item = &'a Reason>) -> String {
-    let mut counts: Vec<(&Reason, usize)> = vec![];
-    for reason in reasons {
-        match counts.iter_mut().find(|(known, _)| *known == reason) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((reason, 1)),
-        }
+    attempt.ear.over(Point::PostFilter, !candidates.is_empty());
+    if !words.is_empty() {
+        message.push_str(&format!(" {}", words.join(", ")));
     }
-    let mut parts: Vec<String> = counts.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-    parts.sort();
-    format!("0/{all} nodes are available: {}.", parts.join(", "))
+    Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination }, candidates)
 }
 
 fn names<S: serde::Serializer>(pods: &[Arc<PodInfo>], serializer: S) -> Result<S::Ok, S::Error> {

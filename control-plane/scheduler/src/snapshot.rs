@@ -3,7 +3,7 @@
 //! One task owns it and changes it in place, so there is nothing to copy before a decision: a change costs what it touches.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use crate::budget::Budgets;
 use crate::index::{Chosen, Counts, Group, Index};
 use crate::node::{Facts, NodeInfo};
+use crate::order::Order;
 use crate::owners::Owners;
 use crate::pod::PodInfo;
 use crate::selectors::Labels;
@@ -31,7 +32,7 @@ pub struct Snapshot {
     /// How many nodes have an image.
     images: HashMap<String, i64>,
     index: RefCell<Index>,
-    order: RefCell<Option<Arc<Vec<u32>>>>,
+    order: Order,
 }
 
 impl Snapshot {
@@ -52,10 +53,9 @@ impl Snapshot {
         self.slots.len()
     }
 
-    /// The nodes in the order in which they are looked at: by turns from every zone.
-    pub fn order(&self) -> Arc<Vec<u32>> {
-        let mut order = self.order.borrow_mut();
-        order.get_or_insert_with(|| Arc::new(zones_by_turns(self.nodes()))).clone()
+    /// The nodes in the order in which they are looked at.
+    pub fn order(&self) -> &Order {
+        &self.order
     }
 
     pub fn set_node(&mut self, node: Arc<Node>) {
@@ -73,11 +73,17 @@ impl Snapshot {
     fn replace(&mut self, slot: usize, facts: Facts) {
         let before = std::mem::replace(&mut self.slots[slot].facts, Arc::new(facts));
         let after = self.slots[slot].facts.clone();
-        let labels = |facts: &Arc<Facts>| facts.node.is_some().then(|| facts.labels().cloned());
+        let labels = |facts: &'_ Arc<Facts>| facts.node.is_some().then(|| facts.labels().cloned());
         let (was, is) = (labels(&before), labels(&after));
-        self.index.get_mut().node(slot, was.as_ref().map(Option::as_ref), is.as_ref().map(Option::as_ref), &self.slots);
         if was != is {
-            *self.order.get_mut() = None;
+            let index = self.index.get_mut();
+            index.node(slot, was.as_ref().map(Option::as_ref), is.as_ref().map(Option::as_ref), &self.slots);
+            if was.is_some() {
+                self.order.remove(slot, &before);
+            }
+            if is.is_some() {
+                self.order.add(slot, &after, &self.slots);
+            }
         }
         if before.images != after.images {
             before.images.keys().for_each(|name| self.count_image(name, -1));
@@ -226,17 +232,4 @@ impl Snapshot {
             self.free.push(slot);
         }
     }
-}
-
-fn zones_by_turns<'a>(nodes: impl Iterator<Item = &'a NodeInfo>) -> Vec<u32> {
-    let mut zones: BTreeMap<[Option<&str>; 2], Vec<(&str, u32)>> = BTreeMap::new();
-    for node in nodes {
-        let label = |key: &str| node.facts.labels()?.get(key).map(String::as_str);
-        let zone = [label("topology.kubernetes.io/region"), label("topology.kubernetes.io/zone")];
-        zones.entry(zone).or_default().push((node.name(), node.slot as u32));
-    }
-    zones.values_mut().for_each(|nodes| nodes.sort_unstable());
-    let longest = zones.values().map(Vec::len).max().unwrap_or(0);
-    let turns = (0..longest).flat_map(|turn| zones.values().filter_map(move |nodes| nodes.get(turn)));
-    turns.map(|(_, slot)| *slot).collect()
 }

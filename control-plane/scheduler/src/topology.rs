@@ -13,7 +13,7 @@ pub const NOWHERE: u32 = u32::MAX;
 pub struct Topologies {
     keys: Vec<Topology>,
     by_name: HashMap<String, usize>,
-    /// Grows whenever a node changes its domain: sums over domains that are older are void.
+    /// Grows whenever a node that counts changes its domain: sums over domains that are older are void.
     pub epoch: u64,
 }
 
@@ -73,11 +73,12 @@ impl Topologies {
         self.keys.len() - 1
     }
 
-    /// A node came, went or has other labels. The outer option tells whether there is a node.
-    pub fn put(&mut self, slot: usize, before: Option<Option<&Labels>>, after: Option<Option<&Labels>>) {
+    /// A node came, went or has other labels. The outer option tells whether there is a node. True if any domain has changed.
+    #[must_use = "sums over domains may be void"]
+    pub fn put(&mut self, slot: usize, before: Option<Option<&Labels>>, after: Option<Option<&Labels>>) -> bool {
         let mut moved = false;
         self.keys.iter_mut().for_each(|key| moved |= key.put(slot, before, after));
-        self.epoch += u64::from(moved);
+        moved
     }
 }
 

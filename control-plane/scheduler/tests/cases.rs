@@ -116,11 +116,23 @@ fn configurations_are_refused_with_their_place() {
         ),
         (
             "profiles: [{plugins: {bind: {disabled: [{name: DefaultBinder}]}}}]",
-            "profiles[0].plugins.bind: cannot be changed",
+            "at least one bind plugin is needed for profile with scheduler name \"default-scheduler\"",
         ),
         (
             "profiles: [{plugins: {multiPoint: {disabled: [{name: PrioritySort}]}}}]",
-            "PrioritySort cannot be switched off",
+            "only one queue sort plugin required for profile with scheduler name \"default-scheduler\", but got 0",
+        ),
+        (
+            "profiles: [{plugins: {reserve: {enabled: [{name: DefaultBinder}]}}}]",
+            "profiles[0].plugins.reserve.enabled: plugin \"DefaultBinder\" does not extend Reserve",
+        ),
+        (
+            "profiles: [{plugins: {filter: {enabled: [{name: NodeName}, {name: NodeName}]}}}]",
+            "profiles[0].plugins.filter.enabled: plugin \"NodeName\" is named twice",
+        ),
+        (
+            "profiles: [{plugins: {permit: {disabled: [{name: Gang}]}}}]",
+            "profiles[0].plugins.permit.disabled: there is no plugin \"Gang\"",
         ),
         ("profiles: [{schedulerName: a}, {schedulerName: a}]", "profiles: two have the same schedulerName"),
         ("profiles: [{percentageOfNodesToScore: 101}]", "profiles[0].percentageOfNodesToScore: must be 0 to 100"),

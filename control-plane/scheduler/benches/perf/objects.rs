@@ -1,10 +1,23 @@
-//! Nodes and pods as scheduler_perf makes them.
-
-use std::sync::Arc;
+//! Nodes and pods as scheduler_perf makes them, and where they are put.
 
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
-use scheduler::{PodInfo, Snapshot};
 use serde_json::{Value, json};
+
+/// A cluster that a workload is made in.
+pub trait World {
+    fn node(&mut self, node: Node);
+
+    fn remove_node(&mut self, name: &str);
+
+    fn namespace(&mut self, namespace: Namespace);
+
+    /// A pod that runs on the node.
+    fn pod(&mut self, node: &str, pod: Pod);
+
+    fn remove_pod(&mut self, node: &str, namespace: &str, name: &str);
+
+    fn service(&mut self, namespace: &str, name: &str, selector: Value);
+}
 
 /// A node of scheduler_perf's default template: 4 CPUs, 32 GiB, room for 110 pods, in one of three zones.
 pub fn node(at: usize, cpu: &str) -> Node {
@@ -46,19 +59,15 @@ pub fn namespace(name: &str, labels: Value) -> Namespace {
     decode(json!({"metadata": {"name": name, "labels": labels}}))
 }
 
-pub fn info(pod: Pod) -> Arc<PodInfo> {
-    Arc::new(PodInfo::new(Arc::new(pod)))
-}
-
-pub fn nodes(snapshot: &mut Snapshot, count: usize) {
-    (0..count).for_each(|at| snapshot.set_node(Arc::new(node(at, "4"))));
+pub fn nodes(world: &mut dyn World, count: usize) {
+    (0..count).for_each(|at| world.node(node(at, "4")));
 }
 
 /// Puts a pod on the node of this number.
-pub fn put(snapshot: &mut Snapshot, at: usize, pod: Pod) {
-    snapshot.add_pod(&format!("scheduler-perf-{at:05}"), info(pod));
+pub fn put(world: &mut dyn World, at: usize, pod: Pod) {
+    world.pod(&format!("scheduler-perf-{at:05}"), pod);
 }
 
-fn decode<T: serde::de::DeserializeOwned>(value: Value) -> T {
+pub fn decode<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("the benchmark's own objects are whole")
 }

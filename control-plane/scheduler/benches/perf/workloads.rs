@@ -1,29 +1,26 @@
 //! The shapes: what is there before, the pods that are measured, and what else happens between them.
 
-use std::sync::Arc;
-
 use k8s_openapi::api::core::v1::Pod;
-use scheduler::Snapshot;
 use serde_json::{Value, json};
 
-use crate::objects::{info, namespace, node, nodes, pod, put, sized};
+use crate::objects::{World, namespace, node, nodes, pod, put, sized};
 
 pub struct Workload {
     /// As upstream names it.
     pub name: &'static str,
     /// Pods that are measured when nothing else is said: as many as upstream measures at 5,000 nodes.
     pub pods: usize,
-    pub before: fn(&mut Snapshot, usize),
+    pub before: fn(&mut dyn World, usize),
     pub pod: fn(usize) -> Pod,
-    pub between: fn(&mut Snapshot, usize),
+    pub between: fn(&mut dyn World, usize),
 }
 
 const PLAIN: Workload = Workload {
     name: "SchedulingBasic",
     pods: 10_000,
-    before: |snapshot, count| {
-        nodes(snapshot, count);
-        (0..count / 5).for_each(|at| put(snapshot, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
+    before: |world, count| {
+        nodes(world, count);
+        (0..count / 5).for_each(|at| put(world, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
     },
     pod: |at| pod(&format!("pod-{at}"), "test", json!({}), json!({})),
     between: |_, _| {},
@@ -44,10 +41,10 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingPodAffinity",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
+        before: |world, count| {
+            nodes(world, count);
             // All of one zone, so that there is room for those that want to be near.
-            (0..count).for_each(|at| put(snapshot, at / 3 * 3, blue("affinity", "init", at)));
+            (0..count).for_each(|at| put(world, at / 3 * 3, blue("affinity", "init", at)));
         },
         pod: |at| blue("affinity", "test", at),
         ..PLAIN
@@ -55,9 +52,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingPodAntiAffinity",
         pods: 2000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            (0..count / 10).for_each(|at| put(snapshot, at, green("init", at)));
+        before: |world, count| {
+            nodes(world, count);
+            (0..count / 10).for_each(|at| put(world, at, green("init", at)));
         },
         pod: |at| green("test", at),
         ..PLAIN
@@ -65,9 +62,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingPreferredPodAffinity",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            (0..count).for_each(|at| put(snapshot, at, preferring("podAffinity", "init", at)));
+        before: |world, count| {
+            nodes(world, count);
+            (0..count).for_each(|at| put(world, at, preferring("podAffinity", "init", at)));
         },
         pod: |at| preferring("podAffinity", "test", at),
         ..PLAIN
@@ -75,9 +72,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingPreferredPodAntiAffinity",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            (0..count).for_each(|at| put(snapshot, at, preferring("podAntiAffinity", "init", at)));
+        before: |world, count| {
+            nodes(world, count);
+            (0..count).for_each(|at| put(world, at, preferring("podAntiAffinity", "init", at)));
         },
         pod: |at| preferring("podAntiAffinity", "test", at),
         ..PLAIN
@@ -85,9 +82,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingRequiredPodAntiAffinityWithNSSelector",
         pods: 1000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            in_namespaces(snapshot, count / 50, |at, space| across("podAntiAffinity", at, space));
+        before: |world, count| {
+            nodes(world, count);
+            in_namespaces(world, count / 50, |at, space| across("podAntiAffinity", at, space));
         },
         pod: |at| across("podAntiAffinity", at, 0),
         ..PLAIN
@@ -95,9 +92,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingPreferredAffinityWithNSSelector",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            in_namespaces(snapshot, count / 50, |at, space| across("preferred", at, space));
+        before: |world, count| {
+            nodes(world, count);
+            in_namespaces(world, count / 50, |at, space| across("preferred", at, space));
         },
         pod: |at| across("preferred", at, 0),
         ..PLAIN
@@ -105,9 +102,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "TopologySpreading",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            (0..count).for_each(|at| put(snapshot, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
+        before: |world, count| {
+            nodes(world, count);
+            (0..count).for_each(|at| put(world, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
         },
         pod: |at| spreading(at, "DoNotSchedule", 5),
         ..PLAIN
@@ -115,9 +112,9 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "PreferredTopologySpreading",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            (0..count).for_each(|at| put(snapshot, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
+        before: |world, count| {
+            nodes(world, count);
+            (0..count).for_each(|at| put(world, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
         },
         pod: |at| spreading(at, "ScheduleAnyway", 5),
         ..PLAIN
@@ -125,11 +122,10 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "DefaultTopologySpreading",
         pods: 3000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
-            let labels = [("app".to_owned(), "spread".to_owned())].into_iter().collect();
-            snapshot.owners.set_service(&client::Key::new("test", "service"), Some(&labels));
-            (0..count).for_each(|at| put(snapshot, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
+        before: |world, count| {
+            nodes(world, count);
+            world.service("test", "service", json!({"app": "spread"}));
+            (0..count).for_each(|at| put(world, at, pod(&format!("init-{at}"), "init", json!({}), json!({}))));
         },
         pod: |at| pod(&format!("pod-{at}"), "test", json!({"app": "spread"}), json!({})),
         ..PLAIN
@@ -137,11 +133,13 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "Preemption",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
+        before: |world, count| {
+            nodes(world, count);
             (0..count * 4).for_each(|at| {
-                let low = pod(&format!("low-{at}"), "init", json!({}), json!({"priority": 0}));
-                put(snapshot, at / 4, sized(low, "900m", "500Mi"));
+                // Without a kubelet nobody would end it otherwise, where there is an API.
+                let more = json!({"priority": 0, "terminationGracePeriodSeconds": 0});
+                let low = pod(&format!("low-{at}"), "init", json!({}), more);
+                put(world, at / 4, sized(low, "900m", "500Mi"));
             });
         },
         pod: |at| {
@@ -163,15 +161,15 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "SchedulingWithMixedChurn",
         pods: 10_000,
-        between: |snapshot, at| {
+        between: |world, at| {
             // A node, a pod that runs and its end, by turns, as fast as pods are placed.
             let name = format!("churn-{at}");
             match at % 3 {
-                0 => snapshot.set_node(Arc::new(node(100_000 + at, "4"))),
-                1 => snapshot.remove_node(&format!("scheduler-perf-{:05}", 100_000 + at - 1)),
+                0 => world.node(node(100_000 + at, "4")),
+                1 => world.remove_node(&format!("scheduler-perf-{:05}", 100_000 + at - 1)),
                 _ => {
-                    snapshot.add_pod("scheduler-perf-00000", info(pod(&name, "churn", json!({}), json!({}))));
-                    snapshot.remove_pod("scheduler-perf-00000", &format!("churn/{name}"));
+                    world.pod("scheduler-perf-00000", pod(&name, "churn", json!({}), json!({})));
+                    world.remove_pod("scheduler-perf-00000", "churn", &name);
                 }
             }
         },
@@ -180,25 +178,25 @@ pub static ALL: &[Workload] = &[
     Workload {
         name: "MixedSchedulingBasePod",
         pods: 5000,
-        before: |snapshot, count| {
-            nodes(snapshot, count);
+        before: |world, count| {
+            nodes(world, count);
             for at in 0..count / 5 {
-                put(snapshot, at, pod(&format!("init-{at}"), "init", json!({}), json!({})));
-                put(snapshot, at / 3 * 3, blue("affinity", "init", at));
-                put(snapshot, at, green("init", at));
-                put(snapshot, at, preferring("podAffinity", "more", at));
-                put(snapshot, at, preferring("podAntiAffinity", "less", at));
+                put(world, at, pod(&format!("init-{at}"), "init", json!({}), json!({})));
+                put(world, at / 3 * 3, blue("affinity", "init", at));
+                put(world, at, green("init", at));
+                put(world, at, preferring("podAffinity", "more", at));
+                put(world, at, preferring("podAntiAffinity", "less", at));
             }
         },
         ..PLAIN
     },
 ];
 
-fn in_namespaces(snapshot: &mut Snapshot, each: usize, pod: fn(usize, usize) -> Pod) {
+fn in_namespaces(world: &mut dyn World, each: usize, pod: fn(usize, usize) -> Pod) {
     for space in 0..10 {
         let name = format!("space-{space}");
-        snapshot.set_namespace(&name, Some(&namespace(&name, json!({"team": "devops"}))));
-        (0..each).for_each(|at| put(snapshot, space * each + at, pod(100_000 + at, space)));
+        world.namespace(namespace(&name, json!({"team": "devops"})));
+        (0..each).for_each(|at| put(world, space * each + at, pod(100_000 + at, space)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Nodes whose resources would be used to like shares are better: none then runs out while another lies idle.
 
-use super::{BEST, Context, Plugin, Score};
+use super::{BEST, Context, Plugin, Point, Score};
 use crate::node::NodeInfo;
 use crate::resources::Amounts;
 
@@ -17,8 +17,12 @@ impl Plugin for NodeResourcesBalancedAllocation {
         "NodeResourcesBalancedAllocation"
     }
 
-    fn weight(&self) -> Option<i64> {
-        Some(1)
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreScore, Point::Score]
+    }
+
+    fn weight(&self) -> i64 {
+        1
     }
 
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {

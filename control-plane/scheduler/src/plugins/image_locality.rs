@@ -1,6 +1,6 @@
 //! Nodes that have the pod's images already are better, the more so the larger these are.
 
-use super::{BEST, Context, Plugin, Score};
+use super::{BEST, Context, Plugin, Point, Score};
 use crate::node::NodeInfo;
 
 /// Below, fetching costs next to nothing; above (per container), more makes no difference any more. As upstream.
@@ -21,8 +21,12 @@ impl Plugin for ImageLocality {
         "ImageLocality"
     }
 
-    fn weight(&self) -> Option<i64> {
-        Some(1)
+    fn points(&self) -> &'static [Point] {
+        &[Point::Score]
+    }
+
+    fn weight(&self) -> i64 {
+        1
     }
 
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {

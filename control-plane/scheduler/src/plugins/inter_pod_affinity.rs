@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Context, Filter, Plugin, Reject, Score, to_range};
+use super::{Context, Filter, Plugin, Point, Reject, Score, to_range};
 use crate::index::{Group, Wish};
 use crate::node::NodeInfo;
 use crate::pod::{Choice, PodInfo, Term};
@@ -45,6 +45,10 @@ impl Plugin for InterPodAffinity {
         "InterPodAffinity"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::NodeRelabelled, Happening::PodLeft, Happening::PodCame]
     }
@@ -62,12 +66,8 @@ impl Plugin for InterPodAffinity {
         }
     }
 
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn weight(&self) -> Option<i64> {
-        Some(2)
+    fn weight(&self) -> i64 {
+        2
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
@@ -165,6 +165,10 @@ impl Filter for Neighbours<'_> {
             return Reject::for_now("node(s) didn't satisfy existing pods anti-affinity rules");
         }
         Ok(())
+    }
+
+    fn looks_beyond(&self) -> bool {
+        true
     }
 
     fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {

@@ -1,10 +1,12 @@
 //! The plugins: one file each, and the ordered list of them.
 //!
 //! A plugin looks at the pod and the cluster once and answers a [`Filter`] (upstream's PreFilter and Filter) and a [`Score`] (PreScore
-//! and Score) that then look at single nodes; none where it has nothing to say about this pod. SchedulingGates, PrioritySort,
-//! DefaultPreemption and DefaultBinder are the loop, the queue, `preempt` and the loop again: they look at no node.
+//! and Score) that then look at single nodes; none where it has nothing to say about this pod. At the other points it is asked
+//! about the pod and the node that was chosen.
 
 mod balanced_allocation;
+mod default_binder;
+mod default_preemption;
 mod image_locality;
 mod inter_pod_affinity;
 mod node_affinity;
@@ -12,24 +14,40 @@ mod node_name;
 mod node_ports;
 mod node_unschedulable;
 mod pod_topology_spread;
+mod priority_sort;
 mod resources_fit;
+mod scheduling_gates;
 mod taint_toleration;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
+
+use crate::framework::{Binding, Bound, Objection, Permission, WaitingPods};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
+use crate::preempt::Found;
 use crate::profile::Args;
 use crate::queue::{Event, Happening};
+use crate::refusals::Refusals;
+use crate::schedule::Attempt;
 use crate::snapshot::Snapshot;
+
+pub use crate::framework::Point;
+pub(crate) use priority_sort::PrioritySort;
 
 pub use node_affinity::matches as matches_affinity;
 pub use taint_toleration::tolerates;
 
-/// Every plugin, in the order they filter: the cheap ones that rule out most come first.
-pub static ALL: &[&dyn Plugin] = &[
+/// A plugin as profiles hold it: it lives as long as the process.
+pub type Registered = &'static dyn Plugin;
+
+/// Every plugin that is there by default, in upstream's order: of those that filter, the cheap ones that rule out most come first.
+pub static ALL: &[Registered] = &[
+    &scheduling_gates::SchedulingGates,
+    &priority_sort::PrioritySort,
     &node_unschedulable::NodeUnschedulable,
     &node_name::NodeName,
     &taint_toleration::TaintToleration,
@@ -38,8 +56,10 @@ pub static ALL: &[&dyn Plugin] = &[
     &resources_fit::NodeResourcesFit,
     &pod_topology_spread::PodTopologySpread,
     &inter_pod_affinity::InterPodAffinity,
+    &default_preemption::DefaultPreemption,
     &balanced_allocation::NodeResourcesBalancedAllocation,
     &image_locality::ImageLocality,
+    &default_binder::DefaultBinder,
 ];
 
 /// The largest score of one plugin for one node, before its weight.
@@ -53,12 +73,16 @@ pub struct Context<'a> {
     pub args: &'a Args,
 }
 
+/// What a plugin says at each of its points; at the others it is never asked.
 pub trait Plugin: Sync + fmt::Debug {
     fn name(&self) -> &'static str;
 
+    /// Where it has a say. One that filters or scores without a step before leaves out PreFilter or PreScore.
+    fn points(&self) -> &'static [Point];
+
     /// What may let a pod through that this plugin refused.
     fn helped_by(&self) -> &'static [Happening] {
-        &[]
+        Happening::ALL
     }
 
     /// Whether what happened may let this very pod through.
@@ -66,22 +90,72 @@ pub trait Plugin: Sync + fmt::Debug {
         true
     }
 
-    fn filters(&self) -> bool {
-        false
+    /// PreEnqueue: why the pod is not to be tried yet, if so.
+    fn pre_enqueue(&self, _pod: &PodInfo) -> Result<(), String> {
+        Ok(())
     }
 
-    /// How much its score counts; none if it never scores.
-    fn weight(&self) -> Option<i64> {
-        None
+    /// QueueSort: pods of a smaller rank are tried first, and of equals who came first.
+    fn rank(&self, _pod: &PodInfo) -> i64 {
+        0
     }
 
+    /// PreFilter: how single nodes are to be looked at; none if every node does.
     fn filter<'a>(&self, _cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
         None
     }
 
-    /// `fit` are the nodes that will be scored.
+    /// PostFilter: what would make room where no node does.
+    fn post_filter(&self, _attempt: &mut Attempt, _refusals: &Refusals, _seed: u64) -> Found {
+        Found::Skipped
+    }
+
+    /// How much its score counts by default.
+    fn weight(&self) -> i64 {
+        1
+    }
+
+    /// PreScore: how single nodes are to be scored; none if all are as good as each other. `fit` are the nodes that will be scored.
     fn score<'a>(&self, _cx: Context<'a>, _fit: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         None
+    }
+
+    /// Reserve: takes what the pod needs there beyond what the snapshot counts.
+    ///
+    /// # Errors
+    /// It is not to be had: every plugin's `unreserve` follows, in reverse order, this one's included.
+    fn reserve(&self, _pod: &PodInfo, _node: &str) -> Result<(), Objection> {
+        Ok(())
+    }
+
+    /// Gives back what `reserve` took, if it did.
+    fn unreserve(&self, _pod: &PodInfo, _node: &str) {}
+
+    /// Permit: whether the pod may go there, at once or later.
+    ///
+    /// # Errors
+    /// It may not.
+    fn permit(&self, _pod: &PodInfo, _node: &str, _waiting: &WaitingPods) -> Result<Permission, Objection> {
+        Ok(Permission::Granted)
+    }
+
+    /// PreBind: does what has to be done before the pod is bound.
+    fn pre_bind<'a>(&'a self, _binding: Binding<'a>) -> BoxFuture<'a, Result<(), Objection>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Bind: binds the pod, or leaves it to the next plugin.
+    fn bind<'a>(&'a self, _binding: Binding<'a>) -> BoxFuture<'a, Result<Bound, Objection>> {
+        Box::pin(std::future::ready(Ok(Bound::Skipped)))
+    }
+
+    /// PostBind: hears that the pod is bound.
+    fn post_bind(&self, _pod: &PodInfo, _node: &str) {}
+}
+
+impl dyn Plugin {
+    pub(crate) fn is_at(&self, point: Point) -> bool {
+        self.points().contains(&point)
     }
 }
 
@@ -93,7 +167,12 @@ pub trait Filter {
 
     fn check(&self, node: &NodeInfo) -> Result<(), Reject>;
 
-    /// Takes it as if `other` came to the node (1) or left it (-1): for filters that look beyond the node at hand.
+    /// Whether it looks beyond the node at hand, and so has to hear of pods that are taken to come and go.
+    fn looks_beyond(&self) -> bool {
+        false
+    }
+
+    /// Takes it as if `other` came to the node (1) or left it (-1).
     fn shift(&mut self, _node: &NodeInfo, _other: &PodInfo, _by: i32) {}
 }
 

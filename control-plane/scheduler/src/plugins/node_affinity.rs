@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::{Node, NodeAffinity as Terms, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 
-use super::{Context, Filter, Plugin, Reject, Score, to_largest};
+use super::{Context, Filter, Plugin, Point, Reject, Score, to_largest};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};
@@ -25,6 +25,10 @@ impl Plugin for NodeAffinity {
         "NodeAffinity"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::NodeRelabelled]
     }
@@ -33,12 +37,8 @@ impl Plugin for NodeAffinity {
         event.node().and_then(|node| node.facts.node.as_deref()).is_none_or(|node| matches(&pod.pod, node))
     }
 
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn weight(&self) -> Option<i64> {
-        Some(2)
+    fn weight(&self) -> i64 {
+        2
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {

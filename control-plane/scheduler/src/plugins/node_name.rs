@@ -1,6 +1,6 @@
 //! A pod that names its node goes there.
 
-use super::{Context, Filter, Plugin, Reject};
+use super::{Context, Filter, Plugin, Point, Reject};
 use crate::node::NodeInfo;
 use crate::pod::{PodInfo, node_name};
 use crate::queue::{Event, Happening};
@@ -14,16 +14,16 @@ impl Plugin for NodeName {
         "NodeName"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::Filter]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded]
     }
 
     fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
         event.node().is_none_or(|node| node.name() == node_name(&pod.pod))
-    }
-
-    fn filters(&self) -> bool {
-        true
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {

@@ -1,6 +1,6 @@
 //! Two pods do not have the same port of a node.
 
-use super::{Context, Filter, Plugin, Reject};
+use super::{Context, Filter, Plugin, Point, Reject};
 use crate::node::NodeInfo;
 use crate::pod::{HostPort, PodInfo};
 use crate::queue::{Event, Happening};
@@ -14,16 +14,16 @@ impl Plugin for NodePorts {
         "NodePorts"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreFilter, Point::Filter]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::PodLeft]
     }
 
     fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
         event.pod().is_none_or(|left| any_collides(&pod.ports, &left.ports))
-    }
-
-    fn filters(&self) -> bool {
-        true
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {

@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::Taint;
 
-use super::{Context, Filter, Plugin, Reject, tolerates};
+use super::{Context, Filter, Plugin, Point, Reject, tolerates};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};
@@ -18,16 +18,16 @@ impl Plugin for NodeUnschedulable {
         "NodeUnschedulable"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::Filter]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::NodeOpened]
     }
 
     fn hint(&self, _: &PodInfo, event: &Event) -> bool {
         event.node().is_none_or(|node| Cordon.check(node).is_ok())
-    }
-
-    fn filters(&self) -> bool {
-        true
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {

@@ -4,7 +4,7 @@ mod counting;
 
 use std::sync::Arc;
 
-use super::{BEST, Context, Filter, Plugin, Reject, Score};
+use super::{BEST, Context, Filter, Plugin, Point, Reject, Score};
 use crate::index::sum;
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
@@ -47,6 +47,10 @@ impl Plugin for PodTopologySpread {
         "PodTopologySpread"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[
             Happening::NodeAdded,
@@ -62,12 +66,8 @@ impl Plugin for PodTopologySpread {
         event.pod().is_none_or(|other| other.namespace() == pod.namespace())
     }
 
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn weight(&self) -> Option<i64> {
-        Some(2)
+    fn weight(&self) -> i64 {
+        2
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
@@ -103,6 +103,10 @@ impl Filter for Hard {
             }
         }
         Ok(())
+    }
+
+    fn looks_beyond(&self) -> bool {
+        true
     }
 
     fn shift(&mut self, node: &NodeInfo, other: &PodInfo, by: i32) {

@@ -1,6 +1,6 @@
 //! The node has room for what the pod asks for; which of those with room is better is the profile's strategy.
 
-use super::{BEST, Context, Filter, Plugin, Reason, Reject, Score};
+use super::{BEST, Context, Filter, Plugin, Point, Reason, Reject, Score};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::profile::{Args, Shape};
@@ -19,6 +19,10 @@ impl Plugin for NodeResourcesFit {
         "NodeResourcesFit"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::PreFilter, Point::Filter, Point::PreScore, Point::Score]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::NodeGrew, Happening::PodLeft]
     }
@@ -31,12 +35,8 @@ impl Plugin for NodeResourcesFit {
         })
     }
 
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn weight(&self) -> Option<i64> {
-        Some(1)
+    fn weight(&self) -> i64 {
+        1
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {
@@ -52,7 +52,7 @@ impl Filter for Fit<'_> {
     fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
         let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
         let lacks = |asked: i64, used: i64, has: i64| asked > 0 && asked > has - used;
-        let full = node.pods.len() as i64 >= node.facts.most_pods;
+        let full = node.pod_count as i64 >= node.facts.most_pods;
         let cpu = lacks(asked.cpu, used.cpu, has.cpu);
         let memory = lacks(asked.memory, used.memory, has.memory);
         let storage = lacks(asked.storage, used.storage, has.storage);
@@ -68,26 +68,29 @@ impl Filter for Fit<'_> {
 impl Fit<'_> {
     fn reject(&self, node: &NodeInfo, full: bool, lacking: [bool; 3]) -> Reject {
         let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
-        let mut more = vec![];
-        let mut preemption_helps = true;
+        let (mut first, mut more, mut preemption_helps) = (None, vec![], true);
+        // The first has its own place: most nodes lack one thing, and then nothing is allocated.
+        let mut lacks = |reason: Reason, fits: bool| {
+            preemption_helps &= fits;
+            match &first {
+                None => first = Some(reason),
+                Some(_) => more.push(reason),
+            }
+        };
+        if full {
+            lacks(Reason::Plain("Too many pods"), true);
+        }
         let named = ["Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"];
         let fits = [asked.cpu <= has.cpu, asked.memory <= has.memory, asked.storage <= has.storage];
-        if full {
-            more.push(Reason::Plain("Too many pods"));
-        }
-        for ((reason, lacks), fits) in named.into_iter().zip(lacking).zip(fits).filter(|((_, lacks), _)| *lacks) {
-            debug_assert!(lacks);
-            more.push(Reason::Plain(reason));
-            preemption_helps &= fits;
+        for ((reason, _), fits) in named.into_iter().zip(lacking).zip(fits).filter(|((_, lacks), _)| *lacks) {
+            lacks(Reason::Plain(reason), fits);
         }
         for (name, asked) in asked.others().filter(|(name, asked)| *asked > 0 && !self.ignores(name)) {
             if asked > has.get(name) - used.get(name) {
-                more.push(Reason::Insufficient(name.clone()));
-                preemption_helps &= asked <= has.get(name);
+                lacks(Reason::Insufficient(name.clone()), asked <= has.get(name));
             }
         }
-        let reason = more.remove(0);
-        Reject { reason, more, preemption_helps }
+        Reject { reason: first.unwrap_or(Reason::Plain("Too many pods")), more, preemption_helps }
     }
 
     fn ignores(&self, name: &str) -> bool {

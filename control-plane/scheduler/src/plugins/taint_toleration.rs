@@ -2,7 +2,7 @@
 
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 
-use super::{Context, Filter, Plugin, Reject, Score, to_largest};
+use super::{Context, Filter, Plugin, Point, Reject, Score, to_largest};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};
@@ -16,6 +16,10 @@ impl Plugin for TaintToleration {
         "TaintToleration"
     }
 
+    fn points(&self) -> &'static [Point] {
+        &[Point::Filter, Point::PreScore, Point::Score]
+    }
+
     fn helped_by(&self) -> &'static [Happening] {
         &[Happening::NodeAdded, Happening::NodeOpened]
     }
@@ -24,12 +28,8 @@ impl Plugin for TaintToleration {
         event.node().is_none_or(|node| Taints(&pod.pod).check(node).is_ok())
     }
 
-    fn filters(&self) -> bool {
-        true
-    }
-
-    fn weight(&self) -> Option<i64> {
-        Some(3)
+    fn weight(&self) -> i64 {
+        3
     }
 
     fn filter<'a>(&self, cx: Context<'a>) -> Option<Box<dyn Filter + 'a>> {

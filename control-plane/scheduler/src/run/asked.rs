@@ -5,24 +5,27 @@ use std::sync::Arc;
 
 use client::Key;
 
-use super::{Done, Scheduler, extender, outcome};
+use super::{Scheduler, extender, outcome};
 use crate::extender::{Extender, Failure, Victims};
 use crate::metrics::Ended;
 use crate::pod::PodInfo;
 use crate::preempt::Candidate;
-use crate::schedule::{self, Placement, Preemption, Verdict};
+use crate::schedule::{self, Deaf, Placement, Preemption, Verdict};
 
 impl Scheduler {
     /// Places a pod that some extenders are interested in.
     pub(super) async fn place_asking(&mut self, key: &Key, pod: Arc<PodInfo>, by: usize, extenders: &[Extender]) {
         match self.decide_asking(&pod, by, extenders).await {
-            Ok(Placement::Node(node)) => self.bind(key, &pod, &node, by),
-            Ok(Placement::Nowhere(nowhere)) => self.nowhere(key, &pod, nowhere, by),
+            Ok(Placement::Node(node)) => self.send(key, &pod, &node, by),
+            Ok(Placement::Nowhere(nowhere)) => {
+                self.ended(key, by, Ended::Unschedulable);
+                self.nowhere(key, &pod, nowhere, by);
+            }
             Err(failure) => {
                 let plan = outcome::failed(&pod.pod, &failure.to_string());
                 self.ended(key, by, Ended::Error);
                 self.queue.failed(key, std::time::Instant::now());
-                self.act(key, pod.uid().to_owned(), false, plan, by);
+                self.tell(key, plan, by);
             }
         }
     }
@@ -36,7 +39,8 @@ impl Scheduler {
         let seed = rand::random();
         // Where room was made for the pod first; everywhere if that node does not do any more.
         for nominated in [true, false] {
-            let mut fitted = schedule::fitted(&self.config.profiles[by], &self.snapshot, pod, seed, nominated);
+            let profile = &self.config.profiles[by];
+            let mut fitted = schedule::fitted(profile, &self.snapshot, pod, seed, nominated, &Deaf);
             let nodes = fitted.nodes(&self.snapshot);
             let filtered = extender::filter(extenders, &pod.pod, nodes).await?;
             fitted.keep(&filtered, &self.snapshot);
@@ -48,7 +52,6 @@ impl Scheduler {
                 0 | 1 => HashMap::new(),
                 _ => extender::prioritize(extenders, &pod.pod, &left).await,
             };
-            let profile = &self.config.profiles[by];
             let verdict = schedule::judged(profile, &self.snapshot, pod, fitted, &added, seed);
             return Ok(match verdict {
                 Verdict::Nowhere(nowhere, candidates) if !candidates.is_empty() => {
@@ -59,22 +62,6 @@ impl Scheduler {
             });
         }
         Err(Failure::nobody())
-    }
-
-    /// Has an extender bind the pod; the event is ours.
-    pub(super) fn bind_asking(&mut self, key: &Key, pod: &PodInfo, node: &str, by: usize, extender: Extender) {
-        let Some(executor) = self.executors.get(by).cloned() else { return };
-        let attempt = self.attempt(key, by);
-        let (key, uid, pod, node) = (key.clone(), pod.uid().to_owned(), pod.pod.clone(), node.to_owned());
-        self.writes.spawn(async move {
-            let bound = extender.bind(&pod, &node).await;
-            let told = match &bound {
-                Ok(()) => outcome::bound(&pod, &node),
-                Err(failure) => outcome::failed(&pod, &failure.to_string()),
-            };
-            executor.act(&told).await;
-            Done { key, uid, bound: true, attempt, failure: bound.err().map(|failure| failure.to_string()) }
-        });
     }
 }
 

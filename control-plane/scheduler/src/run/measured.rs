@@ -1,15 +1,20 @@
 //! What the loop measures of its decisions: the clock is read here, never within them.
 
+use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use client::Key;
-use k8s_openapi::api::core::v1::Pod;
 
-use super::{Done, Scheduler};
-use crate::metrics::{Ended, Pending};
-use crate::pod::{PodInfo, node_name};
+use super::Scheduler;
+use crate::framework::{Objection, Point};
+use crate::metrics::{Code, Ended, Metrics, Now};
+use crate::pod::PodInfo;
 use crate::profile::Profile;
-use crate::schedule::{Placement, schedule_telling};
+use crate::schedule::{Ear, Placement, schedule_telling};
+
+/// Of so many decisions, the runs of single plugins are measured in one, as upstream: reading the clock around each costs more
+/// than most of them do.
+const SAMPLED: u32 = 10;
 
 /// An attempt to schedule a pod that may yet end well.
 #[derive(Debug, Clone)]
@@ -18,23 +23,79 @@ pub(super) struct Attempt {
     began: Instant,
     tries: u32,
     first: Instant,
+    timed_out: bool,
 }
 
-pub(super) fn is_gated(pod: &Pod) -> bool {
-    let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
-    gates.is_some_and(|gates| !gates.is_empty())
+/// Counts decisions.
+#[derive(Debug, Default)]
+pub(super) struct Sampled(Cell<u32>);
+
+impl Sampled {
+    fn is_next(&self) -> bool {
+        let nth = self.0.get();
+        self.0.set((nth + 1) % SAMPLED);
+        nth == 0
+    }
+}
+
+pub(super) fn code<T>(verdict: &Result<T, (&'static str, Objection)>) -> Code {
+    match verdict {
+        Ok(_) => Code::Success,
+        Err((_, Objection::Unschedulable(_))) => Code::Unschedulable,
+        Err((_, Objection::Failed(_))) => Code::Error,
+    }
+}
+
+/// Hears a decision and reads the clock.
+struct Clock<'a> {
+    metrics: &'a Metrics,
+    profile: &'a str,
+    sampled: bool,
+    /// When the point began, and the last run of a plugin.
+    point: Cell<Instant>,
+    run: Cell<Instant>,
+    asked: RefCell<Vec<(Point, &'static str)>>,
+}
+
+impl Ear for Clock<'_> {
+    fn asks(&self, point: Point, plugin: &'static str) {
+        self.asked.borrow_mut().push((point, plugin));
+    }
+
+    fn hears_runs(&self) -> bool {
+        self.sampled
+    }
+
+    fn ran(&self, point: Point, plugin: &'static str, well: bool) {
+        if self.sampled {
+            let now = Instant::now();
+            let code = if well { Code::Success } else { Code::Unschedulable };
+            self.metrics.plugin(point, plugin, code, now - self.run.replace(now));
+        }
+    }
+
+    fn over(&self, point: Point, well: bool) {
+        let now = Instant::now();
+        let code = if well { Code::Success } else { Code::Unschedulable };
+        self.metrics.point(point, self.profile, code, now - self.point.replace(now));
+        self.run.set(now);
+    }
 }
 
 impl Scheduler {
     pub(super) fn decide(&self, profile: &Profile, pod: &PodInfo) -> Placement {
-        let metrics = &self.config.metrics;
+        let metrics = self.config.metrics.as_ref();
         let began = Instant::now();
-        let mut since = began;
-        let placement = schedule_telling(profile, &self.snapshot, pod, rand::random(), |point| {
-            let now = Instant::now();
-            metrics.point(point, &profile.scheduler_name, now - since);
-            since = now;
-        });
+        let clock = Clock {
+            metrics,
+            profile: &profile.scheduler_name,
+            sampled: self.sampled.is_next(),
+            point: Cell::new(began),
+            run: Cell::new(began),
+            asked: RefCell::default(),
+        };
+        let placement = schedule_telling(profile, &self.snapshot, pod, rand::random(), &clock);
+        metrics.asked(&profile.scheduler_name, &clock.asked.borrow());
         metrics.algorithm(began.elapsed());
         placement
     }
@@ -42,41 +103,43 @@ impl Scheduler {
     /// The attempt under way: it began when the queue gave the pod out.
     pub(super) fn attempt(&self, key: &Key, profile: usize) -> Option<Attempt> {
         let (tries, first) = self.queue.tried(key)?;
-        Some(Attempt { profile, began: self.began, tries, first })
+        Some(Attempt { profile, began: self.began, tries, first, timed_out: self.queue.timed_out(key) })
     }
 
     pub(super) fn ended(&self, key: &Key, profile: usize, ended: Ended) {
-        if let Some(attempt) = self.attempt(key, profile) {
-            self.tell(&attempt, ended);
-        }
+        self.ended_attempt(self.attempt(key, profile).as_ref(), ended);
     }
 
-    fn tell(&self, attempt: &Attempt, ended: Ended) {
+    pub(super) fn ended_attempt(&self, attempt: Option<&Attempt>, ended: Ended) {
+        let Some(attempt) = attempt else { return };
         if let Some(profile) = self.config.profiles.get(attempt.profile) {
             self.config.metrics.attempt(&profile.scheduler_name, ended, attempt.began.elapsed());
         }
     }
 
-    /// A binding ended, well or not.
-    pub(super) fn tell_bound(&self, done: &Done) {
-        let Some(attempt) = &done.attempt else { return };
-        if done.failure.is_some() {
-            return self.tell(attempt, Ended::Error);
+    /// A binding ended well.
+    pub(super) fn tell_bound(&self, attempt: Option<&Attempt>) {
+        self.ended_attempt(attempt, Ended::Scheduled);
+        if let Some(attempt) = attempt {
+            self.config.metrics.scheduled(attempt.tries, attempt.first.elapsed(), attempt.timed_out);
         }
-        self.tell(attempt, Ended::Scheduled);
-        self.config.metrics.scheduled(attempt.tries, attempt.first.elapsed());
     }
 
-    pub(super) fn note_gates(&mut self, key: &Key, pod: &Pod) {
-        let ours = node_name(pod).is_empty() && is_gated(pod) && self.profile_of(pod).is_some();
-        match ours {
-            true => self.gated.insert(key.clone()),
-            false => self.gated.remove(key),
-        };
+    /// Takes in what happened.
+    pub(super) fn heard(&mut self, event: &'static str, take_in: impl FnOnce(&mut Scheduler)) {
+        let since = Instant::now();
+        take_in(self);
+        self.config.metrics.handled(event, since.elapsed());
     }
 
     pub(super) fn tell_pending(&self) {
-        let [active, backoff, unschedulable] = self.queue.sizes();
-        self.config.metrics.pending(Pending { active, backoff, unschedulable, gated: self.gated.len() });
+        let now = Now {
+            sizes: self.queue.sizes(),
+            nodes: self.snapshot.order().len(),
+            pods: self.counted.len(),
+            assumed: self.assumed.len(),
+            binding: self.writes.len(),
+        };
+        self.config.metrics.now(now, self.queue.ledger());
     }
 }

@@ -1,51 +1,31 @@
 //! A decision as writes: the binding, or the condition and the events that tell why there is none.
 
-use client::plan::{Action, Severity, Target};
+use client::plan::Severity;
 use client::{Key, Plan};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::core::ApiResource;
 use serde_json::json;
 
-use crate::pod::uid;
+use crate::pod::{PodInfo, uid};
 use crate::schedule::{Nowhere, Preemption};
 
-pub(super) fn bind(pod: &Pod, node: &str) -> Plan {
-    let mut plan = Plan::done();
-    let key = Key::of(pod);
-    let binding = json!({
-        "apiVersion": "v1",
-        "kind": "Binding",
-        "metadata": {"name": key.name, "namespace": key.namespace, "uid": uid(pod)},
-        "target": {"apiVersion": "v1", "kind": "Node", "name": node},
-    });
-    let at = Target { resource: ApiResource::erase::<Pod>(&()), key: key.clone(), subresource: Some("binding") };
-    plan.actions.push(Action::Create { at, object: binding });
-    tell_bound(pod, node, &mut plan);
-    plan.if_refused(pod, "FailedScheduling", "binding rejected");
-    plan
-}
-
-/// What is told of a pod that somebody else bound.
+/// What is told of a pod that was bound.
 pub(super) fn bound(pod: &Pod, node: &str) -> Plan {
     let mut plan = Plan::done();
-    tell_bound(pod, node, &mut plan);
+    plan.event(pod, Severity::Normal, "Scheduled", format!("Successfully assigned {} to {node}", Key::of(pod)));
     plan
 }
 
-fn tell_bound(pod: &Pod, node: &str, plan: &mut Plan) {
-    plan.event(pod, Severity::Normal, "Scheduled", format!("Successfully assigned {} to {node}", Key::of(pod)));
-}
-
-/// The decision could not be taken: it is taken again later.
+/// The pod did not come to a node for no reason of its own: it is tried again later.
 pub(super) fn failed(pod: &Pod, why: &str) -> Plan {
     let mut plan = Plan::done();
     plan.event(pod, Severity::Warning, "FailedScheduling", why.to_owned());
     plan
 }
 
-pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere) -> Plan {
+/// `waits` tells which victims wait to be bound yet: they give up their place and live.
+pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere, waits: impl Fn(&PodInfo) -> bool) -> Plan {
     let mut plan = Plan::done();
     plan.event(pod, Severity::Warning, "FailedScheduling", nowhere.message.clone());
     let before = pod.status.as_ref();
@@ -68,13 +48,14 @@ pub(super) fn unschedulable(pod: &Pod, nowhere: &Nowhere) -> Plan {
         plan.patch(pod, Some("status"), json!({"metadata": {"resourceVersion": version}, "status": status}));
     }
     if let Some(preemption) = &nowhere.preempt {
-        make_room(pod, preemption, &mut plan);
+        make_room(pod, preemption, waits, &mut plan);
     }
     plan
 }
 
-fn make_room(pod: &Pod, preemption: &Preemption, plan: &mut Plan) {
-    for victim in preemption.victims.iter().filter(|victim| !victim.is_leaving()).map(|victim| &victim.pod) {
+fn make_room(pod: &Pod, preemption: &Preemption, waits: impl Fn(&PodInfo) -> bool, plan: &mut Plan) {
+    let victims = preemption.victims.iter().filter(|victim| !victim.is_leaving() && !waits(victim));
+    for victim in victims.map(|victim| &victim.pod) {
         let scheduler = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref()).unwrap_or_default();
         let why = PodCondition {
             type_: "DisruptionTarget".to_owned(),

@@ -1,0 +1,187 @@
+//! What waits, and what wakes it.
+
+use super::*;
+use crate::plugins::{Plugin, Point};
+
+const FIRST: Duration = Duration::from_secs(1);
+
+fn key(name: &str) -> Key {
+    Key::new("a", name)
+}
+
+fn pod(spec: serde_json::Value) -> Arc<PodInfo> {
+    let pod = serde_json::json!({"metadata": {"namespace": "a"}, "spec": spec});
+    Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
+}
+
+fn plain(priority: i32) -> Arc<PodInfo> {
+    pod(serde_json::json!({"priority": priority, "containers": []}))
+}
+
+fn taken(queue: &mut Queue, now: Instant) -> Option<Key> {
+    queue.take(now).map(|(key, _)| key)
+}
+
+#[test]
+fn priority_first_then_arrival() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for (name, priority) in [("low", 0), ("high", 10), ("low2", 0)] {
+        queue.put(&key(name), plain(priority), now);
+    }
+    let order: Vec<_> = std::iter::from_fn(|| taken(&mut queue, now)).map(|key| key.name).collect();
+    assert_eq!(order, ["high", "low", "low2"]);
+}
+
+#[test]
+fn a_parked_pod_is_woken_by_what_helps_it_and_backs_off() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.put(&key("x"), plain(0), now);
+    queue.take(now).unwrap();
+    queue.park(&key("x"), BTreeSet::from(["NodeResourcesFit"]), now);
+    let node = NodeInfo::default();
+    queue.happened(&Event::Node(Happening::NodeRelabelled, &node), now);
+    assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "labels do not make room");
+    queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now);
+    assert_eq!(taken(&mut queue, now), None, "it backs off first");
+    assert_eq!(queue.next_at(), Some(now + FIRST));
+    assert_eq!(taken(&mut queue, now + FIRST), Some(key("x")));
+    queue.park(&key("x"), BTreeSet::from(["NodeName"]), now);
+    assert_eq!(taken(&mut queue, now + PARKED_MOST), Some(key("x")), "nothing helped, but it is tried anyway");
+}
+
+#[test]
+fn a_removed_pod_is_gone_wherever_it_was() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for name in ["active", "parked", "failed"] {
+        queue.put(&key(name), plain(0), now);
+    }
+    assert_eq!(taken(&mut queue, now), Some(key("active")));
+    queue.failed(&key("active"), now);
+    queue.take(now).unwrap();
+    queue.park(&key("parked"), BTreeSet::new(), now);
+    for name in ["active", "parked", "failed"] {
+        queue.remove(&key(name));
+    }
+    assert_eq!(taken(&mut queue, now + PARKED_MOST), None);
+    assert_eq!(queue.next_at(), None);
+}
+
+#[test]
+fn only_a_pod_that_asks_for_something_else_is_tried_again() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    queue.put(&key("x"), plain(0), now);
+    queue.take(now).unwrap();
+    queue.park(&key("x"), BTreeSet::from(["NodeAffinity"]), now);
+    queue.put(&key("x"), plain(0), now);
+    assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "its condition was written, no more");
+    queue.put(&key("x"), pod(serde_json::json!({"containers": [], "nodeSelector": {"a": "b"}})), now);
+    assert_eq!(taken(&mut queue, now + FIRST), Some(key("x")));
+}
+
+#[test]
+fn a_hint_looks_at_the_object() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let wanting = |port: u16| {
+        let ports = serde_json::json!([{"containerPort": port, "hostPort": port}]);
+        pod(serde_json::json!({"containers": [{"name": "c", "ports": ports}]}))
+    };
+    queue.put(&key("x"), wanting(80), now);
+    queue.take(now).unwrap();
+    queue.park(&key("x"), BTreeSet::from(["NodePorts"]), now);
+    queue.happened(&Event::Pod(Happening::PodLeft, &wanting(81)), now);
+    assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "another port was set free");
+    queue.happened(&Event::Pod(Happening::PodLeft, &wanting(80)), now);
+    assert_eq!(queue.next_at(), Some(now + FIRST));
+}
+
+#[test]
+fn waits_double_from_the_first_to_the_longest() {
+    let mut now = Instant::now();
+    let backoff = Backoff { first: Duration::from_secs(2), most: Duration::from_secs(5) };
+    let mut queue = Queue::new(backoff, Rules::default());
+    queue.put(&key("x"), plain(0), now);
+    for seconds in [2, 4, 5, 5] {
+        queue.take(now).unwrap();
+        queue.failed(&key("x"), now);
+        assert_eq!(queue.next_at(), Some(now + Duration::from_secs(seconds)));
+        now += Duration::from_secs(seconds);
+    }
+}
+
+#[test]
+fn a_gated_pod_is_not_tried_before_its_gates_are_gone() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let gated = |gates: serde_json::Value| pod(serde_json::json!({"containers": [], "schedulingGates": gates}));
+    queue.put(&key("x"), gated(serde_json::json!([{"name": "a"}, {"name": "b"}])), now);
+    queue.put(&key("y"), plain(0), now);
+    assert_eq!(queue.sizes(), Sizes { active: 1, gated: 1, ..Sizes::default() });
+    assert_eq!(taken(&mut queue, now), Some(key("y")));
+    queue.put(&key("x"), gated(serde_json::json!([{"name": "b"}])), now);
+    queue.happened(&Event::Node(Happening::NodeAdded, &NodeInfo::default()), now);
+    assert_eq!(taken(&mut queue, now + PARKED_MOST), None, "one gate is left, and time does not open it");
+    queue.put(&key("x"), gated(serde_json::json!([])), now);
+    assert_eq!(taken(&mut queue, now), Some(key("x")));
+    let incoming = |part, cause| queue.ledger().incoming.get(&(part, cause)).copied();
+    assert_eq!(incoming("active", "UnschedulablePodAdd"), Some(1));
+    assert_eq!(incoming("unschedulable", "UnschedulablePodAdd"), Some(1));
+    assert_eq!(incoming("active", "UnschedulablePodUpdate"), Some(1));
+}
+
+#[test]
+fn a_plugin_of_ones_own_orders_and_holds_back() {
+    /// Pods of the least priority first; none of priority 7 before a node comes.
+    #[derive(Debug)]
+    struct Modest;
+    impl Plugin for Modest {
+        fn name(&self) -> &'static str {
+            "Modest"
+        }
+        fn points(&self) -> &'static [Point] {
+            &[Point::PreEnqueue, Point::QueueSort]
+        }
+        fn helped_by(&self) -> &'static [Happening] {
+            &[Happening::NodeAdded]
+        }
+        fn pre_enqueue(&self, pod: &PodInfo) -> Result<(), String> {
+            if pod.priority == 7 && pod.pod.metadata.labels.is_none() { Err("not now".to_owned()) } else { Ok(()) }
+        }
+        fn rank(&self, pod: &PodInfo) -> i64 {
+            i64::from(pod.priority)
+        }
+    }
+    let profile = Profile { pre_enqueue: vec![&Modest], queue_sort: &Modest, ..Profile::default() };
+    let now = Instant::now();
+    let mut queue = Queue::new(Backoff::default(), Rules::of(&[profile]));
+    for (name, priority) in [("high", 10), ("low", 0), ("held", 7)] {
+        queue.put(&key(name), plain(priority), now);
+    }
+    let order: Vec<_> = std::iter::from_fn(|| taken(&mut queue, now)).map(|key| key.name).collect();
+    assert_eq!(order, ["low", "high"]);
+    let labelled = serde_json::json!({"metadata": {"namespace": "a", "labels": {"a": "b"}},
+        "spec": {"priority": 7, "containers": []}});
+    queue.put(&key("held"), Arc::new(PodInfo::new(Arc::new(serde_json::from_value(labelled).unwrap()))), now);
+    assert_eq!(taken(&mut queue, now), Some(key("held")));
+}
+
+#[test]
+fn who_fails_does_not_stay_ahead_of_who_waits() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for name in ["fails", "waits"] {
+        queue.put(&key(name), plain(0), now);
+    }
+    for at in [1, 3, 7] {
+        assert!(taken(&mut queue, now + Duration::from_secs(at)).is_some());
+        assert!(taken(&mut queue, now + Duration::from_secs(at)).is_some());
+        queue.park(&key("waits"), BTreeSet::from(["NodeResourcesFit"]), now + Duration::from_secs(at));
+        queue.failed(&key("fails"), now + Duration::from_secs(at));
+        queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now + Duration::from_secs(at));
+    }
+    assert_eq!(taken(&mut queue, now + Duration::from_secs(20)), Some(key("waits")));
+}
