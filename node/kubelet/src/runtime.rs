@@ -190,6 +190,13 @@ impl Runtime {
         Ok(done.map_err(doing("reading statistics of containers"))?.into_inner().stats)
     }
 
+    /// Of every pod, with its containers'.
+    pub async fn sandbox_stats(&self) -> Result<Vec<cri::PodSandboxStats>> {
+        let call = request(cri::ListPodSandboxStatsRequest { filter: None }, CALL);
+        let done = self.runtime.clone().list_pod_sandbox_stats(call).await;
+        Ok(done.map_err(doing("reading statistics of pods"))?.into_inner().stats)
+    }
+
     /// `None` where the runtime does not have it.
     pub async fn image(&self, image: &cri::ImageSpec) -> Result<Option<cri::Image>> {
         let call = cri::ImageStatusRequest { image: Some(image.clone()), verbose: false };

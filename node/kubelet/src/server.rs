@@ -3,8 +3,11 @@
 //! Only a client with a certificate of the client CA whose common name is the apiserver's, or whose organisation is
 //! `system:masters`, is let in; `/healthz` answers everybody.
 
+mod debug;
+mod exposition;
 mod identity;
 mod logs;
+mod metrics;
 mod proxy;
 mod stats;
 
@@ -15,7 +18,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use identity::Caller;
@@ -56,6 +59,13 @@ fn router(node: Arc<Node>) -> Router {
         .route("/pods", get(stats::pods))
         .route("/stats/summary", get(stats::summary))
         .route("/metrics", get(stats::metrics))
+        .route("/metrics/resource", get(metrics::resource))
+        .route("/metrics/cadvisor", get(metrics::cadvisor))
+        .route("/run/{namespace}/{pod}/{container}", post(debug::run))
+        .route("/run/{namespace}/{pod}/{uid}/{container}", post(debug::run_of))
+        .route("/logs", get(debug::logs_root))
+        .route("/logs/", get(debug::logs_root))
+        .route("/logs/{*path}", get(debug::logs))
         .route("/configz", get(stats::configz))
         .layer(middleware::from_fn(authorize));
     Router::new().route("/healthz", get(|| async { "ok" })).merge(guarded).with_state(node)

@@ -81,11 +81,34 @@ pub async fn sandbox(shim: &Shim, record: &SandboxRecord) -> cri::PodSandboxStat
         linux: Some(cri::LinuxPodSandboxStats {
             cpu: Some(cpu),
             memory: Some(memory),
+            network: network(&record.spec.id),
             containers,
             ..Default::default()
         }),
         windows: None,
     }
+}
+
+/// What has passed the pod's link: its other end is the node's, where what the pod sends is received. None on the host's
+/// network.
+fn network(sandbox: &str) -> Option<cri::NetworkUsage> {
+    let table = std::fs::read_to_string("/proc/thread-self/net/dev").ok()?;
+    let interface = link(&table, &cni::host_link_name(sandbox))?;
+    Some(cri::NetworkUsage { timestamp: now_ns(), default_interface: Some(interface), ..Default::default() })
+}
+
+/// A line of the kernel's table: received bytes, packets, errors and five more, then the same of what was sent.
+fn link(table: &str, name: &str) -> Option<cri::NetworkInterfaceUsage> {
+    let line = table.lines().find_map(|l| l.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
+    let figures: Vec<u64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    let get = |i: usize| figures.get(i).copied().and_then(value);
+    Some(cri::NetworkInterfaceUsage {
+        name: cni::POD_LINK.to_owned(),
+        rx_bytes: get(8),
+        rx_errors: get(10),
+        tx_bytes: get(0),
+        tx_errors: get(2),
+    })
 }
 
 pub fn filesystem(mountpoint: &Path, bytes: u64, inodes: u64) -> cri::FilesystemUsage {
@@ -115,4 +138,20 @@ pub fn usage(path: &Path) -> (u64, u64) {
         }
     }
     (bytes, inodes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_node_receives_the_pod_has_sent() {
+        let table = "Inter-|   Receive |  Transmit\n face |bytes packets errs drop fifo frame compressed multicast|bytes\n\
+            lo: 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1\n  wv1: 10 2 3 0 0 0 0 0 40 5 6 0 0 0 0 0\n";
+        let has = link(table, "wv1").expect("the link");
+        let get = |v: &Option<cri::UInt64Value>| v.as_ref().map(|v| v.value);
+        assert_eq!((get(&has.tx_bytes), get(&has.tx_errors)), (Some(10), Some(3)));
+        assert_eq!((get(&has.rx_bytes), get(&has.rx_errors)), (Some(40), Some(6)));
+        assert_eq!(link(table, "wv"), None);
+    }
 }

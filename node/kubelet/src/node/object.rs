@@ -68,6 +68,35 @@ pub fn memory(line: &str) -> i64 {
     kib.unwrap_or(0) * 1024
 }
 
+/// What the whole machine uses.
+#[derive(Debug, Clone, Default)]
+pub struct Usage {
+    /// Of all cores since the start; none where it cannot be read.
+    pub cpu_seconds: Option<f64>,
+    pub working_set_bytes: f64,
+    pub memory_bytes: f64,
+    pub at_ms: Option<i64>,
+}
+
+pub fn usage() -> Usage {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let total = memory("MemTotal");
+    Usage {
+        cpu_seconds: cpu_seconds(&text),
+        working_set_bytes: (total - memory("MemAvailable")).max(0) as f64,
+        memory_bytes: total as f64,
+        at_ms: Some(Timestamp::now().as_millisecond()),
+    }
+}
+
+/// The first line of /proc/stat: hundredths of seconds (`USER_HZ`) in user, nice, system, idle, iowait, irq, softirq, steal.
+fn cpu_seconds(stat: &str) -> Option<f64> {
+    let line = stat.lines().next()?.strip_prefix("cpu ")?;
+    let ticks: Vec<f64> = line.split_whitespace().map_while(|n| n.parse().ok()).collect();
+    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|i| ticks.get(*i)).sum::<f64>();
+    Some(busy / 100.0)
+}
+
 /// Size and free bytes of the filesystem below `path`.
 fn disk(path: &Path) -> Option<(u64, u64)> {
     let at = path.ancestors().find(|p| p.exists())?;

@@ -18,7 +18,13 @@ type Three = (String, String, String);
 type Four = (String, String, String, String);
 
 /// The container of a running pod, by name.
-fn container(node: &Node, namespace: &str, pod: &str, uid: Option<&str>, name: &str) -> Result<String, Refusal> {
+pub(super) fn container(
+    node: &Node,
+    namespace: &str,
+    pod: &str,
+    uid: Option<&str>,
+    name: &str,
+) -> Result<String, Refusal> {
     let shown = node.board.find(namespace, pod, uid).ok_or_else(|| not_found(format!("pod \"{pod}\"")))?;
     let found = shown.containers.iter().find(|c| c.name == name);
     match found {

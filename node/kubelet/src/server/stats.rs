@@ -70,11 +70,13 @@ pub async fn summary(State(node): Here) -> Response {
         pods.entry(label(one, POD_UID)).or_default().push(one);
     }
     let pods: Vec<Value> = pods.iter().filter(|(uid, _)| !uid.is_empty()).map(|(uid, list)| pod(uid, list)).collect();
+    let nanoseconds = object::usage().cpu_seconds.map(|s| (s * 1e9) as u64);
     let total = object::memory("MemTotal");
     let available = object::memory("MemAvailable");
     Json(json!({
         "node": {
             "nodeName": node.config.node_name,
+            "cpu": {"time": Timestamp::now().to_string(), "usageCoreNanoSeconds": nanoseconds},
             "memory": {
                 "time": Timestamp::now().to_string(),
                 "availableBytes": available,

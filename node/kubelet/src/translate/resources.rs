@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, ResourceRequirements};
 use rpc::cri::LinuxContainerResources;
 use serde::Deserialize;
 
-const PERIOD_US: i64 = 100_000;
+pub const PERIOD_US: i64 = 100_000;
 const MIN_QUOTA_US: i64 = 1_000;
 const MIN_SHARES: i64 = 2;
 const MAX_SHARES: i64 = 262_144;

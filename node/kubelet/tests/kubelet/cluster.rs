@@ -124,8 +124,17 @@ impl Cluster {
 
     /// Status and body of a GET.
     pub async fn get(&self, who: Option<&str>, path: &str) -> (u16, String) {
+        self.ask(who, "GET", path).await
+    }
+
+    /// Status and body of a POST of the apiserver's.
+    pub async fn post(&self, path: &str) -> (u16, String) {
+        self.ask(Some("kube-apiserver-kubelet-client"), "POST", path).await
+    }
+
+    async fn ask(&self, who: Option<&str>, verb: &str, path: &str) -> (u16, String) {
         let mut stream = self.connect(who).await;
-        let request = format!("GET {path} HTTP/1.0\r\nHost: node\r\n\r\n");
+        let request = format!("{verb} {path} HTTP/1.0\r\nHost: node\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // A server that closes without a TLS goodbye has still said everything.

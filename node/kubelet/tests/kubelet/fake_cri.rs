@@ -187,6 +187,7 @@ impl FakeCri {
                     ..Default::default()
                 }),
             }),
+            "ListPodSandboxStats" => ok(stats(table)),
             "UpdateContainerResources" => {
                 let call = read::<cri::UpdateContainerResourcesRequest>(body);
                 let limits = call.linux.unwrap();
@@ -305,6 +306,47 @@ fn list_containers(table: &Table, call: &cri::ListContainersRequest) -> cri::Lis
         ..Default::default()
     });
     cri::ListContainersResponse { containers: list.collect() }
+}
+
+/// Every running container has used a quarter of a second and the same memory.
+fn stats(table: &Table) -> cri::ListPodSandboxStatsResponse {
+    let value = |value: u64| Some(cri::UInt64Value { value });
+    let cpu = || cri::CpuUsage { timestamp: now(), usage_core_nano_seconds: value(250_000_000), ..Default::default() };
+    let memory = || cri::MemoryUsage { timestamp: now(), working_set_bytes: value(table.memory), ..Default::default() };
+    let one = |c: &Container| cri::ContainerStats {
+        attributes: Some(cri::ContainerAttributes {
+            id: c.status.id.clone(),
+            labels: c.status.labels.clone(),
+            ..Default::default()
+        }),
+        cpu: Some(cpu()),
+        memory: Some(memory()),
+        ..Default::default()
+    };
+    let of = |s: &cri::PodSandboxStatus| cri::PodSandboxStats {
+        attributes: Some(cri::PodSandboxAttributes {
+            id: s.id.clone(),
+            labels: s.labels.clone(),
+            ..Default::default()
+        }),
+        linux: Some(cri::LinuxPodSandboxStats {
+            cpu: Some(cpu()),
+            memory: Some(memory()),
+            network: Some(cri::NetworkUsage {
+                timestamp: now(),
+                default_interface: Some(cri::NetworkInterfaceUsage {
+                    name: "eth0".into(),
+                    rx_bytes: value(7),
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            containers: table.containers.iter().filter(|c| c.sandbox == s.id).map(one).collect(),
+            ..Default::default()
+        }),
+        windows: None,
+    };
+    cri::ListPodSandboxStatsResponse { stats: table.sandboxes.iter().map(of).collect() }
 }
 
 fn read<M: Message + Default>(body: &[u8]) -> M {

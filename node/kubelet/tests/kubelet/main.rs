@@ -215,6 +215,73 @@ async fn only_the_apiserver_is_let_in() {
     cluster.stop().await;
 }
 
+/// A scraped page: name and labels → value. What no scraper could read fails.
+fn scraped(page: &str) -> std::collections::BTreeMap<String, f64> {
+    let mut types = std::collections::BTreeSet::new();
+    let mut all = std::collections::BTreeMap::new();
+    for line in page.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(types.insert(rest.split(' ').next().unwrap()), "{line} comes twice");
+            continue;
+        }
+        if line.starts_with("# HELP ") {
+            continue;
+        }
+        let (series, rest) = line.split_at(line.rfind('}').map_or_else(|| line.find(' ').unwrap(), |i| i + 1));
+        assert!(types.contains(series.split('{').next().unwrap()), "{line} has no type");
+        let mut words = rest.split_whitespace();
+        let value: f64 = words.next().unwrap().parse().unwrap();
+        assert!(words.all(|time| time.parse::<i64>().is_ok_and(|ms| ms > 1_700_000_000_000)), "{line}");
+        assert!(all.insert(series.to_owned(), value).is_none(), "{line} comes twice");
+    }
+    all
+}
+
+#[tokio::test]
+async fn what_pods_use_is_scraped() {
+    const WHO: Option<&str> = Some("kube-apiserver-kubelet-client");
+    let cluster = Cluster::start().await;
+    cluster.cri.uses_memory(4096);
+    cluster.api.put(pod("web", one(json!({"resources": limits("500m", "64Ki")}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    let (status, page) = cluster.get(WHO, "/metrics/resource").await;
+    assert_eq!(status, 200, "{page}");
+    let has = scraped(&page);
+    let container = "{container=\"app\",namespace=\"default\",pod=\"web\"}";
+    assert_eq!(has[&format!("container_cpu_usage_seconds_total{container}")], 0.25);
+    assert_eq!(has[&format!("container_memory_working_set_bytes{container}")], 4096.0);
+    assert!(has[&format!("container_start_time_seconds{container}")] > 1.7e9);
+    assert_eq!(has["pod_cpu_usage_seconds_total{namespace=\"default\",pod=\"web\"}"], 0.25);
+    assert_eq!(has["resource_scrape_error"], 0.0);
+    assert!(has["node_cpu_usage_seconds_total"] > 0.0 && has["node_memory_working_set_bytes"] > 0.0, "{page}");
+
+    let (status, page) = cluster.get(WHO, "/metrics/cadvisor").await;
+    assert_eq!(status, 200, "{page}");
+    let has = scraped(&page);
+    let value = |name: &str| has.iter().find(|(series, _)| series.starts_with(&format!("{name}{{"))).map(|(_, v)| *v);
+    assert_eq!(value("container_memory_working_set_bytes"), Some(4096.0));
+    assert_eq!(value("container_spec_cpu_quota"), Some(50_000.0));
+    assert_eq!(value("container_network_receive_bytes_total"), Some(7.0));
+    assert_eq!(cluster.get(None, "/metrics/resource").await.0, 401);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_command_is_run_without_a_stream() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(pod("web", one(json!({}))));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    for (path, status, body) in [
+        ("/run/default/web/app?cmd=echo%20said", 200, "said"),
+        ("/run/default/web/app?cmd=fail", 500, "said"),
+        ("/run/default/web/app", 400, "you must specify a command: ?cmd=…\n"),
+        ("/run/default/web/nope?cmd=x", 404, "container \"nope\" in pod \"web\" not found\n"),
+    ] {
+        assert_eq!(cluster.post(path).await, (status, body.to_owned()), "{path}");
+    }
+    cluster.stop().await;
+}
+
 #[tokio::test]
 async fn exec_joins_the_client_to_the_runtime() {
     let cluster = Cluster::start().await;
