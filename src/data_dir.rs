@@ -81,6 +81,11 @@ impl Settings {
         format!("wherry-{}", self.tag)
     }
 
+    /// The nftables table of the node's ports that lead to its pods.
+    pub fn ports_table(&self) -> String {
+        format!("wherry-{}-ports", self.tag)
+    }
+
     /// The address of cluster DNS: the tenth of the range, where clients and manifests expect it.
     pub fn dns_address(&self) -> IpAddr {
         self.service_cidr.hosts().nth(9).unwrap_or_else(|| self.service_cidr.network())

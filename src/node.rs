@@ -181,8 +181,9 @@ pub async fn claim(client: &kube::Client, name: &str, kept: Option<IpNet>) -> an
 pub async fn clear(settings: &Settings, data_dir: &Path) -> anyhow::Result<()> {
     cni::remove(&shim::network(settings, data_dir)).await.context("removing the pods' bridge")?;
     proxy::routes::remove(settings.pod_cidr).await.context("removing the routes to other nodes")?;
-    let table = settings.table();
-    tokio::task::spawn_blocking(move || proxy::remove(&table)).await?.context("removing the Service rules")?;
+    let tables = [settings.table(), settings.ports_table()];
+    let removed = tokio::task::spawn_blocking(move || tables.iter().try_for_each(|table| proxy::remove(table)));
+    removed.await?.context("removing the Service rules")?;
     // Another cluster's pods may be in these groups: then they are not empty, and stay.
     for group in ["kubepods/burstable", "kubepods/besteffort", "kubepods"] {
         oci::cgroup::Cgroup::at(group).remove().ok();

@@ -58,6 +58,29 @@ fn mirrors(data_dir: &Path) -> anyhow::Result<Mirrors> {
     }
 }
 
+/// The node's ports that lead to its pods, as rules of the kernel.
+#[derive(Debug)]
+struct Ports(proxy::HostPorts);
+
+impl cri::HostPorts for Ports {
+    fn set(&self, ports: &[cri::HostPort]) -> Result<(), String> {
+        let ports: Vec<proxy::HostPort> = ports
+            .iter()
+            .map(|p| proxy::HostPort {
+                host: p.host,
+                protocol: match p.protocol {
+                    cri::Protocol::Tcp => proxy::rules::Protocol::Tcp,
+                    cri::Protocol::Udp => proxy::rules::Protocol::Udp,
+                    cri::Protocol::Sctp => proxy::rules::Protocol::Sctp,
+                },
+                port: p.port,
+                pod: p.pod,
+            })
+            .collect();
+        self.0.set(&ports).map_err(|e| e.to_string())
+    }
+}
+
 /// The executor of WebAssembly. Making it starts nothing.
 fn wasm(data_dir: &Path) -> anyhow::Result<wasm::Executor> {
     let exe = std::env::current_exe().context("finding this program")?;
@@ -76,6 +99,7 @@ pub async fn run(data_dir: &Path, stop: CancellationToken) -> anyhow::Result<()>
         root: root(data_dir),
         socket: socket(data_dir),
         cni: network(&settings, data_dir),
+        host_ports: Some(Arc::new(Ports(proxy::HostPorts::new(settings.ports_table(), settings.bridge())))),
         mirrors: mirrors(data_dir)?,
         version: env!("CARGO_PKG_VERSION").into(),
     };

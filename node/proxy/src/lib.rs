@@ -5,11 +5,13 @@
 //!
 //! It refuses to touch any table but its own, and any packet that is not for a Service or leaving the pods' addresses.
 
+mod host_ports;
 pub mod nft;
 pub mod routes;
 pub mod rules;
 pub mod table;
 
+pub use host_ports::{HostPort, HostPorts};
 pub use nft::Error;
 pub use rules::{Node, Ruleset, rules};
 

@@ -140,6 +140,38 @@ pub fn table(ruleset: &Ruleset, node: &Node, family: Family) -> Table {
     out
 }
 
+/// A table of ports of the node rather than of Services: it leaves what pods send elsewhere alone, and keeps strangers
+/// from the loopback's addresses.
+pub fn of_host_ports(ruleset: &Ruleset, family: Family) -> Table {
+    let mut out = table(ruleset, &Node { name: String::new(), pod_cidrs: Vec::new() }, family);
+    if family == Family::V4 {
+        let hook = Some(Hook { kind: "filter", number: 1, priority: -1 });
+        out.chains.push(Chain { name: "guard", hook, rules: vec![guard()] });
+    }
+    out
+}
+
+/// Drops what is for the loopback, is not from it, and belongs to no connection that the node began.
+fn guard() -> Rule {
+    const LOOPBACK: [u8; 4] = [127, 0, 0, 0];
+    // ESTABLISHED and RELATED, as the kernel numbers its bits.
+    const KNOWN: u32 = 2 | 4;
+    let masked = |mask: Vec<u8>| Expr::Bitwise { from: Reg(0), to: Reg(0), mask, xor: vec![0; 4] };
+    let compare = |op, value: Vec<u8>| Expr::Compare { from: Reg(0), op, value };
+    Rule(vec![
+        Family::V4.destination(Reg(0)),
+        masked(vec![255, 0, 0, 0]),
+        compare(Cmp::Equal, LOOPBACK.to_vec()),
+        Family::V4.source(Reg(0)),
+        masked(vec![255, 0, 0, 0]),
+        compare(Cmp::NotEqual, LOOPBACK.to_vec()),
+        Expr::ConnectionState { to: Reg(0) },
+        masked(KNOWN.to_ne_bytes().to_vec()),
+        compare(Cmp::Equal, vec![0; 4]),
+        Expr::Verdict(Verdict::Drop),
+    ])
+}
+
 fn group_set((count, affinity): Group) -> String {
     if affinity == 0 { format!("spread-{count}") } else { format!("spread-{count}-{affinity}s") }
 }

@@ -124,6 +124,24 @@ fn scenario() {
     assert!(matches!(error, proxy::Error::Refused { .. }), "{error}");
     assert_eq!(ask_often("10.96.0.10:80", 5).len(), 1, "a refused transaction changes nothing");
 
+    let ports = proxy::HostPorts::new("wherry-test-ports".into(), "none".into());
+    let port = |host: &str, port, pod: &str| proxy::HostPort {
+        host: host.parse().expect("an address"),
+        protocol: proxy::rules::Protocol::Tcp,
+        port,
+        pod: (pod.parse().expect("an address"), 8080),
+    };
+    ports.set(&[port("0.0.0.0", 81, "10.244.0.1"), port("192.168.7.1", 82, "10.244.0.2")]).expect("ports");
+    assert_eq!(ask("192.168.7.1:81").expect("an answer"), "10.244.0.1");
+    assert_eq!(ask("127.0.0.1:81").expect("an answer"), "10.244.0.1");
+    assert_eq!(ask("192.168.7.1:82").expect("an answer"), "10.244.0.2");
+    assert!(ask("127.0.0.1:82").is_err(), "only at its own address");
+    ports.set(&[port("127.0.0.1", 81, "10.244.0.2")]).expect("others");
+    assert_eq!(ask("127.0.0.1:81").expect("an answer"), "10.244.0.2");
+    assert!(ask("192.168.7.1:81").is_err(), "closed again");
+    ports.set(&[]).expect("none");
+    assert!(ask("127.0.0.1:81").is_err(), "closed again");
+
     proxy::remove(TABLE).expect("removed");
     proxy::remove(TABLE).expect("removing twice is fine");
     assert!(ask("10.96.0.10:80").is_err(), "nothing translates any more");

@@ -39,15 +39,8 @@ pub fn check_sandbox(config: &cri::PodSandboxConfig) -> Result<()> {
     if users.is_some_and(|users| users.mode == cri::NamespaceMode::Pod as i32) {
         return Err("a user namespace for a pod (hostUsers: false) is not offered".into());
     }
-    if let Some(mapping) = config.port_mappings.iter().find(|mapping| mapping.host_port > 0)
-        && !on_host_network(config)
-    {
-        return Err(format!(
-            "hostPort {} is not offered on the pod network: use a Service of type NodePort, or hostNetwork",
-            mapping.host_port
-        ));
-    }
-    Ok(())
+    // Whatever its address will be.
+    crate::host_ports::of(config, std::net::Ipv4Addr::UNSPECIFIED.into()).map(drop)
 }
 
 /// The sandbox of a configuration; addresses are still to come.
@@ -259,6 +252,7 @@ fn security(security: &cri::LinuxContainerSecurityContext) -> Result<Security> {
         run_as_group: security.run_as_group.as_ref().map(|value| value.value),
         run_as_username: security.run_as_username.clone(),
         supplemental_groups: security.supplemental_groups.clone(),
+        strict_groups: security.supplemental_groups_policy == cri::SupplementalGroupsPolicy::Strict as i32,
         readonly_rootfs: security.readonly_rootfs,
         no_new_privs: security.no_new_privs,
         capabilities: Capabilities { add: capabilities.add_capabilities, drop: capabilities.drop_capabilities },
@@ -310,7 +304,7 @@ mod tests {
         assert!(log_path("/var/log/pods/x", "../../etc/passwd", Path::new("/s")).is_err());
         assert_eq!(log_path("/l", "c/0.log", Path::new("/s")), Ok(PathBuf::from("/l/c/0.log")));
         let pod = cri::PodSandboxConfig {
-            port_mappings: vec![cri::PortMapping { host_port: 80, ..Default::default() }],
+            port_mappings: vec![cri::PortMapping { host_port: 80, host_ip: "::1".into(), ..Default::default() }],
             ..Default::default()
         };
         assert!(check_sandbox(&pod).is_err_and(|e| e.contains("hostPort 80")));

@@ -6,6 +6,7 @@
 mod containers;
 mod convert;
 mod events;
+mod host_ports;
 pub mod images;
 pub mod netns;
 mod record;
@@ -16,9 +17,11 @@ mod shim;
 mod stats;
 mod streaming;
 
+pub use host_ports::{HostPort, HostPorts};
 pub use reset::reset;
 
 pub use container::Executor;
+pub use rpc::cri::Protocol;
 
 use shim::Shim;
 use std::future::Future;
@@ -33,6 +36,8 @@ pub struct Config {
     /// The unix socket to serve on.
     pub socket: PathBuf,
     pub cni: cni::Config,
+    /// Who opens ports of the node for pods; without one such pods are refused.
+    pub host_ports: Option<Arc<dyn HostPorts>>,
     pub mirrors: images::Mirrors,
     /// Reported by `Version`.
     pub version: String,

@@ -2,6 +2,7 @@
 
 use crate::convert;
 use crate::events::now_ns;
+use crate::host_ports;
 use crate::netns;
 use crate::record::{SandboxRecord, Wire};
 use crate::shim::Shim;
@@ -14,6 +15,9 @@ type Result<T> = std::result::Result<T, Status>;
 pub async fn run(shim: &Arc<Shim>, request: cri::RunPodSandboxRequest) -> Result<String> {
     let config = request.config.ok_or_else(|| Status::invalid_argument("the request has no sandbox config"))?;
     convert::check_sandbox(&config).map_err(Status::invalid_argument)?;
+    if shim.config.host_ports.is_none() && host_ports::has(&config) {
+        return Err(Status::invalid_argument("hostPort is not offered on this node's pod network"));
+    }
     if !request.runtime_handler.is_empty() {
         shim.executor(&request.runtime_handler)?;
     }
@@ -61,7 +65,13 @@ async fn prepare(shim: &Arc<Shim>, id: &str, config: cri::PodSandboxConfig, hand
         executors: Vec::new(),
         config: Wire(config),
     };
-    shim.put_sandbox(record)?;
+    if host_ports::has(&record.config.0) {
+        let _turn = shim.ports.lock().await;
+        host_ports::open(shim, Some(&record)).await?;
+        shim.put_sandbox(record)?;
+    } else {
+        shim.put_sandbox(record)?;
+    }
     shim.events.tell(id, id, ContainerEventType::ContainerCreatedEvent);
     shim.events.tell(id, id, ContainerEventType::ContainerStartedEvent);
     Ok(())
@@ -93,7 +103,12 @@ pub async fn stop(shim: &Arc<Shim>, id: &str) -> Result<()> {
     }
     release_network(shim, &id).await?;
     let was_ready = std::mem::replace(&mut record.ready, false);
+    let had_ports = host_ports::has(&record.config.0);
     shim.put_sandbox(record)?;
+    if had_ports {
+        let _turn = shim.ports.lock().await;
+        host_ports::open(shim, None).await?;
+    }
     if was_ready {
         shim.events.tell(&id, &id, ContainerEventType::ContainerStoppedEvent);
     }

@@ -18,6 +18,8 @@ pub struct Shim {
     pub store: Store,
     pub executors: Vec<Arc<dyn Executor>>,
     pub events: Events,
+    /// The turn to change the node's ports.
+    pub ports: tokio::sync::Mutex<()>,
     tables: Mutex<Tables>,
 }
 
@@ -59,8 +61,16 @@ impl Shim {
             tables.containers.insert(record.spec.id.clone(), ContainerEntry { record, state });
         }
         sweep(&config, &tables).await;
-        let shim = Arc::new(Shim { config, store, executors, events: Events::default(), tables: Mutex::new(tables) });
+        let (events, ports) = (Events::default(), tokio::sync::Mutex::new(()));
+        let shim = Arc::new(Shim { config, store, executors, events, ports, tables: Mutex::new(tables) });
         shim.recover().await?;
+        if shim.sandboxes().iter().any(|record| record.ready && crate::host_ports::has(&record.config.0)) {
+            let _turn = shim.ports.lock().await;
+            // The pods run on; one that is started later says it to its owner.
+            if let Err(error) = crate::host_ports::open(&shim, None).await {
+                tracing::error!(%error, "ports of the node that lead to pods cannot be opened");
+            }
+        }
         Ok(shim)
     }
 

@@ -46,6 +46,10 @@ pub enum Expr {
     Protocol {
         to: Reg,
     },
+    /// The bits of the connection's state, in the kernel's byte order.
+    ConnectionState {
+        to: Reg,
+    },
     LoadMark {
         to: Reg,
     },
@@ -133,6 +137,7 @@ impl Expr {
             Expr::Network { to, offset, len } => ("payload", payload(1, *to, *offset, *len)),
             Expr::Transport { to, offset, len } => ("payload", payload(2, *to, *offset, *len)),
             Expr::Protocol { to } => ("meta", [be(2, 16), attr(1, &to.bytes())].concat()),
+            Expr::ConnectionState { to } => ("ct", [attr(1, &to.bytes()), be(2, 0)].concat()),
             Expr::LoadMark { to } => ("meta", [be(2, 3), attr(1, &to.bytes())].concat()),
             Expr::SetMark { from } => ("meta", [be(2, 3), attr(3, &from.bytes())].concat()),
             Expr::Bitwise { from, to, mask, xor } => {

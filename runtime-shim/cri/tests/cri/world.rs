@@ -43,6 +43,7 @@ impl World {
                 state_dir: self.directory.path().join("cni"),
                 mtu: 1500,
             },
+            host_ports: None,
             mirrors: self.mirrors.clone(),
             version: "0.0.0-test".into(),
         }
