@@ -3,6 +3,8 @@
 //! Who holds a token gets the cluster's keys: it is a file that its owner alone may read, and is sent to nobody before
 //! that one has proven to hold the members' authority.
 
+mod talk;
+
 use crate::cli;
 use crate::data_dir::{self, DataDir, Place, Settings};
 use crate::machine;
@@ -10,7 +12,6 @@ use crate::peers::{self, JOINING};
 use anyhow::{Context, bail, ensure};
 use apiserver::pki::judged::{Judge, judged};
 use apiserver::pki::members;
-use ipnet::IpNet;
 use rand::Rng;
 use ring::digest::{SHA256, digest};
 use rustls::client::WebPkiServerVerifier;
@@ -19,54 +20,23 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore};
-use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use talk::{Answer, Question, Token, receive, send};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-/// A question is a secret, an answer six files of a few hundred bytes each.
-const MAX_MESSAGE: u32 = 256 << 10;
 /// Question and answer: no disk is waited for.
 const TALK: Duration = Duration::from_secs(10);
 /// Random bytes of a secret: nobody guesses it, however often they may try.
 const SECRET: usize = 32;
 
-/// What a server is let in with.
-#[derive(Serialize, Deserialize)]
-pub struct Token {
-    /// Where a server answers those that join.
-    server: String,
-    /// SHA-256 of the members' authority.
-    authority: String,
-    secret: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Question {
-    secret: String,
-}
-
-#[derive(Serialize, Deserialize)]
-enum Answer {
-    Welcome(Box<Welcome>),
-    Refused(String),
-}
-
-/// What a server must know and have to be one of the cluster's.
-#[derive(Serialize, Deserialize)]
-pub struct Welcome {
-    pub service_cidr: IpNet,
-    pub pod_cidr: IpNet,
-    /// Where members of the store are.
-    pub members: Vec<String>,
-    files: Vec<(String, String)>,
-}
+pub use talk::Welcome;
 
 impl Welcome {
     /// Makes a directory that of one of the cluster's servers.
@@ -263,20 +233,4 @@ pub fn fingerprint(der: &CertificateDer<'_>) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-async fn send(stream: &mut (impl AsyncWrite + Unpin), message: &impl Serialize) -> anyhow::Result<()> {
-    let text = serde_json::to_vec(message)?;
-    let length = u32::try_from(text.len()).ok().filter(|length| *length <= MAX_MESSAGE);
-    stream.write_u32(length.context("a message is longer than any may be")?).await?;
-    stream.write_all(&text).await?;
-    Ok(stream.flush().await?)
-}
-
-async fn receive<T: for<'a> Deserialize<'a>>(stream: &mut (impl AsyncRead + Unpin)) -> anyhow::Result<T> {
-    let length = stream.read_u32().await?;
-    ensure!(length <= MAX_MESSAGE, "a message is longer than any may be");
-    let mut text = vec![0; length as usize];
-    stream.read_exact(&mut text).await?;
-    serde_json::from_slice(&text).context("a message that is none")
 }
