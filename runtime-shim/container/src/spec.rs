@@ -159,6 +159,9 @@ pub struct Security {
     pub run_as_group: Option<i64>,
     pub run_as_username: String,
     pub supplemental_groups: Vec<i64>,
+    /// No groups but these: what the image's `/etc/group` says of the user does not count.
+    #[serde(default)]
+    pub strict_groups: bool,
     pub readonly_rootfs: bool,
     pub no_new_privs: bool,
     pub capabilities: Capabilities,

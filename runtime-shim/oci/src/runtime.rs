@@ -178,6 +178,7 @@ fn facts(spec: &Spec, root: &Path, pod_pid: i32, pause: Option<i32>) -> Result<F
         name: &security.run_as_username,
         image: &spec.image.user,
         supplemental: &security.supplemental_groups,
+        strict: security.strict_groups,
     };
     let passwd = read_in(root, "etc/passwd");
     let group = read_in(root, "etc/group");

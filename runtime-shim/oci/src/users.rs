@@ -17,6 +17,8 @@ pub struct Asked<'a> {
     pub name: &'a str,
     pub image: &'a str,
     pub supplemental: &'a [i64],
+    /// Without the groups that the image's `/etc/group` has the user in.
+    pub strict: bool,
 }
 
 struct Entry<'a> {
@@ -62,7 +64,7 @@ pub fn resolve(asked: Asked<'_>, passwd: &str, group: &str) -> Result<User, Stri
         None => entry.as_ref().map_or(0, |entry| entry.gid),
     };
     let mut all = Vec::new();
-    if let Some(entry) = &entry {
+    if let Some(entry) = entry.as_ref().filter(|_| !asked.strict) {
         all.extend(
             groups(group).filter(|(.., members)| members.split(',').any(|m| m == entry.name)).map(|(_, gid, _)| gid),
         );
@@ -123,6 +125,7 @@ mod tests {
             (image("web:none"), Err("the image has no group \"none\" in its /etc/group".into())),
             (Asked { uid: Some(33), ..image("root") }, user(33, 44, &[50], "/var/www")),
             (Asked { uid: Some(5), gid: Some(6), supplemental: &[9, 8, 9], ..image("web") }, user(5, 6, &[8, 9], "/")),
+            (Asked { strict: true, supplemental: &[9], ..image("web") }, user(33, 44, &[9], "/var/www")),
             (Asked { name: "web", ..image("root") }, user(33, 44, &[50], "/var/www")),
             (
                 Asked { gid: Some(-1), ..image("web") },

@@ -5,8 +5,8 @@ use crate::quantity;
 use crate::status::second;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{
-    self as core, ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeRuntimeHandler,
-    NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
+    self as core, ContainerImage, DaemonEndpoint, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+    NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -166,6 +166,12 @@ pub fn status(node: &Node, port: u16, asked: &Asked, old: Option<&NodeStatus>, n
         daemon_endpoints: Some(NodeDaemonEndpoints { kubelet_endpoint: Some(DaemonEndpoint { port: port.into() }) }),
         images: Some(images(&asked.images)),
         node_info: Some(info(node, &asked.version)),
+        features: asked
+            .status
+            .as_ref()
+            .ok()
+            .and_then(|s| s.features.as_ref())
+            .map(|f| NodeFeatures { supplemental_groups_policy: Some(f.supplemental_groups_policy) }),
         runtime_handlers: asked.status.as_ref().ok().map(handlers).filter(|l| !l.is_empty()),
         ..NodeStatus::default()
     }

@@ -118,7 +118,7 @@ impl RuntimeService for Runtime {
             status: Some(RuntimeStatus { conditions: vec![condition("RuntimeReady"), condition("NetworkReady")] }),
             info: Default::default(),
             runtime_handlers: handlers.collect(),
-            features: Some(RuntimeFeatures::default()),
+            features: Some(RuntimeFeatures { supplemental_groups_policy: true, ..RuntimeFeatures::default() }),
         }))
     }
 
