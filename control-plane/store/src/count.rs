@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use parking_lot::Mutex;
-use redb::{Database, ReadOnlyTable, ReadableDatabase};
 
 use crate::contract::{Error, Result, Revision};
+use crate::layers::Layers;
+use crate::look::Look;
 use crate::state::Change;
-use crate::tables::{self, CHANGES, CURRENT, Key, TableError};
+use crate::tables::RowResult;
 
 /// Keys of a block; it is cut anew when it has grown to twice that. A question reads about one block's keys at each end.
 const BLOCK: u64 = 256;
-
-type RowResult<T> = std::result::Result<T, TableError>;
 
 #[derive(Default)]
 pub struct Counts(Mutex<Option<Blocks>>);
@@ -28,25 +27,21 @@ impl Counts {
     }
 
     /// Keys of `[start, end)` at a revision.
-    pub fn count(&self, database: &Database, start: &[u8], end: &[u8], at: Revision) -> Result<u64> {
+    pub fn count(&self, layers: &Layers, start: &[u8], end: &[u8], at: Revision) -> Result<u64> {
         let mut known = self.0.lock();
-        // Begun under the lock, so that it never sees less than the blocks do.
-        let txn = database.begin_read().map_err(TableError::from)?;
-        let numbers = tables::read_numbers(&txn)?;
+        // Taken under the lock, so that it never sees less than the blocks do.
+        let view = layers.view();
+        let (look, numbers) = (view.look(), view.numbers());
         if at < numbers.compacted {
             return Err(Error::Compacted { asked: at, oldest: numbers.compacted });
         }
-        let current = txn.open_table(CURRENT).map_err(TableError::from)?;
-        let changes = txn.open_table(CHANGES).map_err(TableError::from)?;
         let blocks = match known.take() {
-            Some(blocks) if blocks.at >= numbers.compacted => {
-                known.insert(blocks.catch_up(&current, &changes, numbers.revision)?)
-            }
-            _ => known.insert(Blocks::read(&current, numbers.revision)?),
+            Some(blocks) if blocks.at >= numbers.compacted => known.insert(blocks.catch_up(look, numbers.revision)?),
+            _ => known.insert(Blocks::read(look, numbers.revision)?),
         };
-        let now = blocks.rank(&current, end)? - blocks.rank(&current, start)?;
+        let now = blocks.rank(look, end)? - blocks.rank(look, start)?;
         let mut since = 0;
-        each_since(&changes, at, |change| {
+        each_since(look, at, |change| {
             if (start..end).contains(&&*change.key) {
                 since += grown(change);
             }
@@ -64,13 +59,9 @@ fn grown(change: &Change) -> i64 {
     }
 }
 
-fn each_since(
-    changes: &ReadOnlyTable<(u64, u32), Key>,
-    after: Revision,
-    mut with: impl FnMut(&Change),
-) -> RowResult<()> {
-    for row in changes.range((after.0 + 1, 0)..)? {
-        with(&tables::get_change(row?.1.value())?);
+fn each_since(look: Look<'_>, after: Revision, mut with: impl FnMut(&Change)) -> RowResult<()> {
+    for row in look.changes(after)? {
+        with(&row?.1.change()?);
     }
     Ok(())
 }
@@ -86,19 +77,14 @@ struct Blocks {
 }
 
 impl Blocks {
-    fn read(current: &ReadOnlyTable<Key, Key>, at: Revision) -> RowResult<Self> {
+    fn read(look: Look<'_>, at: Revision) -> RowResult<Self> {
         let mut blocks = Self { at, sizes: BTreeMap::from([(Vec::new(), 0)]) };
-        blocks.cut(current, &[])?;
+        blocks.cut(look, &[])?;
         Ok(blocks)
     }
 
-    fn catch_up(
-        mut self,
-        current: &ReadOnlyTable<Key, Key>,
-        changes: &ReadOnlyTable<(u64, u32), Key>,
-        upto: Revision,
-    ) -> RowResult<Self> {
-        each_since(changes, self.at, |change| {
+    fn catch_up(mut self, look: Look<'_>, upto: Revision) -> RowResult<Self> {
+        each_since(look, self.at, |change| {
             if let Some((_, size)) = self.sizes.range_mut::<[u8], _>(through(&change.key)).next_back() {
                 *size = size.saturating_add_signed(grown(change));
             }
@@ -108,7 +94,7 @@ impl Blocks {
         let grown: Vec<_> =
             self.sizes.iter().filter(|(_, size)| **size > 2 * BLOCK).map(|(first, _)| first.clone()).collect();
         for first in grown {
-            self.cut(current, &first)?;
+            self.cut(look, &first)?;
         }
         Ok(self)
     }
@@ -119,19 +105,14 @@ impl Blocks {
     }
 
     /// Cuts one block into pieces of the right size.
-    fn cut(&mut self, current: &ReadOnlyTable<Key, Key>, first: &[u8]) -> RowResult<()> {
-        let rows = match self.after(first) {
-            Some(next) => current.range::<&[u8]>(first..next.as_slice())?,
-            None => current.range::<&[u8]>(first..)?,
-        };
+    fn cut(&mut self, look: Look<'_>, first: &[u8]) -> RowResult<()> {
+        let end = self.after(first).cloned();
         let (mut block, mut size) = (first.to_vec(), 0);
-        for row in rows {
+        for row in look.currents(first, end.as_deref())? {
+            let (key, _) = row?;
             if size == BLOCK {
-                let next = row?.0.value().to_vec();
-                self.sizes.insert(std::mem::replace(&mut block, next), size);
+                self.sizes.insert(std::mem::replace(&mut block, key.to_vec()), size);
                 size = 0;
-            } else {
-                row?;
             }
             size += 1;
         }
@@ -140,7 +121,7 @@ impl Blocks {
     }
 
     /// How many keys come before this one.
-    fn rank(&self, current: &ReadOnlyTable<Key, Key>, key: &[u8]) -> RowResult<u64> {
+    fn rank(&self, look: Look<'_>, key: &[u8]) -> RowResult<u64> {
         let mut before: u64 = 0;
         let mut last: Option<(&[u8], u64)> = None;
         for (first, size) in self.sizes.range::<[u8], _>(through(key)) {
@@ -148,7 +129,7 @@ impl Blocks {
             last = Some((first, *size));
         }
         let within = match last {
-            Some((first, _)) if first < key => current.range::<&[u8]>(first..key)?.count() as u64,
+            Some((first, _)) if first < key => look.currents(first, Some(key))?.count() as u64,
             _ => 0,
         };
         Ok(before + within)

@@ -4,7 +4,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use redb::{Database, DatabaseError, StorageBackend, StorageError};
 
 use crate::contract::{Error, Result};
@@ -14,24 +13,6 @@ use crate::tables::{self, TableError};
 
 /// redb's page cache. The whole cluster has 40 MiB when idle.
 const CACHE_BYTES: usize = 4 << 20;
-
-/// The tables in use. Readers keep the ones that they began with.
-#[derive(Debug)]
-pub struct Current(RwLock<Arc<Database>>);
-
-impl Current {
-    pub fn new(database: Database) -> Self {
-        Self(RwLock::new(Arc::new(database)))
-    }
-
-    pub fn get(&self) -> Arc<Database> {
-        self.0.read().clone()
-    }
-
-    pub fn set(&self, database: Database) {
-        *self.0.write() = Arc::new(database);
-    }
-}
 
 /// Opens the tables of a directory, or makes empty ones.
 pub fn open(dir: &Dir) -> Result<Database> {

@@ -91,6 +91,15 @@ impl Flusher {
         });
     }
 
+    /// Does at once what is done in a while, in a simulation; otherwise the thread is at it.
+    pub fn hurry(&self) {
+        #[cfg(test)]
+        if crate::proof::is_simulated() {
+            let jobs = std::mem::take(&mut self.shared.queue.lock().jobs);
+            round(&self.shared, jobs, false);
+        }
+    }
+
     /// Why nothing can be written any more.
     pub fn failure(&self) -> Option<String> {
         self.shared.queue.lock().failed.clone()

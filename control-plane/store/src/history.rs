@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::command::{Command, Outcome};
-use crate::contract::{Result, Revision};
+use crate::contract::{Error, Result, Revision};
+use crate::layers::Layers;
 use crate::machine::Shared;
 use crate::writer::Writer;
 
@@ -78,17 +79,18 @@ pub async fn run(shared: &Shared, writer: &Writer, leads: impl Fn() -> bool, kee
         }
         if let Some(upto) = upto
             && leads()
-            && let Err(error) = compact(writer, upto).await
+            && let Err(error) = compact(&shared.layers, writer, upto).await
         {
             tracing::warn!(%error, "history could not be compacted");
         }
     }
 }
 
-/// Compacts step by step, so that no write waits for all of it.
-pub async fn compact(writer: &Writer, upto: Revision) -> Result<()> {
+/// Compacts step by step, so that no write waits for all of it, nor for the tables to keep up with it.
+pub async fn compact(layers: &Layers, writer: &Writer, upto: Revision) -> Result<()> {
     let mut reached = Revision(0);
     while reached < upto {
+        layers.room_to_spare().await.map_err(|error| Error::Disk(error.to_string()))?;
         let Outcome::Compacted(now) = writer.write(Command::Compact(upto)).await? else {
             break;
         };

@@ -1,9 +1,9 @@
 //! Revisioned bytes with etcd's contract: one global revision, reads at a revision, transactions that compare
 //! modification revisions, gap-free watches, compaction, leases. Embedded on openraft and redb.
 //!
-//! A write is a command in a checksummed log ([`log`]); commands are applied by a pure function ([`state`]) to tables
-//! that redb keeps ([`tables`]). The log is synced, once for every group of waiting writes; the tables, which the log
-//! can rebuild, are synced only when a piece of the log is about to be dropped.
+//! A write is a command in a checksummed log ([`log`]); commands are applied by a pure function ([`state`]) to layers
+//! of rows ([`layers`]): the newest in memory, the others in redb ([`tables`]). The log is synced, once for every group of
+//! waiting writes; rows, which the log can rebuild, reach the disk only when a piece of the log is about to be dropped.
 //!
 //! The store knows no kind, and refuses to interpret a value.
 
@@ -17,9 +17,12 @@ mod dir;
 mod disk;
 mod expiry;
 mod flush;
+mod fresh;
 mod history;
 mod image;
+mod layers;
 mod log;
+mod look;
 mod machine;
 mod member;
 mod message;

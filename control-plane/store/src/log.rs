@@ -101,14 +101,17 @@ impl Log {
         Ok(())
     }
 
-    /// Returns when everything appended so far is on the disk.
-    pub async fn sync(&self) -> io::Result<()> {
-        let (done, flushed) = waiter();
+    /// Returns when everything appended so far is on the disk. Blocks.
+    pub fn sync(&self) -> io::Result<()> {
+        let (send, flushed) = std::sync::mpsc::sync_channel(1);
         {
             let index = self.shared.index.lock();
+            // Who asked waits below.
+            let done: Done = Box::new(move |result| drop(send.send(result)));
             self.shared.flusher.push(index.newest(), index.end, Vec::new(), true, done);
         }
-        flushed.await.unwrap_or_else(|_| Err(io::Error::other("the log's writer ended")))
+        self.shared.flusher.hurry();
+        flushed.recv().unwrap_or_else(|_| Err(io::Error::other("the log's writer ended")))
     }
 
     pub fn syncs(&self) -> u64 {

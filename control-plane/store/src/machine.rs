@@ -1,4 +1,4 @@
-//! Applies committed entries to the tables, tells the watchers, and decides when the tables are synced.
+//! Applies committed entries to the rows, tells the watchers, and has rows written to the tables when there are enough.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,36 +8,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use futures::{Stream, StreamExt};
 use openraft::storage::{EntryResponder, RaftStateMachine};
 use openraft::{EntryPayload, RaftSnapshotBuilder};
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction};
 use tokio::sync::mpsc;
 
 use crate::blocking;
 use crate::command::{Command, Group, Outcome};
-use crate::contract::Revision;
+use crate::contract::{Result, Revision};
 use crate::count::Counts;
-use crate::database::{self, Current};
+use crate::database;
 use crate::dir::{Dir, io_error};
 use crate::disk::Reading;
 use crate::expiry::Leases;
 use crate::image::{self, Part};
+use crate::layers::{Layers, Working};
 use crate::log::Log;
 use crate::raft::{Entry, LogIdOf, Snapshot, SnapshotMeta, StoredMembership, Types};
 use crate::state::{self, Numbers, State};
-use crate::tables::{self, Applied, Open};
+use crate::tables::{self, Applied};
 use crate::watch::{Batch, Hub};
 
-/// Bytes of log after which the tables are synced and the log before is dropped. It bounds the log's files, and the
-/// time that a start spends on applying again.
-const CHECKPOINT_BYTES: u64 = 4 << 20;
-/// Transactions of the tables after which it happens too: each rewrites about ten pages, which can be used again only
-/// when the tables have been synced.
-const CHECKPOINT_COMMITS: u64 = 1000;
-/// Entries that are applied in one transaction of the tables at most.
+/// Entries that are applied at once at most.
 const ENTRIES_AT_ONCE: usize = 64;
 
 /// What readers may look at.
 pub struct Shared {
-    pub database: Current,
+    pub layers: Layers,
     pub counts: Counts,
     pub hub: Hub,
     pub history: AtomicU64,
@@ -47,29 +42,12 @@ pub struct Shared {
     pub dir: Arc<Dir>,
 }
 
-impl Drop for Shared {
-    /// Closing the tables makes everything in them durable, and they must not know more than the log. Where the log has
-    /// failed they may: then they are left open until the process ends, and a start applies the log to what they last made
-    /// durable.
-    fn drop(&mut self) {
-        self.log.close();
-        if self.log.failure().is_some() {
-            std::mem::forget(self.database.get());
-        }
-    }
-}
-
 /// The state machine as openraft drives it.
 pub struct Machine {
     shared: Arc<Shared>,
-    log: Log,
     leases: Arc<Leases>,
     numbers: Numbers,
     applied: Applied,
-    /// What the tables have on disk.
-    durable: Applied,
-    since_checkpoint: u64,
-    commits: u64,
     checkpoints: mpsc::UnboundedSender<()>,
 }
 
@@ -83,33 +61,18 @@ pub enum Image {
 
 impl Machine {
     /// `checkpoints` hears whenever the log up to a point is no longer needed.
-    pub fn new(
-        shared: Arc<Shared>,
-        log: Log,
-        leases: Arc<Leases>,
-        numbers: Numbers,
-        applied: Applied,
-        checkpoints: mpsc::UnboundedSender<()>,
-    ) -> Self {
-        let durable = applied.clone();
-        Self { shared, log, leases, numbers, applied, durable, since_checkpoint: 0, commits: 0, checkpoints }
+    pub fn new(shared: Arc<Shared>, leases: Arc<Leases>, checkpoints: mpsc::UnboundedSender<()>) -> Self {
+        let view = shared.layers.view();
+        let (numbers, applied) = (view.numbers(), view.applied().clone());
+        Self { shared, leases, numbers, applied, checkpoints }
     }
 
     async fn apply_some(&mut self, entries: Vec<EntryResponder<Types>>) -> io::Result<()> {
-        let checkpoint = self.since_checkpoint >= CHECKPOINT_BYTES || self.commits >= CHECKPOINT_COMMITS;
-        self.commits += 1;
-        if checkpoint {
-            // The tables must not know more than the log: what was acknowledged unsynced is synced first.
-            self.log.sync().await?;
-        }
+        self.shared.layers.room().await?;
         let plain: Vec<&Entry> = entries.iter().map(|(entry, _)| entry).collect();
-        let (outcomes, batches) = self.write(&plain, checkpoint)?;
-        if checkpoint {
-            self.durable = self.applied.clone();
-            self.since_checkpoint = 0;
-            self.commits = 0;
-            // The receiver is gone only when the store closes.
-            let _ = self.checkpoints.send(());
+        let (outcomes, batches) = self.write(&plain)?;
+        if self.shared.layers.is_due() {
+            tokio::spawn(checkpoint(self.shared.clone(), self.checkpoints.clone()));
         }
         self.shared.history.store(self.numbers.history, Ordering::Relaxed);
         self.shared.history_bytes.store(self.numbers.history_bytes, Ordering::Relaxed);
@@ -122,35 +85,32 @@ impl Machine {
         Ok(())
     }
 
-    fn write(&mut self, entries: &[&Entry], durable: bool) -> io::Result<(Vec<Vec<Outcome>>, Vec<Batch>)> {
+    fn write(&mut self, entries: &[&Entry]) -> io::Result<(Vec<Vec<Outcome>>, Vec<Batch>)> {
         let mut outcomes = Vec::with_capacity(entries.len());
         let mut batches = Vec::new();
-        let database = self.shared.database.get();
-        let txn = tables::begin(&database, durable)?;
-        {
-            let mut rows = Open::new(&txn)?;
+        let shared = self.shared.clone();
+        shared.layers.change(|rows| {
             for entry in entries {
                 self.applied.log_id = Some(entry.log_id);
                 outcomes.push(match &entry.payload {
                     EntryPayload::Blank => Vec::new(),
-                    EntryPayload::Normal(group) => self.apply_group(&mut rows, group, &mut batches)?,
+                    EntryPayload::Normal(group) => self.apply_group(rows, group, &mut batches)?,
                     EntryPayload::Membership(membership) => {
                         self.applied.membership = StoredMembership::new(Some(entry.log_id), membership.clone());
-                        rows.save_membership(&self.applied.membership)?;
                         Vec::new()
                     }
                 });
-                self.since_checkpoint += cost(entry);
+                rows.fresh.note_logged(cost(entry));
             }
-            rows.save(&self.numbers, &self.applied)?;
-        }
-        txn.commit().map_err(tables::TableError::from)?;
+            (rows.fresh.numbers, rows.fresh.applied) = (self.numbers, self.applied.clone());
+            Ok(())
+        })?;
         Ok((outcomes, batches))
     }
 
     fn apply_group(
         &mut self,
-        rows: &mut Open<'_>,
+        rows: &mut Working<'_>,
         group: &Group,
         batches: &mut Vec<Batch>,
     ) -> io::Result<Vec<Outcome>> {
@@ -169,6 +129,19 @@ impl Machine {
             outcomes.push(outcome);
         }
         Ok(outcomes)
+    }
+}
+
+/// Has the tables keep what is fresh, so that the log before can be dropped.
+async fn checkpoint(shared: Arc<Shared>, checkpoints: mpsc::UnboundedSender<()>) {
+    #[cfg(test)]
+    if crate::proof::is_simulated() {
+        crate::proof::disk_time().await;
+    }
+    match shared.into_tables().await {
+        // The receiver is gone only when the store closes.
+        Ok(()) => drop(checkpoints.send(())),
+        Err(error) => tracing::error!(%error, "the tables cannot be written; the store serves reads only"),
     }
 }
 
@@ -201,7 +174,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Checkpoint {
-        Checkpoint { shared: self.shared.clone(), durable: self.durable.clone() }
+        Checkpoint { shared: self.shared.clone() }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Image) -> io::Result<()> {
@@ -210,31 +183,34 @@ impl RaftStateMachine<Types> for Machine {
         };
         let dir = self.shared.dir.clone();
         let filling = blocking::run("installing an image", move || fill(&dir, &path));
-        let database = filling.await.map_err(io::Error::other)?;
-        let (numbers, applied) = tables::load(&database)?;
-        if applied.log_id != meta.last_log_id {
+        let shared = self.shared.clone();
+        let replacing = async move {
+            let database = filling.await?;
+            // Waits for who writes to the tables of before.
+            blocking::run("going on with an image", move || Ok(shared.layers.replace(database)?)).await
+        };
+        let view = replacing.await.map_err(io::Error::other)?;
+        (self.numbers, self.applied) = (view.numbers(), view.applied().clone());
+        if self.applied.log_id != meta.last_log_id {
             return Err(io::Error::other("an image is not of the entry that it was announced with"));
         }
-        self.leases.set(tables::leases(&database)?);
-        self.shared.database.set(database);
-        (self.numbers, self.durable, self.applied) = (numbers, applied.clone(), applied);
-        (self.since_checkpoint, self.commits) = (0, 0);
-        self.shared.hub.jump(numbers.revision);
+        self.leases.set(view.look().leases()?);
+        self.shared.hub.jump(self.numbers.revision);
         Ok(())
     }
 
-    /// Newer than the last checkpoint, and sent from a transaction that sees it unchanged.
+    /// Newer than the last checkpoint, and sent from a transaction that sees it unchanged: nothing is applied meanwhile.
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         if self.applied.log_id.is_none() {
             return Ok(None);
         }
-        let read = self.shared.database.get().begin_read().map_err(tables::TableError::from)?;
-        Ok(Some(snapshot(&self.applied, read)))
+        self.shared.clone().into_tables().await.map_err(io::Error::other)?;
+        Ok(Some(snapshot(&self.shared.layers)?))
     }
 }
 
 /// Takes the tables out of a file of blocks into the place of the old ones.
-fn fill(dir: &Dir, path: &Path) -> crate::contract::Result<Database> {
+fn fill(dir: &Dir, path: &Path) -> Result<Database> {
     let blocks = Reading::open(&**dir.disk(), path).map_err(|error| io_error("read", path, &error))?;
     let filled = database::replace(dir, |database| {
         image::load(database, Part::All, &mut image::blocks(blocks))?;
@@ -247,25 +223,32 @@ fn fill(dir: &Dir, path: &Path) -> crate::contract::Result<Database> {
 /// The tables as they are on disk: all that a snapshot is, for who has them.
 pub struct Checkpoint {
     shared: Arc<Shared>,
-    durable: Applied,
 }
 
 impl RaftSnapshotBuilder<Types> for Checkpoint {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        let read = self.shared.database.get().begin_read().map_err(tables::TableError::from)?;
-        Ok(snapshot(&self.durable, read))
+        Ok(snapshot(&self.shared.layers)?)
     }
 }
 
-fn snapshot(applied: &Applied, read: ReadTransaction) -> Snapshot {
-    let meta = SnapshotMeta { last_log_id: applied.log_id, last_membership: applied.membership.clone() };
-    Snapshot { meta, snapshot: Image::Here(Box::new(read)) }
+fn snapshot(layers: &Layers) -> tables::RowResult<Snapshot> {
+    let read = layers.read_tables()?;
+    let (_, Applied { log_id, membership }) = tables::load(&read)?;
+    let meta = SnapshotMeta { last_log_id: log_id, last_membership: membership };
+    Ok(Snapshot { meta, snapshot: Image::Here(Box::new(read)) })
 }
 
 impl Shared {
     pub fn revision(&self) -> Revision {
         self.hub.revision()
+    }
+
+    /// Writes every row to the tables that was there when it was called.
+    pub async fn into_tables(self: Arc<Self>) -> Result<()> {
+        let path = self.dir.tables();
+        let write = move || self.layers.flush(|| self.log.sync()).map_err(|error| io_error("write", &path, &error));
+        blocking::alone("store-tables", write).await
     }
 }

@@ -13,7 +13,6 @@ use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
 use openraft::{BasicNode, ChangeMembers, ReadPolicy};
 use parking_lot::Mutex;
-use redb::ReadableDatabase;
 use tokio::time::{Instant, sleep};
 
 use crate::command::{Command, Outcome};
@@ -26,13 +25,13 @@ use crate::message::{self, Letter, Piece, Request, Response};
 use crate::network::{self, ask};
 use crate::outgoing::Outgoing;
 use crate::raft::{Raft, Snapshot, SnapshotMeta, Types};
-use crate::tables::{self, TableError};
+use crate::tables;
 use crate::wire::{Answer, Wire};
 use crate::{blocking, writer};
 
 /// How long a request waits for a leader to be elected: a few elections.
 const LEADER: Duration = Duration::from_secs(5);
-/// Between two looks for one.
+/// Between two questions to a leader that does not answer as one, and between two tries to change the members.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// A request to the leader; a write waits for a quorum's disks.
 const ANSWER: Duration = Duration::from_secs(10);
@@ -213,7 +212,17 @@ impl Member {
         if self.wire.is_none() || Instant::now() >= until {
             return Err(Error::Unavailable("no member leads, or this one cannot reach it".into()));
         }
-        sleep(LOOK_AGAIN).await;
+        let now = self.raft.metrics().borrow_watched().clone();
+        if let Err(fatal) = &now.running_state {
+            return Err(writer::stopped(&self.log, fatal));
+        }
+        let seen = |metrics: &openraft::RaftMetrics<Types>| (metrics.current_leader, metrics.current_term);
+        let known = seen(&now);
+        let news = |metrics: &openraft::RaftMetrics<Types>| {
+            metrics.current_leader.is_some() && seen(metrics) != known || metrics.running_state.is_err()
+        };
+        // That nothing changes in that time is fine: who was asked may answer now.
+        let _ = self.raft.wait(Some(LOOK_AGAIN)).metrics(news, "a leader").await;
         Ok(())
     }
 
@@ -313,8 +322,9 @@ impl Member {
     async fn give(&self, taker: u64, number: u64) -> Result<Response> {
         if number == 0 {
             self.catch_up().await?;
-            let read = self.shared.database.get().begin_read().map_err(TableError::from)?;
-            let revision = tables::read_numbers(&read)?.revision;
+            self.shared.clone().into_tables().await?;
+            let read = self.shared.layers.read_tables()?;
+            let revision = tables::load(&read)?.0.revision;
             self.outgoing.begin(taker, revision, network::blocks(Image::Here(Box::new(read)))).await?;
         }
         let (block, revision) = self.outgoing.block(taker, number).await?;

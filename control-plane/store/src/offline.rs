@@ -4,13 +4,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use redb::{Database, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use crate::contract::{Error, Result, Revision};
 use crate::database;
 use crate::dir::{self, Dir, io_error};
 use crate::disk::{Opening, Real};
 use crate::image::{self, Part};
+use crate::layers::{self, Layers};
 use crate::segment::{self, Look};
 use crate::tables::{self, Applied, CURRENT, LEASE_KEYS, LEASES, Open, PAST, TableError};
 use crate::{log, read, saving};
@@ -62,9 +63,9 @@ pub fn status(path: &Path) -> Result<Status> {
     let dir = existing(path)?;
     let looks = look(&dir).into_iter().map(|(_, look)| look).collect::<Result<Vec<_>>>()?;
     let database = open(&dir)?;
-    let (numbers, applied) = tables::load(&database)?;
     let used = tables::begin(&database, false)?.stats().map_err(TableError::from)?;
     let txn = database.begin_read().map_err(TableError::from)?;
+    let (numbers, applied) = tables::load(&txn)?;
     let members = applied.membership.nodes().map(|(id, node)| (*id, node.addr.clone())).collect();
     Ok(Status {
         revision: numbers.revision,
@@ -106,7 +107,7 @@ pub fn check(path: &Path) -> Result<Checked> {
                 Ok(false) => checked.problems.push(format!("{}: a page did not match its checksum", tables.display())),
                 Err(error) => checked.problems.push(database::refused(&tables, &error).to_string()),
             }
-            if let Err(error) = rows(&database, &mut checked) {
+            if let Err(error) = rows(database, &mut checked) {
                 checked.problems.push(format!("{}: {error}", tables.display()));
             }
         }
@@ -159,7 +160,9 @@ pub fn restore(snapshot: &Path, path: &Path) -> Result<Revision> {
 
 /// Leaves what is, forgets how it came to be.
 fn start_anew(database: &Database) -> Result<Revision> {
-    let (mut numbers, _) = tables::load(database)?;
+    let read = database.begin_read().map_err(TableError::from)?;
+    let (mut numbers, _) = tables::load(&read)?;
+    drop(read);
     numbers.revision.0 += RESTORE_AHEAD;
     numbers.compacted = numbers.revision;
     (numbers.history, numbers.history_bytes) = (0, 0);
@@ -208,12 +211,13 @@ fn length<K: redb::Key + 'static, V: redb::Value + 'static>(
 }
 
 /// Whether the rows agree with each other and with the numbers.
-pub(crate) fn rows(database: &Database, checked: &mut Checked) -> Result<()> {
-    let (numbers, _) = tables::load(database)?;
+pub(crate) fn rows(database: Database, checked: &mut Checked) -> Result<()> {
+    let layers = Layers::new(database, layers::ENOUGH)?;
+    let numbers = layers.view().numbers();
     let mut after = numbers.compacted;
     loop {
         // Reading history looks up both versions of every change.
-        let piece = read::events(database, b"", after, CHECKED_AT_ONCE)?;
+        let piece = read::events(&layers, b"", after, CHECKED_AT_ONCE)?;
         checked.changes += piece.events.len() as u64;
         if piece.upto == after || piece.upto == numbers.revision {
             break;
@@ -223,12 +227,12 @@ pub(crate) fn rows(database: &Database, checked: &mut Checked) -> Result<()> {
     if checked.changes != numbers.history {
         checked.problems.push(format!("history has {} changes and says {}", checked.changes, numbers.history));
     }
-    current_rows(database, numbers.revision, checked)?;
-    past_rows(database, numbers.revision, checked)
+    let read = layers.read_tables()?;
+    current_rows(&read, numbers.revision, checked)?;
+    past_rows(&read, numbers.revision, checked)
 }
 
-fn current_rows(database: &Database, newest: Revision, checked: &mut Checked) -> Result<()> {
-    let txn = database.begin_read().map_err(TableError::from)?;
+fn current_rows(txn: &ReadTransaction, newest: Revision, checked: &mut Checked) -> Result<()> {
     let lease_keys = txn.open_table(LEASE_KEYS).map_err(TableError::from)?;
     for row in txn.open_table(CURRENT).map_err(TableError::from)?.iter().map_err(TableError::from)? {
         let (key, row) = row.map_err(TableError::from)?;
@@ -246,8 +250,7 @@ fn current_rows(database: &Database, newest: Revision, checked: &mut Checked) ->
     Ok(())
 }
 
-fn past_rows(database: &Database, newest: Revision, checked: &mut Checked) -> Result<()> {
-    let txn = database.begin_read().map_err(TableError::from)?;
+fn past_rows(txn: &ReadTransaction, newest: Revision, checked: &mut Checked) -> Result<()> {
     for row in txn.open_table(PAST).map_err(TableError::from)?.iter().map_err(TableError::from)? {
         let (at, row) = row.map_err(TableError::from)?;
         let (end, version) = tables::get_past(row.value())?;

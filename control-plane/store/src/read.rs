@@ -3,24 +3,25 @@
 use std::iter::Peekable;
 
 use bytes::Bytes;
-use redb::{AccessGuard, Database, ReadTransaction, ReadableDatabase};
 
 use crate::contract::{Error, Event, KeyValue, List, Result, Revision};
 use crate::count::Counts;
+use crate::layers::{Layers, View};
+use crate::look::{Look, Past, Row};
 use crate::state::{Change, Numbers, Version};
-use crate::tables::{self, CHANGES, CURRENT, Key, KeyAt, PAST, TableError};
+use crate::tables::{RowResult, TableError};
 
-/// A transaction of the tables, and the revision to read at in it.
+/// One state of the rows, and the revision to read at in it.
 struct Reader {
-    txn: ReadTransaction,
+    view: View,
     at: Revision,
     numbers: Numbers,
 }
 
 impl Reader {
-    fn open(database: &Database, at: Option<Revision>) -> Result<Self> {
-        let txn = database.begin_read().map_err(TableError::from)?;
-        let numbers = tables::read_numbers(&txn)?;
+    fn open(layers: &Layers, at: Option<Revision>) -> Result<Self> {
+        let view = layers.view();
+        let numbers = view.numbers();
         let at = at.unwrap_or(numbers.revision);
         if at > numbers.revision {
             return Err(Error::Future { asked: at, newest: numbers.revision });
@@ -28,7 +29,7 @@ impl Reader {
         if at < numbers.compacted {
             return Err(Error::Compacted { asked: at, oldest: numbers.compacted });
         }
-        Ok(Self { txn, at, numbers })
+        Ok(Self { view, at, numbers })
     }
 
     fn is_newest(&self) -> bool {
@@ -36,71 +37,57 @@ impl Reader {
     }
 }
 
-pub fn get(database: &Database, key: &[u8], at: Option<Revision>) -> Result<Option<KeyValue>> {
-    let reader = Reader::open(database, at)?;
+pub fn get(layers: &Layers, key: &[u8], at: Option<Revision>) -> Result<Option<KeyValue>> {
+    let reader = Reader::open(layers, at)?;
     Ok(get_at(&reader, key)?.map(|version| version.into_key_value(Bytes::copy_from_slice(key))))
 }
 
-fn get_at(reader: &Reader, key: &[u8]) -> std::result::Result<Option<Version>, TableError> {
-    let current = reader.txn.open_table(CURRENT)?;
-    if let Some(row) = current.get(key)?
-        && tables::modified_of(row.value())? <= reader.at
+fn get_at(reader: &Reader, key: &[u8]) -> RowResult<Option<Version>> {
+    let look = reader.view.look();
+    if let Some(row) = look.current(key)?
+        && row.modified()? <= reader.at
     {
-        return tables::get_version(row.value()).map(Some);
+        return row.version().map(Some);
     }
-    if reader.is_newest() {
-        return Ok(None);
-    }
-    let past = reader.txn.open_table(PAST)?;
-    let Some(row) = past.range((key, 0)..=(key, reader.at.0))?.next_back() else {
-        return Ok(None);
-    };
-    let (end, version) = tables::get_past(row?.1.value())?;
-    Ok((end > reader.at).then_some(version))
+    if reader.is_newest() { Ok(None) } else { look.past_at(key, reader.at) }
 }
 
 /// A limit of 0 is none.
 pub fn list(
-    database: &Database,
+    layers: &Layers,
     counts: &Counts,
     start: &[u8],
     end: &[u8],
     at: Option<Revision>,
     limit: usize,
 ) -> Result<List> {
-    let reader = Reader::open(database, at)?;
+    let reader = Reader::open(layers, at)?;
     let mut list = List { revision: reader.at, ..List::default() };
     if start < end {
         fill(&reader, start, end, limit, &mut list)?;
     }
     list.count = match list.more {
-        true => counts.count(database, start, end, reader.at)?,
+        true => counts.count(layers, start, end, reader.at)?,
         false => list.items.len() as u64,
     };
     Ok(list)
 }
 
-fn fill(
-    reader: &Reader,
-    start: &[u8],
-    end: &[u8],
-    limit: usize,
-    list: &mut List,
-) -> std::result::Result<(), TableError> {
-    let current = reader.txn.open_table(CURRENT)?;
+fn fill(reader: &Reader, start: &[u8], end: &[u8], limit: usize, list: &mut List) -> RowResult<()> {
+    let look = reader.view.look();
     let mut past = None;
     if !reader.is_newest() {
-        let table = reader.txn.open_table(PAST)?;
-        past = Some(Past { at: reader.at, rows: table.range((start, 0)..(end, 0))?.peekable() });
+        let rows: PastRows<'_> = Box::new(look.pasts(start, end)?);
+        past = Some(Pasts { at: reader.at, rows: rows.peekable() });
     }
-    for row in current.range(start..end)? {
+    for row in look.currents(start, Some(end))? {
         let (key, row) = row?;
         if let Some(past) = &mut past
-            && add_past(past, Some(key.value()), limit, list)?
+            && add_past(past, Some(&key), limit, list)?
         {
             return Ok(());
         }
-        if tables::modified_of(row.value())? <= reader.at && add(key.value(), row.value(), limit, list)? {
+        if row.modified()? <= reader.at && add(key, row, limit, list)? {
             return Ok(());
         }
     }
@@ -111,27 +98,22 @@ fn fill(
 }
 
 /// Adds a current row, unless the page is full; whether it is.
-fn add(key: &[u8], row: &[u8], limit: usize, list: &mut List) -> std::result::Result<bool, TableError> {
+fn add(key: Bytes, row: Row<'_, Version>, limit: usize, list: &mut List) -> RowResult<bool> {
     if is_full(limit, list) {
         return Ok(true);
     }
-    list.items.push(tables::get_version(row)?.into_key_value(Bytes::copy_from_slice(key)));
+    list.items.push(row.version()?.into_key_value(key));
     Ok(false)
 }
 
 /// Adds the past rows of keys up to this one, unless the page is full; whether it is.
-fn add_past(
-    past: &mut Past,
-    upto: Option<&[u8]>,
-    limit: usize,
-    list: &mut List,
-) -> std::result::Result<bool, TableError> {
+fn add_past(past: &mut Pasts<'_>, upto: Option<&[u8]>, limit: usize, list: &mut List) -> RowResult<bool> {
     while let Some((key, row)) = past.next_upto(upto)? {
         if is_full(limit, list) {
             return Ok(true);
         }
-        let version = tables::get_past(row.value())?.1;
-        list.items.push(version.into_key_value(Bytes::copy_from_slice(key.value().0)));
+        let (_, version) = row.past()?;
+        list.items.push(version.into_key_value(key));
     }
     Ok(false)
 }
@@ -142,36 +124,36 @@ fn is_full(limit: usize, list: &mut List) -> bool {
     list.more
 }
 
+type PastRow<'v> = ((Bytes, u64), Row<'v, Past>);
+type PastRows<'v> = Box<dyn Iterator<Item = RowResult<PastRow<'v>>> + 'v>;
+
 /// The versions of the past that were valid at a revision, by key.
-struct Past {
+struct Pasts<'v> {
     at: Revision,
-    rows: Peekable<redb::Range<'static, KeyAt, Key>>,
+    rows: Peekable<PastRows<'v>>,
 }
 
-type PastRow = (AccessGuard<'static, KeyAt>, AccessGuard<'static, Key>);
-
-impl Past {
-    fn next_upto(&mut self, key: Option<&[u8]>) -> std::result::Result<Option<PastRow>, TableError> {
+impl<'v> Pasts<'v> {
+    fn next_upto(&mut self, key: Option<&[u8]>) -> RowResult<Option<(Bytes, Row<'v, Past>)>> {
         loop {
-            let in_reach = |row: &std::result::Result<PastRow, redb::StorageError>| match row {
-                Ok((at, _)) => key.is_none_or(|key| at.value().0 <= key),
+            let in_reach = |row: &RowResult<PastRow<'v>>| match row {
+                Ok(((at, _), _)) => key.is_none_or(|key| at.as_ref() <= key),
                 Err(_) => true,
             };
             let Some(row) = self.rows.next_if(in_reach) else {
                 return Ok(None);
             };
-            let (at, row) = row?;
-            if at.value().1 <= self.at.0 && tables::end_of(row.value())? > self.at {
-                return Ok(Some((at, row)));
+            let ((key, modified), row) = row?;
+            if modified <= self.at.0 && row.end()? > self.at {
+                return Ok(Some((key, row)));
             }
         }
     }
 }
 
 /// Whether everything after a revision can still be told.
-pub fn is_kept(database: &Database, after: Revision) -> Result<()> {
-    let txn = database.begin_read().map_err(TableError::from)?;
-    let numbers = tables::read_numbers(&txn)?;
+pub fn is_kept(layers: &Layers, after: Revision) -> Result<()> {
+    let numbers = layers.view().numbers();
     if after < numbers.compacted {
         return Err(Error::Compacted { asked: after, oldest: numbers.compacted });
     }
@@ -185,64 +167,56 @@ pub struct Piece {
 }
 
 /// Events after a revision, about `limit` of them, never part of a revision's.
-pub fn events(database: &Database, prefix: &[u8], after: Revision, limit: usize) -> Result<Piece> {
-    let reader = Reader::open(database, None)?;
+pub fn events(layers: &Layers, prefix: &[u8], after: Revision, limit: usize) -> Result<Piece> {
+    let reader = Reader::open(layers, None)?;
     if after < reader.numbers.compacted {
         return Err(Error::Compacted { asked: after, oldest: reader.numbers.compacted });
     }
     Ok(events_in(&reader, prefix, after, limit)?)
 }
 
-fn events_in(reader: &Reader, prefix: &[u8], after: Revision, limit: usize) -> std::result::Result<Piece, TableError> {
-    let changes = reader.txn.open_table(CHANGES)?;
-    let lookup = Lookup { current: reader.txn.open_table(CURRENT)?, past: reader.txn.open_table(PAST)? };
+fn events_in(reader: &Reader, prefix: &[u8], after: Revision, limit: usize) -> RowResult<Piece> {
+    let look = reader.view.look();
     let mut piece = Piece { events: Vec::new(), upto: after };
-    for row in changes.range((after.0 + 1, 0)..)? {
-        let (at, row) = row?;
-        let revision = Revision(at.value().0);
+    for row in look.changes(after)? {
+        let ((revision, _), row) = row?;
+        let revision = Revision(revision);
         if revision != piece.upto && piece.events.len() >= limit {
             return Ok(piece);
         }
         piece.upto = revision;
-        let change = tables::get_change(row.value())?;
+        let change = row.change()?;
         if change.key.starts_with(prefix) {
-            piece.events.push(lookup.event(revision, change)?);
+            piece.events.push(event(look, revision, change)?);
         }
     }
     piece.upto = reader.numbers.revision;
     Ok(piece)
 }
 
-struct Lookup {
-    current: redb::ReadOnlyTable<Key, Key>,
-    past: redb::ReadOnlyTable<KeyAt, Key>,
+fn event(look: Look<'_>, revision: Revision, change: Change) -> RowResult<Event> {
+    let prev = match change.before {
+        Revision(0) => None,
+        before => Some(written_at(look, &change.key, before)?.into_key_value(change.key.clone())),
+    };
+    if change.deleted {
+        let prev = prev.ok_or_else(|| lost(&change.key, change.before))?;
+        return Ok(Event::Delete { key: change.key, prev, revision });
+    }
+    let kv = written_at(look, &change.key, revision)?.into_key_value(change.key);
+    Ok(Event::Put { kv, prev })
 }
 
-impl Lookup {
-    fn event(&self, revision: Revision, change: Change) -> std::result::Result<Event, TableError> {
-        let prev = match change.before {
-            Revision(0) => None,
-            before => Some(self.written_at(&change.key, before)?.into_key_value(change.key.clone())),
-        };
-        if change.deleted {
-            let prev = prev.ok_or_else(|| lost(&change.key, change.before))?;
-            return Ok(Event::Delete { key: change.key, prev, revision });
-        }
-        let kv = self.written_at(&change.key, revision)?.into_key_value(change.key);
-        Ok(Event::Put { kv, prev })
+/// INVARIANT: a version that a change names is current, or in the past as long as the change is kept.
+fn written_at(look: Look<'_>, key: &Bytes, revision: Revision) -> RowResult<Version> {
+    if let Some(row) = look.current(key)?
+        && row.modified()? == revision
+    {
+        return row.version();
     }
-
-    /// INVARIANT: a version that a change names is current, or in the past as long as the change is kept.
-    fn written_at(&self, key: &Bytes, revision: Revision) -> std::result::Result<Version, TableError> {
-        if let Some(row) = self.current.get(key.as_ref())?
-            && tables::modified_of(row.value())? == revision
-        {
-            return tables::get_version(row.value());
-        }
-        match self.past.get((key.as_ref(), revision.0))? {
-            Some(row) => Ok(tables::get_past(row.value())?.1),
-            None => Err(lost(key, revision)),
-        }
+    match look.past(key, revision)? {
+        Some(row) => Ok(row.past()?.1),
+        None => Err(lost(key, revision)),
     }
 }
 

@@ -56,7 +56,7 @@ fn filled(source: &mut dyn FnMut() -> Result<Option<Bytes>>) -> Result<Checked> 
     tables::create(&database)?;
     image::load(&database, Part::All, source)?;
     let mut checked = Checked::default();
-    offline::rows(&database, &mut checked)?;
+    offline::rows(database, &mut checked)?;
     Ok(checked)
 }
 

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openraft::EntryPayload;
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction};
 
 use crate::contract::{Error, Result, Revision};
 use crate::database;
 use crate::dir::{Dir, io_error};
 use crate::disk::Real;
 use crate::image;
+use crate::layers::{self, Layers};
 use crate::log::Log;
 use crate::state::{self, State};
-use crate::tables::{self, Open, TableError};
+use crate::tables;
 
 /// Entries of the log that are applied in one go.
 const ENTRIES_AT_ONCE: u64 = 256;
@@ -68,12 +69,11 @@ impl Drop for SnapshotFile {
     }
 }
 
-/// Everything that is in the tables now. Its revision.
-pub fn save(database: &Database, path: &Path) -> Result<Revision> {
+/// Everything that is in the tables. Its revision.
+pub fn save(read: &ReadTransaction, path: &Path) -> Result<Revision> {
     let mut snapshot = SnapshotFile::create(path)?;
-    let read = database.begin_read().map_err(TableError::from)?;
-    let revision = tables::read_numbers(&read)?.revision;
-    image::write(&read, &mut |block| snapshot.block(&block))?;
+    let revision = tables::load(read)?.0.revision;
+    image::write(read, &mut |block| snapshot.block(&block))?;
     snapshot.finish()?;
     Ok(revision)
 }
@@ -88,8 +88,7 @@ pub fn save_stopped(path: &Path, to: &Path) -> Result<Revision> {
     std::fs::copy(dir.tables(), &copy.0).map_err(|error| io_error("copy the tables to", &copy.0, &error))?;
     let log = Log::open(dir.disk().clone(), &dir.log(), true)?;
     let database = database::open_copy(&**dir.disk(), &copy.0)?;
-    apply(&database, &log)?;
-    save(&database, to)
+    save(&apply(database, &log)?.read_tables()?, to)
 }
 
 /// A file that is in nobody's way afterwards.
@@ -102,27 +101,33 @@ impl Drop for Removed {
     }
 }
 
-fn apply(database: &Database, log: &Log) -> Result<()> {
-    let (mut numbers, mut applied) = tables::load(database)?;
+fn apply(database: Database, log: &Log) -> Result<Layers> {
+    let layers = Layers::new(database, layers::ENOUGH)?;
     loop {
-        let from = applied.log_id.map_or(0, |applied| applied.index + 1);
+        let from = layers.view().applied().log_id.map_or(0, |applied| applied.index + 1);
         let entries = log.entries(from, from + ENTRIES_AT_ONCE).map_err(|error| Error::Disk(error.to_string()))?;
-        if entries.is_empty() {
-            return Ok(());
-        }
-        let txn = tables::begin(database, false)?;
-        {
-            let mut rows = Open::new(&txn)?;
+        let more = !entries.is_empty();
+        let changed = layers.change(|rows| {
+            let mut numbers = rows.fresh.numbers;
             for entry in entries {
-                applied.log_id = Some(entry.log_id);
+                rows.fresh.applied.log_id = Some(entry.log_id);
                 // Who is a member is no part of a snapshot file.
                 let EntryPayload::Normal(group) = entry.payload else { continue };
                 for command in group.commands.iter() {
-                    state::apply(&mut State { rows: &mut rows, numbers: &mut numbers }, command)?;
+                    state::apply(&mut State { rows: &mut *rows, numbers: &mut numbers }, command)?;
                 }
             }
-            rows.save(&numbers, &applied)?;
+            rows.fresh.numbers = numbers;
+            Ok(())
+        });
+        let failed = |error: io::Error| Error::Disk(error.to_string());
+        changed.map_err(failed)?;
+        if !more || layers.is_due() {
+            // Its log is on the disk.
+            layers.flush(|| Ok(())).map_err(failed)?;
         }
-        txn.commit().map_err(TableError::from)?;
+        if !more {
+            return Ok(layers);
+        }
     }
 }

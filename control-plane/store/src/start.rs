@@ -7,25 +7,27 @@ use std::time::Duration;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
-use redb::Database;
+use redb::{Database, ReadableDatabase};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::blocking;
 use crate::contract::{Error, Result};
 use crate::count::Counts;
-use crate::database::{self, Current};
+use crate::database;
 use crate::dir::Dir;
 use crate::expiry::Leases;
 use crate::history::{self, Keep};
+use crate::layers::Layers;
 use crate::log::Log;
 use crate::machine::{Machine, Shared};
 use crate::member::Member;
 use crate::network::Network;
 use crate::raft::{Raft, Types};
 use crate::store::{Cluster, Config, Inner, Timing};
+use crate::tables::{self, TableError};
 use crate::watch::Hub;
 use crate::writer::Writer;
-use crate::{blocking, tables};
 
 /// A start that takes longer is given up: something is wrong that waiting does not heal.
 const START: Duration = Duration::from_secs(60);
@@ -64,7 +66,7 @@ pub async fn start(config: Config) -> Result<Inner> {
     }
     let (writer, writing) = Writer::start(member.clone());
     tasks.push(writing);
-    leases.set(tables::leases(&shared.database.get())?);
+    leases.set(shared.layers.view().look().leases()?);
     tasks.extend(start_tasks(&member, &writer, config.keep));
     Ok(Inner { shared, member, writer, tasks: Mutex::new(tasks), purging: Mutex::new(Some(purging)) })
 }
@@ -80,7 +82,8 @@ async fn open_files(dir: &Arc<Dir>, several: bool) -> Result<(Log, Database)> {
 
 /// The tables never know more than the log, unless they came from another member.
 fn agree(dir: &Dir, log: &Log, database: &Database) -> Result<()> {
-    let (_, applied) = tables::load(database)?;
+    let read = database.begin_read().map_err(TableError::from)?;
+    let (_, applied) = tables::load(&read)?;
     let logged = log.last_index();
     let Some(applied) = applied.log_id.filter(|applied| logged < Some(applied.index)) else { return Ok(()) };
     if tables::are_as_received(database)? {
@@ -128,9 +131,10 @@ async fn start_raft(
     database: Database,
     leases: &Arc<Leases>,
 ) -> Result<(Arc<Member>, mpsc::UnboundedReceiver<()>)> {
-    let (numbers, applied) = tables::load(&database)?;
+    let layers = Layers::new(database, config.enough)?;
+    let numbers = layers.view().numbers();
     let shared = Arc::new(Shared {
-        database: Current::new(database),
+        layers,
         counts: Counts::default(),
         log: log.clone(),
         dir: dir.clone(),
@@ -139,7 +143,7 @@ async fn start_raft(
         history_bytes: numbers.history_bytes.into(),
     });
     let (checkpoint, checkpoints) = mpsc::unbounded_channel();
-    let machine = Machine::new(shared.clone(), log.clone(), leases.clone(), numbers, applied, checkpoint);
+    let machine = Machine::new(shared.clone(), leases.clone(), checkpoint);
     let wire = config.cluster.as_ref().map(|cluster| cluster.wire.clone());
     let network = Network { id: config.node_id, wire: wire.clone() };
     let settings = raft_config(config.cluster.as_ref().map(|cluster: &Cluster| &cluster.timing))?;

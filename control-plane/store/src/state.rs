@@ -73,25 +73,29 @@ pub trait Rows {
     type Error;
 
     fn current(&self, key: &[u8]) -> Result<Option<Version>, Self::Error>;
-    fn put_current(&mut self, key: &[u8], version: &Version) -> Result<(), Self::Error>;
-    fn remove_current(&mut self, key: &[u8]) -> Result<(), Self::Error>;
+    fn put_current(&mut self, key: &Bytes, version: &Version) -> Result<(), Self::Error>;
+    fn remove_current(&mut self, key: &Bytes) -> Result<(), Self::Error>;
 
     /// A version that was replaced or deleted at `end`.
-    fn put_past(&mut self, key: &[u8], version: &Version, end: Revision) -> Result<(), Self::Error>;
+    fn put_past(&mut self, key: &Bytes, version: &Version, end: Revision) -> Result<(), Self::Error>;
     /// Bytes that the removed version had as value.
-    fn remove_past(&mut self, key: &[u8], modified: Revision) -> Result<u64, Self::Error>;
+    fn remove_past(&mut self, key: &Bytes, modified: Revision) -> Result<u64, Self::Error>;
 
     fn put_change(&mut self, at: Revision, index: u32, change: &Change) -> Result<(), Self::Error>;
-    /// The oldest changes up to and including a revision: whole revisions, about `limit` changes.
-    fn oldest_changes(&self, upto: Revision, limit: usize) -> Result<Vec<(Revision, u32, Change)>, Self::Error>;
+    /// The oldest changes after a revision, up to and including another: whole revisions, about `limit` changes.
+    fn oldest_changes(
+        &self,
+        after: Revision,
+        upto: Revision,
+        limit: usize,
+    ) -> Result<Vec<(Revision, u32, Change)>, Self::Error>;
     fn remove_change(&mut self, at: Revision, index: u32) -> Result<(), Self::Error>;
 
     fn put_lease(&mut self, lease: u64, ttl_seconds: u64) -> Result<(), Self::Error>;
-    /// Whether there was such a lease.
-    fn remove_lease(&mut self, lease: u64) -> Result<bool, Self::Error>;
+    fn remove_lease(&mut self, lease: u64) -> Result<(), Self::Error>;
     fn has_lease(&self, lease: u64) -> Result<bool, Self::Error>;
-    fn attach(&mut self, lease: u64, key: &[u8]) -> Result<(), Self::Error>;
-    fn detach(&mut self, lease: u64, key: &[u8]) -> Result<(), Self::Error>;
+    fn attach(&mut self, lease: u64, key: &Bytes) -> Result<(), Self::Error>;
+    fn detach(&mut self, lease: u64, key: &Bytes) -> Result<(), Self::Error>;
     fn lease_keys(&self, lease: u64) -> Result<Vec<Bytes>, Self::Error>;
 }
 
@@ -170,7 +174,8 @@ fn compact<R: Rows>(state: &mut State<'_, R>, at: Revision) -> Result<Outcome, R
     if at <= state.numbers.compacted {
         return Ok(Outcome::Compacted(state.numbers.compacted));
     }
-    let changes = state.rows.oldest_changes(at, COMPACTION_STEP)?;
+    // Nothing of before is left, and what was removed lately may still have to be stepped over.
+    let changes = state.rows.oldest_changes(state.numbers.compacted, at, COMPACTION_STEP)?;
     let reached = match changes.last() {
         Some((last, _, _)) if changes.len() >= COMPACTION_STEP => *last,
         _ => at,

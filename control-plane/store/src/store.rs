@@ -19,7 +19,7 @@ use crate::raft::Types;
 use crate::watch::Watch;
 use crate::wire::{self, Answer, Dial, Framed, Listen, Wire};
 use crate::writer::{Writer, stopped};
-use crate::{blocking, expiry, read, saving, start};
+use crate::{blocking, expiry, layers, read, saving, start};
 
 /// Items that a list reads on the caller's own thread; longer ones go to a thread that may block.
 const LIST_INLINE: usize = 64;
@@ -42,12 +42,21 @@ pub struct Config {
     pub keep: Keep,
     /// Without it the store is alone.
     pub cluster: Option<Cluster>,
+    /// Weight of fresh rows that are written to the tables.
+    pub(crate) enough: u64,
     pub(crate) disk: Arc<dyn Disk>,
 }
 
 impl Config {
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into(), node_id: 1, keep: Keep::default(), cluster: None, disk: Arc::new(Real) }
+        Self {
+            dir: dir.into(),
+            node_id: 1,
+            keep: Keep::default(),
+            cluster: None,
+            enough: layers::ENOUGH,
+            disk: Arc::new(Real),
+        }
     }
 }
 
@@ -141,7 +150,7 @@ impl Store {
     /// A key as it is, or as it was. Without a revision the answer is never stale, whichever member is asked.
     pub async fn get(&self, key: &[u8], at: Option<Revision>) -> Result<Option<KeyValue>> {
         self.reach(at).await?;
-        read::get(&self.inner.shared.database.get(), key, at)
+        read::get(&self.inner.shared.layers, key, at)
     }
 
     /// Keys of `[start, end)` in order. A limit of 0 is none. Without a revision the answer is never stale.
@@ -149,10 +158,10 @@ impl Store {
         self.reach(at).await?;
         let shared = self.inner.shared.clone();
         if (1..=LIST_INLINE).contains(&limit) && shared.counts.is_ready() {
-            return read::list(&shared.database.get(), &shared.counts, start, end, at, limit);
+            return read::list(&shared.layers, &shared.counts, start, end, at, limit);
         }
         let (start, end) = (start.to_vec(), end.to_vec());
-        let list = move || read::list(&shared.database.get(), &shared.counts, &start, &end, at, limit);
+        let list = move || read::list(&shared.layers, &shared.counts, &start, &end, at, limit);
         blocking::run("listing", list).await
     }
 
@@ -180,7 +189,7 @@ impl Store {
         if after > newest {
             return Err(Error::Future { asked: after, newest });
         }
-        read::is_kept(&self.inner.shared.database.get(), after)?;
+        read::is_kept(&self.inner.shared.layers, after)?;
         Ok(Watch::new(self.inner.shared.clone(), prefix, after))
     }
 
@@ -192,7 +201,8 @@ impl Store {
     /// Writes everything that is there now to a file, for [`crate::offline::restore`]. Its revision.
     pub async fn save(&self, path: &Path) -> Result<Revision> {
         let (shared, path) = (self.inner.shared.clone(), path.to_owned());
-        let saving = tokio::task::spawn_blocking(move || saving::save(&shared.database.get(), &path));
+        shared.clone().into_tables().await?;
+        let saving = tokio::task::spawn_blocking(move || saving::save(&shared.layers.read_tables()?, &path));
         saving.await.map_err(|error| Error::Unavailable(format!("saving: {error}")))?
     }
 
@@ -203,7 +213,7 @@ impl Store {
         if at > newest {
             return Err(Error::Future { asked: at, newest });
         }
-        history::compact(&self.inner.writer, at).await
+        history::compact(&self.inner.shared.layers, &self.inner.writer, at).await
     }
 
     /// A lease that ends, with the keys put under it, unless it is kept alive.
@@ -269,9 +279,15 @@ impl Store {
     pub async fn failed(&self) -> Error {
         let member = &self.inner.member;
         let ended = |metrics: &openraft::RaftMetrics<Types>| metrics.running_state.is_err();
-        match member.raft.wait(None).metrics(ended, "the end of raft").await.map(|metrics| metrics.running_state) {
-            Ok(Err(fatal)) => stopped(&member.log, &fatal),
-            Ok(Ok(())) | Err(_) => Error::Unavailable("it is closed".into()),
+        let raft = member.raft.wait(None);
+        tokio::select! {
+            biased;
+            ended = raft.metrics(ended, "the end of raft") => match ended.map(|last| last.running_state) {
+                Ok(Err(fatal)) => stopped(&member.log, &fatal),
+                Ok(Ok(())) | Err(_) => Error::Unavailable("it is closed".into()),
+            },
+            // The next write would be refused, and the log could never be dropped.
+            why = self.inner.shared.layers.failed() => Error::Disk(why),
         }
     }
 
@@ -293,11 +309,17 @@ impl Store {
             tracing::warn!("raft still holds the tables after it was stopped");
         }
         let log = self.inner.member.log.clone();
-        let flushed = blocking::run("closing the log", move || {
+        let shared = self.inner.shared.clone();
+        // So that the next start has nothing to apply. Where the log has failed nothing may reach the tables any more.
+        let flushed = match log.failure() {
+            Some(_) => Ok(()),
+            None => shared.into_tables().await,
+        };
+        let closed = blocking::run("closing the log", move || {
             log.close();
             Ok(())
         });
-        let flushed = flushed.await;
+        closed.await?;
         stopped.map_err(|error| Error::Unavailable(format!("closing: {error}")))?;
         flushed
     }

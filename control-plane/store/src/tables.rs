@@ -1,12 +1,13 @@
 //! The rows in redb: what is, what was, what changed when, leases, and how far the log has been applied.
 
 use bytes::{BufMut, Bytes};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, Durability, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 use crate::codec::{get_log_id, get_u64, put_log_id};
 use crate::contract::{Error, Revision};
+use crate::fresh::Fresh;
 use crate::raft::{LogIdOf, StoredMembership};
-use crate::state::{Change, Numbers, Rows, Version};
+use crate::state::{Change, Numbers, Version};
 
 pub type Key = &'static [u8];
 pub type KeyAt = (&'static [u8], u64);
@@ -54,7 +55,7 @@ impl From<TableError> for std::io::Error {
     }
 }
 
-type RowResult<T> = std::result::Result<T, TableError>;
+pub type RowResult<T> = std::result::Result<T, TableError>;
 
 /// How far the log is in the tables.
 #[derive(Debug, Clone, Default)]
@@ -93,8 +94,8 @@ pub fn begin(database: &Database, durable: bool) -> RowResult<WriteTransaction> 
     Ok(txn)
 }
 
-pub fn load(database: &Database) -> RowResult<(Numbers, Applied)> {
-    let read = database.begin_read()?;
+/// Where the tables are.
+pub fn load(read: &ReadTransaction) -> RowResult<(Numbers, Applied)> {
     let meta = read.open_table(META)?;
     let numbers = numbers(&meta)?;
     let mut applied = Applied::default();
@@ -110,8 +111,8 @@ pub fn load(database: &Database) -> RowResult<(Numbers, Applied)> {
 
 /// Whether these tables came from another member, and nothing was applied to them since.
 pub fn are_as_received(database: &Database) -> RowResult<bool> {
-    let (_, applied) = load(database)?;
     let read = database.begin_read()?;
+    let (_, applied) = load(&read)?;
     let Some(row) = read.open_table(META)?.get(RECEIVED)? else {
         return Ok(false);
     };
@@ -121,7 +122,7 @@ pub fn are_as_received(database: &Database) -> RowResult<bool> {
 
 /// Notes that these tables came from another member as they are.
 pub fn mark_received(database: &Database) -> RowResult<()> {
-    let (_, applied) = load(database)?;
+    let (_, applied) = load(&database.begin_read()?)?;
     let txn = begin(database, false)?;
     if let Some(log_id) = applied.log_id {
         txn.open_table(META)?.insert(RECEIVED, log_id.index.to_le_bytes().as_slice())?;
@@ -131,7 +132,7 @@ pub fn mark_received(database: &Database) -> RowResult<()> {
 }
 
 /// The numbers as of the transaction that read the table.
-pub fn numbers(meta: &impl ReadableTable<&'static str, Key>) -> RowResult<Numbers> {
+fn numbers(meta: &impl ReadableTable<&'static str, Key>) -> RowResult<Numbers> {
     let Some(row) = meta.get(NUMBERS)? else {
         return Ok(Numbers::default());
     };
@@ -144,21 +145,6 @@ pub fn numbers(meta: &impl ReadableTable<&'static str, Key>) -> RowResult<Number
         history: next()?,
         history_bytes: next()?,
     })
-}
-
-pub fn read_numbers(read: &redb::ReadTransaction) -> RowResult<Numbers> {
-    numbers(&read.open_table(META)?)
-}
-
-pub fn leases(database: &Database) -> RowResult<Vec<(u64, u64)>> {
-    let read = database.begin_read()?;
-    let table = read.open_table(LEASES)?;
-    let mut leases = Vec::new();
-    for row in table.iter()? {
-        let (lease, ttl) = row?;
-        leases.push((lease.value(), ttl.value()));
-    }
-    Ok(leases)
 }
 
 fn damaged(why: &dyn std::fmt::Display) -> TableError {
@@ -204,11 +190,76 @@ impl<'t> Open<'t> {
         Ok(())
     }
 
-    pub fn save_membership(&mut self, membership: &StoredMembership) -> RowResult<()> {
+    fn save_membership(&mut self, membership: &StoredMembership) -> RowResult<()> {
         let json = serde_json::to_vec(membership).map_err(|error| damaged(&error))?;
         self.meta.insert(MEMBERSHIP, json.as_slice())?;
         Ok(())
     }
+
+    fn save_rows(&mut self, fresh: &Fresh) -> RowResult<()> {
+        let mut row = Vec::new();
+        for (key, version) in &fresh.current {
+            row.clear();
+            match version {
+                Some(version) => {
+                    put_version(&mut row, version);
+                    self.current.insert(key.as_ref(), row.as_slice())?;
+                }
+                None => drop(self.current.remove(key.as_ref())?),
+            }
+        }
+        for ((key, modified), past) in &fresh.past {
+            row.clear();
+            match past {
+                Some((end, version)) => {
+                    row.put_u64_le(end.0);
+                    put_version(&mut row, version);
+                    self.past.insert((key.as_ref(), *modified), row.as_slice())?;
+                }
+                None => drop(self.past.remove((key.as_ref(), *modified))?),
+            }
+        }
+        for (at, change) in &fresh.changes {
+            row.clear();
+            match change {
+                Some(change) => {
+                    put_change(&mut row, change);
+                    self.changes.insert(*at, row.as_slice())?;
+                }
+                None => drop(self.changes.remove(*at)?),
+            }
+        }
+        self.save_leases(fresh)
+    }
+
+    fn save_leases(&mut self, fresh: &Fresh) -> RowResult<()> {
+        for (lease, ttl) in &fresh.leases {
+            match ttl {
+                Some(ttl) => drop(self.leases.insert(*lease, *ttl)?),
+                None => drop(self.leases.remove(*lease)?),
+            }
+        }
+        for ((lease, key), attached) in &fresh.lease_keys {
+            match attached {
+                Some(()) => drop(self.lease_keys.insert((*lease, key.as_ref()), ())?),
+                None => drop(self.lease_keys.remove((*lease, key.as_ref()))?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Puts fresh rows into the tables, and returns when the disk has them.
+pub fn store(database: &Database, fresh: &Fresh) -> RowResult<()> {
+    let txn = begin(database, true)?;
+    {
+        let mut tables = Open::new(&txn)?;
+        tables.save_rows(fresh)?;
+        tables.save(&fresh.numbers, &fresh.applied)?;
+        tables.save_membership(&fresh.applied.membership)?;
+    }
+    txn.commit()?;
+    Ok(())
 }
 
 fn put_version(out: &mut Vec<u8>, version: &Version) {
@@ -241,6 +292,11 @@ pub fn modified_of(row: &[u8]) -> RowResult<Revision> {
     number_at(row, 8)
 }
 
+/// Only how long the value of a past row is.
+pub fn past_value_bytes(row: &[u8]) -> u64 {
+    (row.len() as u64).saturating_sub(32)
+}
+
 /// Only the end of a past row.
 pub fn end_of(row: &[u8]) -> RowResult<Revision> {
     number_at(row, 0)
@@ -265,94 +321,4 @@ pub fn get_change(row: &[u8]) -> RowResult<Change> {
     }
     let deleted = row.split_to(1)[0] != 0;
     Ok(Change { key: row, before, deleted })
-}
-
-impl Rows for Open<'_> {
-    type Error = TableError;
-
-    fn current(&self, key: &[u8]) -> RowResult<Option<Version>> {
-        self.current.get(key)?.map(|row| get_version(row.value())).transpose()
-    }
-
-    fn put_current(&mut self, key: &[u8], version: &Version) -> RowResult<()> {
-        let mut row = Vec::with_capacity(24 + version.value.len());
-        put_version(&mut row, version);
-        self.current.insert(key, row.as_slice())?;
-        Ok(())
-    }
-
-    fn remove_current(&mut self, key: &[u8]) -> RowResult<()> {
-        self.current.remove(key)?;
-        Ok(())
-    }
-
-    fn put_past(&mut self, key: &[u8], version: &Version, end: Revision) -> RowResult<()> {
-        let mut row = Vec::with_capacity(32 + version.value.len());
-        row.put_u64_le(end.0);
-        put_version(&mut row, version);
-        self.past.insert((key, version.modified.0), row.as_slice())?;
-        Ok(())
-    }
-
-    fn remove_past(&mut self, key: &[u8], modified: Revision) -> RowResult<u64> {
-        let removed = self.past.remove((key, modified.0))?;
-        Ok(removed.map_or(0, |row| (row.value().len() as u64).saturating_sub(32)))
-    }
-
-    fn put_change(&mut self, at: Revision, index: u32, change: &Change) -> RowResult<()> {
-        let mut row = Vec::with_capacity(9 + change.key.len());
-        put_change(&mut row, change);
-        self.changes.insert((at.0, index), row.as_slice())?;
-        Ok(())
-    }
-
-    fn oldest_changes(&self, upto: Revision, limit: usize) -> RowResult<Vec<(Revision, u32, Change)>> {
-        let mut changes: Vec<(Revision, u32, Change)> = Vec::new();
-        for row in self.changes.range((0, 0)..=(upto.0, u32::MAX))? {
-            let (at, row) = row?;
-            let (revision, index) = at.value();
-            if changes.len() >= limit && changes.last().is_some_and(|(last, _, _)| last.0 != revision) {
-                break;
-            }
-            changes.push((Revision(revision), index, get_change(row.value())?));
-        }
-        Ok(changes)
-    }
-
-    fn remove_change(&mut self, at: Revision, index: u32) -> RowResult<()> {
-        self.changes.remove((at.0, index))?;
-        Ok(())
-    }
-
-    fn put_lease(&mut self, lease: u64, ttl_seconds: u64) -> RowResult<()> {
-        self.leases.insert(lease, ttl_seconds)?;
-        Ok(())
-    }
-
-    fn remove_lease(&mut self, lease: u64) -> RowResult<bool> {
-        Ok(self.leases.remove(lease)?.is_some())
-    }
-
-    fn has_lease(&self, lease: u64) -> RowResult<bool> {
-        Ok(self.leases.get(lease)?.is_some())
-    }
-
-    fn attach(&mut self, lease: u64, key: &[u8]) -> RowResult<()> {
-        self.lease_keys.insert((lease, key), ())?;
-        Ok(())
-    }
-
-    fn detach(&mut self, lease: u64, key: &[u8]) -> RowResult<()> {
-        self.lease_keys.remove((lease, key))?;
-        Ok(())
-    }
-
-    fn lease_keys(&self, lease: u64) -> RowResult<Vec<Bytes>> {
-        let mut keys = Vec::new();
-        for row in self.lease_keys.range((lease, &[] as &[u8])..(lease + 1, &[] as &[u8]))? {
-            let (at, _) = row?;
-            keys.push(Bytes::copy_from_slice(at.value().1));
-        }
-        Ok(keys)
-    }
 }

@@ -271,7 +271,7 @@ impl Watch {
             return Ok(piece);
         }
         let (shared, prefix) = (self.shared.clone(), self.watcher.prefix.clone());
-        blocking::run("reading history", move || read::events(&shared.database.get(), &prefix, after, AT_ONCE)).await
+        blocking::run("reading history", move || read::events(&shared.layers, &prefix, after, AT_ONCE)).await
     }
 }
 

@@ -123,7 +123,7 @@ impl Side for Etcd {
     async fn costs(&self) -> Costs {
         let side = self.clone();
         let syncs = tokio::task::spawn_blocking(move || side.syncs()).await.expect("its metrics");
-        measure::costs(&self.pid, syncs)
+        measure::costs(&self.pid, measure::processor_of(&self.pid), syncs)
     }
 }
 

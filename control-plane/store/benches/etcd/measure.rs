@@ -320,19 +320,22 @@ async fn used(side: &impl Side, before: Costs, name: &str) {
     figure(&format!("{name}: CPU, µs per second"), micros(before, after) / IDLE.as_secs_f64());
 }
 
-/// Of a process, from /proc; its syncs are counted elsewhere.
-pub fn costs(pid: &str, syncs: u64) -> Costs {
+/// What every thread of another process has run: finer than the ticks of `stat`. None of etcd's threads ends.
+pub fn processor_of(pid: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten();
+    let ran = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    Duration::from_nanos(ran.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum())
+}
+
+/// Of a process, from /proc; its syncs and processor time are counted elsewhere.
+pub fn costs(pid: &str, processor: Duration, syncs: u64) -> Costs {
     let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}")).expect("the process lives");
     let number = |text: &str, name: &str| -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel says it");
         line.split_whitespace().next().and_then(|word| word.parse().ok()).expect("a number")
     };
-    // Nanoseconds that every thread has run: finer than the ticks of `stat`.
-    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process lives").flatten();
-    let ran = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
-    let ran: u64 = ran.filter_map(|text| text.split(' ').next()?.parse::<u64>().ok()).sum();
     Costs {
-        processor: Duration::from_nanos(ran),
+        processor,
         syncs,
         written_bytes: number(&read("io"), "write_bytes:"),
         resident_bytes: number(&read("status"), "VmRSS:") * 1024,

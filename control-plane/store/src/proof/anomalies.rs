@@ -1,19 +1,35 @@
 //! Every call to the disk fails once: the store says what it was doing, and nothing that was acknowledged is lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::cuts::{Told, config, verify, write};
 use super::disk::Simulated;
 use super::{Chance, budget, seeded};
-use crate::contract::{Error, Result};
+use crate::contract::{Error, Op, Result, Txn};
 use crate::store::Store;
 
+/// A failure is told at once; this is for a busy machine.
+const SOON: Duration = Duration::from_secs(20);
+
 /// Few large writes: a new segment and a checkpoint in as few calls as can be.
-async fn run(disk: &Simulated, told: &Arc<Mutex<Told>>) -> Result<()> {
+async fn run(disk: &Simulated, told: &Arc<Mutex<Told>>, failed_for_good: &mut u64) -> Result<()> {
     let store = Store::open(config(disk)).await?;
     write(&store, disk, told, 7, 8, 220_000).await;
+    let mut wrote = false;
+    // The disk fails once: what is still refused now is refused for good, and whoever runs the store hears of it.
+    for _ in 0..2 {
+        let op = Op::Put { key: Bytes::from_static(b"/later"), value: Bytes::from_static(b"x"), lease: 0 };
+        wrote = store.txn(Txn { ops: vec![op], ..Txn::default() }).await.is_ok();
+    }
+    if !wrote {
+        let failed = tokio::time::timeout(SOON, store.failed()).await;
+        assert!(failed.is_ok_and(|error| is_clear(&error)), "it does not say that it has failed");
+        *failed_for_good += 1;
+    }
     store.close().await
 }
 
@@ -32,12 +48,12 @@ async fn every_call_may_fail_once() {
 }
 
 async fn fail_each(stride: u64) {
-    let (mut call, mut failures) = (1, 0);
+    let (mut call, mut failures, mut failed_for_good) = (1, 0, 0);
     loop {
         let disk = Simulated::default();
         disk.fail_at(call);
         let told = Arc::new(Mutex::new(Told::new()));
-        let ended = run(&disk, &told).await;
+        let ended = run(&disk, &told, &mut failed_for_good).await;
         let Some(failed) = disk.failed() else { break };
         failures += 1;
         let what = format!("call {call}, {failed}");
@@ -52,5 +68,6 @@ async fn fail_each(stride: u64) {
         call += stride;
     }
     assert!(failures > 3, "only {failures} calls failed");
-    println!("{failures} calls failed, one at a time: nothing lost");
+    assert!(failed_for_good > 0, "no store has failed for good");
+    println!("{failures} calls failed, one at a time, {failed_for_good} of them for good: nothing lost");
 }

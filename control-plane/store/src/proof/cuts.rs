@@ -14,9 +14,11 @@ use crate::store::{Config, Store};
 use crate::{read, state};
 
 const WRITERS: u64 = 6;
+/// So that rows are often on their way into the tables.
+const ENOUGH: u64 = 300_000;
 
 pub fn config(disk: &Simulated) -> Config {
-    Config { disk: Arc::new(disk.clone()), ..Config::new("/store") }
+    Config { disk: Arc::new(disk.clone()), enough: ENOUGH, ..Config::new("/store") }
 }
 
 /// What was acknowledged, by revision; `None` is a deletion.
@@ -64,14 +66,14 @@ pub async fn verify(disk: &Simulated, told: &Told, upto: Option<u64>, whole: boo
     };
     let newest = upto.unwrap_or_default();
     assert!(store.revision() >= Revision(newest), "{what}: at {:?}, acknowledged {newest}", store.revision());
-    let database = &store.tables().database.get();
+    let rows = &store.tables().layers;
     for (at, (key, value)) in told.range(..=newest) {
-        let found = read::get(database, key, Some(Revision(*at))).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let found = read::get(rows, key, Some(Revision(*at))).unwrap_or_else(|error| panic!("{what}: {error}"));
         let found = found.map(|kv| kv.value);
         assert!(found == *value, "{what}: {} at {at}: {:?} bytes", key.escape_ascii(), found.map(|value| value.len()));
     }
     if whole {
-        let history = read::events(database, b"", state::FIRST, usize::MAX);
+        let history = read::events(rows, b"", state::FIRST, usize::MAX);
         let events = history.unwrap_or_else(|error| panic!("{what}: history: {error}")).events;
         assert!(events.len() as u64 >= newest.saturating_sub(state::FIRST.0), "{what}: {} events", events.len());
         let op = Op::Put { key: Bytes::from_static(b"/after"), value: Bytes::from_static(b"x"), lease: 0 };

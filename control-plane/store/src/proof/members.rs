@@ -18,6 +18,8 @@ use crate::{read, state};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 5;
+/// So that rows are often on their way into the tables.
+const ENOUGH: u64 = 60_000;
 
 /// Members by number; one that is down has a disk and no store.
 struct Town {
@@ -46,8 +48,13 @@ impl Town {
             wire: self.net.wire(&at),
             serve: self.net.serve(&at),
         };
-        let config =
-            Config { node_id: id, cluster: Some(cluster), disk: Arc::new(disk), ..Config::new(format!("/{id}")) };
+        let config = Config {
+            node_id: id,
+            cluster: Some(cluster),
+            disk: Arc::new(disk),
+            enough: ENOUGH,
+            ..Config::new(format!("/{id}"))
+        };
         let store = seeded(self.chance.below(u64::MAX), Store::open(config)).await?;
         self.up.lock().insert(id, store);
         Ok(())
@@ -149,11 +156,11 @@ async fn check_members(town: &Town, record: &[Done], what: &str) {
     let mut first: Option<Vec<Event>> = None;
     for (id, store) in stores {
         let newest = store.current_revision().await.unwrap_or_else(|error| panic!("{what}: member {id}: {error}"));
-        let database = store.tables().database.get();
-        let events = read::events(&database, b"", state::FIRST, usize::MAX).unwrap().events;
+        let rows = &store.tables().layers;
+        let events = read::events(rows, b"", state::FIRST, usize::MAX).unwrap().events;
         assert_eq!(events.len() as u64, newest.0 - state::FIRST.0, "{what}: member {id} has a gap");
         for done in record.iter().filter(|done| done.wrote) {
-            let found = read::get(&database, &done.key, Some(Revision(done.revision))).unwrap();
+            let found = read::get(rows, &done.key, Some(Revision(done.revision))).unwrap();
             assert_eq!(found.map(|kv| kv.value), done.value, "{what}: member {id} lost revision {}", done.revision);
         }
         match &first {

@@ -9,8 +9,8 @@ use redb::backends::InMemoryBackend;
 use super::*;
 use crate::contract::Error;
 use crate::count::Counts;
-use crate::read;
-use crate::tables::{self, Applied, Open};
+use crate::layers::{self, Layers};
+use crate::{read, tables};
 
 type Keys = BTreeMap<Bytes, KeyValue>;
 
@@ -144,39 +144,51 @@ fn command() -> impl Strategy<Value = Command> {
 }
 
 /// Applies one group as the machine does.
-fn run(database: &Database, numbers: &mut Numbers, group: &[Command]) -> Vec<(Outcome, Vec<Event>)> {
-    let txn = tables::begin(database, false).unwrap();
-    let answers = {
-        let mut rows = Open::new(&txn).unwrap();
-        let mut state = State { rows: &mut rows, numbers };
-        let answers = group.iter().map(|command| apply(&mut state, command).unwrap()).collect();
-        let numbers = *state.numbers;
-        rows.save(&numbers, &Applied::default()).unwrap();
-        answers
-    };
-    txn.commit().unwrap();
-    answers
+fn run(layers: &Layers, group: &[Command]) -> Vec<(Outcome, Vec<Event>)> {
+    let changed = layers.change(|rows| {
+        let mut numbers = rows.fresh.numbers;
+        let answers =
+            group.iter().map(|command| apply(&mut State { rows: &mut *rows, numbers: &mut numbers }, command));
+        let answers = answers.collect::<Result<_, _>>()?;
+        rows.fresh.numbers = numbers;
+        Ok(answers)
+    });
+    changed.unwrap()
 }
 
-fn check(database: &Database, counts: &Counts, model: &Model) {
+/// What becomes of the fresh rows after a group.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    Stay,
+    /// They get into the tables.
+    Flush,
+    /// They are on their way into the tables, and stay there.
+    Fail,
+}
+
+fn then() -> impl Strategy<Value = Then> {
+    prop_oneof![6 => Just(Then::Stay), 3 => Just(Then::Flush), 1 => Just(Then::Fail)]
+}
+
+fn check(layers: &Layers, counts: &Counts, model: &Model) {
     for at in FIRST.0..=model.newest() {
-        let listed = read::list(database, counts, b"/", b"0", Some(Revision(at)), 0);
+        let listed = read::list(layers, counts, b"/", b"0", Some(Revision(at)), 0);
         if at < model.compacted {
             assert!(matches!(listed, Err(Error::Compacted { .. })), "{at}");
-            assert!(matches!(read::events(database, b"", Revision(at), 10), Err(Error::Compacted { .. })));
+            assert!(matches!(read::events(layers, b"", Revision(at), 10), Err(Error::Compacted { .. })));
             continue;
         }
         let expected: Vec<_> = model.keys(at).values().cloned().collect();
         assert_eq!(listed.unwrap().items, expected, "the list at {at}");
         for key in ["/a", "/a/b", "/a\0", "/b", "/b/c", "/c"] {
-            let got = read::get(database, key.as_bytes(), Some(Revision(at))).unwrap();
+            let got = read::get(layers, key.as_bytes(), Some(Revision(at))).unwrap();
             assert_eq!(got.as_ref(), model.keys(at).get(key.as_bytes()), "{key} at {at}");
         }
-        let page = read::list(database, counts, b"/a", b"/b", Some(Revision(at)), 2).unwrap();
+        let page = read::list(layers, counts, b"/a", b"/b", Some(Revision(at)), 2).unwrap();
         let in_range: Vec<_> = expected.iter().filter(|kv| kv.key.starts_with(b"/a")).cloned().collect();
         assert_eq!((page.count, page.more), (in_range.len() as u64, in_range.len() > 2));
         assert_eq!(page.items, in_range[..in_range.len().min(2)]);
-        let events = read::events(database, b"/a", Revision(at), usize::MAX).unwrap();
+        let events = read::events(layers, b"/a", Revision(at), usize::MAX).unwrap();
         assert_eq!(events.upto.0, model.newest());
         let later = model.revisions[(at - FIRST.0) as usize + 1..].iter().flat_map(|(_, events)| events);
         let expected: Vec<_> = later.filter(|event| under_a(event)).cloned().collect();
@@ -196,10 +208,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn rows_are_what_the_model_says(groups in prop::collection::vec(prop::collection::vec(command(), 1..4), 1..15)) {
+    fn rows_are_what_the_model_says(
+        groups in prop::collection::vec((prop::collection::vec(command(), 1..4), then()), 1..15)
+    ) {
         let database = Database::builder().create_with_backend(InMemoryBackend::new()).unwrap();
         tables::create(&database).unwrap();
-        let mut numbers = Numbers::default();
+        let layers = Layers::new(database, layers::ENOUGH).unwrap();
         let mut model = Model {
             revisions: vec![(Keys::new(), Vec::new())],
             compacted: FIRST.0,
@@ -207,20 +221,26 @@ proptest! {
             granted: 0,
         };
         let counts = Counts::default();
-        for group in &groups {
+        for (group, then) in &groups {
             // Asked between, so that the answer after has changes to make up for.
-            let count = counts.count(&database, b"/a", b"/b", Revision(model.newest())).unwrap();
+            let count = counts.count(&layers, b"/a", b"/b", Revision(model.newest())).unwrap();
             prop_assert_eq!(count, model.keys(model.newest()).keys().filter(|key| key.starts_with(b"/a")).count() as u64);
-            for (command, (outcome, events)) in group.iter().zip(run(&database, &mut numbers, group)) {
+            for (command, (outcome, events)) in group.iter().zip(run(&layers, group)) {
                 let before = model.newest();
                 prop_assert_eq!(outcome, model.apply(command));
                 let expected = if model.newest() > before { model.revisions.last().unwrap().1.clone() } else { vec![] };
                 prop_assert_eq!(events, expected);
             }
+            match then {
+                Then::Stay => {}
+                // After a failure it is not tried again.
+                Then::Flush => drop(layers.flush(|| Ok(()))),
+                Then::Fail => drop(layers.flush(|| Err(std::io::Error::other("the log fails")))),
+            }
         }
-        check(&database, &counts, &model);
+        check(&layers, &counts, &model);
         let uncompacted = (model.compacted - FIRST.0) as usize + 1;
         let kept: usize = model.revisions[uncompacted..].iter().map(|(_, events)| events.len()).sum();
-        prop_assert_eq!(numbers.history, kept as u64, "no more history than there is");
+        prop_assert_eq!(layers.view().numbers().history, kept as u64, "no more history than there is");
     }
 }
