@@ -157,7 +157,7 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
     };
     let metrics = config.metrics.clone();
     let health = (flags.health.bind_address, flags.health.secure_port).into();
-    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), stop.clone()));
+    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), client.clone(), stop.clone()));
     let leases = client.clone();
     let work = |stop: CancellationToken| {
         let (client, informers) = (client.clone(), Informers::new(client.clone(), stop.clone()));
@@ -174,7 +174,7 @@ pub async fn scheduler(flags: cli::Scheduler, stop: CancellationToken) -> anyhow
     let client = tls::client(&flags.remote.kubeconfig).await?;
     let health = (flags.health.bind_address, flags.health.secure_port).into();
     let metrics = config.metrics.clone();
-    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), stop.clone()));
+    tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), client.clone(), stop.clone()));
     let elects = config.leader_elect.unwrap_or(flags.election.leader_elect);
     let (failed, whole) = (OnceLock::new(), stop.child_token());
     let (failing, ending, of, told) = (&failed, &whole, &client, &config);

@@ -165,11 +165,12 @@ fn start_roles(
     let metrics = config.metrics.clone();
     let port = |port: u16| (Ipv4Addr::LOCALHOST, port).into();
     let tell: health::Tell = Arc::new(move || metrics.text());
-    roles.spawn(health::serve(port(health::CONTROLLER_MANAGER), tell, stop.clone()));
+    roles.spawn(health::serve(port(health::CONTROLLER_MANAGER), tell, reader.clone(), stop.clone()));
     let scheduling = scheduler::Config::default();
     let metrics = scheduling.metrics.clone();
     let tell: health::Tell = Arc::new(move || metrics.text());
-    roles.spawn(health::serve(port(health::SCHEDULER), tell.clone(), stop.clone()));
+    let client = api.client(InternalUser::Scheduler);
+    roles.spawn(health::serve(port(health::SCHEDULER), tell.clone(), client.clone(), stop.clone()));
     api.server.add_metrics(move || tell());
     let service = Arc::new(api.server.identities());
     let leases = reader.clone();
@@ -181,7 +182,6 @@ fn start_roles(
         controllers::run(client_for, informers, config, stop)
     };
     roles.spawn(where_leading(elects.clone(), "kube-controller-manager", leases, timing, stop.clone(), controllers));
-    let client = api.client(InternalUser::Scheduler);
     let leases = client.clone();
     let scheduler = move |stop: CancellationToken| {
         let informers = Informers::new(client.clone(), stop.clone());

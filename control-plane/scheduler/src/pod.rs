@@ -16,6 +16,8 @@ pub struct PodInfo {
     pub likely: Amounts,
     pub ports: Vec<HostPort>,
     pub terms: Terms,
+    /// Since when it runs, as far as that is known.
+    pub started: Option<jiff::Timestamp>,
 }
 
 /// A port of the node itself.
@@ -76,7 +78,8 @@ impl PodInfo {
         let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
         let (requests, likely) = (resources::requests(&pod), resources::likely_requests(&pod));
         let (ports, terms) = (host_ports(&pod), Terms::of(&pod));
-        PodInfo { pod, priority, requests, likely, ports, terms }
+        let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
+        PodInfo { pod, priority, requests, likely, ports, terms, started }
     }
 
     pub fn uid(&self) -> &str {
@@ -93,10 +96,6 @@ impl PodInfo {
 
     pub fn is_leaving(&self) -> bool {
         self.pod.metadata.deletion_timestamp.is_some()
-    }
-
-    pub fn started(&self) -> Option<jiff::Timestamp> {
-        self.pod.status.as_ref()?.start_time.as_ref().map(|time| time.0)
     }
 
     /// Where room was being made for it, as the API tells.

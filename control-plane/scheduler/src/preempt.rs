@@ -38,7 +38,8 @@ pub struct Candidate {
 
 /// The node where the least is lost.
 pub(crate) fn least(candidates: Vec<Candidate>) -> Option<Preemption> {
-    candidates.into_iter().min_by_key(loss).map(|candidate| candidate.preemption)
+    let lost = |candidate: &Candidate| loss(candidate.breaking, &candidate.preemption.victims);
+    candidates.into_iter().min_by_key(lost).map(|candidate| candidate.preemption)
 }
 
 pub(crate) fn find(attempt: &mut Attempt, refusals: &Refusals, seed: u64) -> Found {
@@ -75,39 +76,57 @@ fn ends_for_another(pod: &Pod) -> bool {
         && target.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler"))
 }
 
-/// Nodes with victims, from a place that the seed tells, until there are enough to choose among; and those that have none.
+/// Nodes with victims, from a place that the seed tells, until there are enough to choose among; and those that have none. Only
+/// the node that loses least is kept, unless somebody else has a say in the choice.
 fn candidates(attempt: &mut Attempt, helped: &[usize], seed: u64) -> (Vec<Candidate>, Refusals) {
     let (snapshot, args) = (attempt.cx.snapshot, attempt.cx.args);
     let enough = (helped.len() * args.candidates_percentage / 100).max(args.candidates_least);
     let start = if enough < helped.len() { (seed >> 8) as usize % helped.len() } else { 0 };
-    let (mut found, mut failed): (Vec<Candidate>, Refusals) = Default::default();
-    let (mut harmless, mut lower) = (false, vec![]);
+    let (mut kept, mut failed): (Vec<Candidate>, Refusals) = Default::default();
+    let (mut found, mut harmless, mut least) = (0, false, None);
+    let mut room = Room::default();
     for slot in helped[start..].iter().chain(&helped[..start]) {
-        match victims(attempt, snapshot.slot(*slot), &mut lower) {
-            Ok(candidate) => {
-                harmless |= candidate.breaking == 0;
-                found.push(candidate);
+        let node = snapshot.slot(*slot);
+        match victims(attempt, node, &mut room) {
+            Ok(breaking) => {
+                harmless |= breaking == 0;
+                found += 1;
+                let lost = loss(breaking, &room.gone);
+                let is_least = least.as_ref().is_none_or(|least| lost < *least);
+                if attempt.keeps_all || is_least {
+                    let victims = room.gone.iter().map(|pod| (*pod).clone()).collect();
+                    let preemption = Preemption { node: node.name().to_owned(), victims };
+                    if !attempt.keeps_all {
+                        kept.clear();
+                    }
+                    kept.push(Candidate { preemption, breaking });
+                }
+                least = if is_least { Some(lost) } else { least };
             }
             Err(reject) => failed.push(*slot, reject, NAME),
         }
-        if harmless && found.len() >= enough {
+        if harmless && found >= enough {
             break;
         }
     }
-    (found, failed)
+    (kept, failed)
 }
 
-/// The fewest pods of the node that must go, the least important first; or why even all of them do not suffice. `lower` is room
-/// for those in question, used again from node to node.
-fn victims<'a>(
-    attempt: &mut Attempt<'a>,
-    node: &'a NodeInfo,
-    lower: &mut Vec<&'a Arc<PodInfo>>,
-) -> Result<Candidate, Reject> {
+/// Room for the pods in question, used again from node to node.
+#[derive(Default)]
+struct Room<'a> {
+    lower: Vec<&'a Arc<PodInfo>>,
+    gone: Vec<&'a Arc<PodInfo>>,
+}
+
+/// The fewest pods of the node that must go (into `room.gone`), the most important first; how many of them break a budget, or why
+/// even all of them do not suffice.
+fn victims<'a>(attempt: &mut Attempt<'a>, node: &'a NodeInfo, room: &mut Room<'a>) -> Result<usize, Reject> {
     let priority = attempt.cx.pod.priority;
     if node.lowest.is_none_or(|lowest| lowest >= priority) {
         return Err(Reject { reason: NO_VICTIMS, more: vec![], preemption_helps: false });
     }
+    let lower = &mut room.lower;
     lower.clear();
     lower.extend(node.pods.iter().filter(|other| other.priority < priority));
     let mut trial = node.sums();
@@ -120,26 +139,23 @@ fn victims<'a>(
         return Err(reject);
     }
     // The most important is spared first, and of equals the one that runs longest.
-    lower.sort_by_cached_key(|pod| (Reverse(pod.priority), pod.started()));
-    let (mut victims, breaking) = spare(attempt, node, &mut trial, lower);
-    victims.iter().for_each(|pod| attempt.shift(node, pod, 1));
+    lower.sort_by_key(|pod| (Reverse(pod.priority), pod.started));
+    let breaking = spare(attempt, node, &mut trial, room);
+    room.gone.iter().for_each(|pod| attempt.shift(node, pod, 1));
     if breaking > 0 {
-        victims.sort_by_key(|pod| (Reverse(pod.priority), pod.started()));
+        room.gone.sort_by_key(|pod| (Reverse(pod.priority), pod.started));
     }
-    Ok(Candidate { preemption: Preemption { node: node.name().to_owned(), victims }, breaking })
+    Ok(breaking)
 }
 
-/// Those that cannot stay, and how many of them break a budget: who would is spared before who would not.
-fn spare(
-    attempt: &mut Attempt,
-    node: &NodeInfo,
-    trial: &mut NodeInfo,
-    lower: &[&Arc<PodInfo>],
-) -> (Vec<Arc<PodInfo>>, usize) {
+/// Finds those that cannot stay, and how many of them break a budget: who would is spared before who would not.
+fn spare(attempt: &mut Attempt, node: &NodeInfo, trial: &mut NodeInfo, room: &mut Room) -> usize {
+    let Room { lower, gone } = room;
+    gone.clear();
     let breaks = attempt.cx.snapshot.budgets.broken_by(lower);
     let breaks = |at: usize| breaks.get(at) == Some(&true);
     let of = |which: bool| lower.iter().enumerate().filter(move |(at, _)| breaks(*at) == which);
-    let (mut gone, mut breaking) = (vec![], 0);
+    let mut breaking = 0;
     for (at, pod) in of(true).chain(of(false)) {
         trial.count(pod, 1);
         attempt.shift(node, pod, 1);
@@ -147,18 +163,20 @@ fn spare(
             trial.count(pod, -1);
             attempt.shift(node, pod, -1);
             breaking += usize::from(breaks(at));
-            gone.push((*pod).clone());
+            gone.push(pod);
         }
     }
-    (gone, breaking)
+    breaking
 }
 
-/// Smaller is better: fewest broken budgets, then least important victims, then less importance in sum, then fewer, then
-/// younger ones.
-fn loss(candidate: &Candidate) -> (usize, i32, i64, usize, Reverse<Option<jiff::Timestamp>>) {
-    let victims = &candidate.preemption.victims;
-    let highest = victims.iter().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
-    let sum = victims.iter().map(|pod| i64::from(pod.priority) - i64::from(i32::MIN)).sum();
-    let oldest = victims.iter().filter(|pod| pod.priority == highest).filter_map(|pod| pod.started()).min();
-    (candidate.breaking, highest, sum, victims.len(), Reverse(oldest))
+/// What a node would lose; smaller is better: fewest broken budgets, then least important victims, then less importance in sum,
+/// then fewer, then younger ones.
+type Loss = (usize, i32, i64, usize, Reverse<Option<jiff::Timestamp>>);
+
+fn loss<P: AsRef<PodInfo>>(breaking: usize, victims: &[P]) -> Loss {
+    let of = || victims.iter().map(AsRef::as_ref);
+    let highest = of().map(|pod| pod.priority).max().unwrap_or(i32::MIN);
+    let sum = of().map(|pod| i64::from(pod.priority) - i64::from(i32::MIN)).sum();
+    let oldest = of().filter(|pod| pod.priority == highest).filter_map(|pod| pod.started).min();
+    (breaking, highest, sum, victims.len(), Reverse(oldest))
 }

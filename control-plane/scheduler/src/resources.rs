@@ -18,14 +18,38 @@ pub struct Amounts {
     others: Vec<(Arc<str>, i64)>,
 }
 
-impl Amounts {
-    pub fn get(&self, name: &str) -> i64 {
+/// A resource whose name has been looked at: what is asked for node after node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    Cpu,
+    Memory,
+    Storage,
+    Other(&'a str),
+}
+
+impl<'a> Resource<'a> {
+    pub fn named(name: &'a str) -> Resource<'a> {
         match name {
-            "cpu" => self.cpu,
-            "memory" => self.memory,
-            "ephemeral-storage" => self.storage,
-            _ => self.at(name).map_or(0, |at| self.others[at].1),
+            "cpu" => Resource::Cpu,
+            "memory" => Resource::Memory,
+            "ephemeral-storage" => Resource::Storage,
+            other => Resource::Other(other),
         }
+    }
+}
+
+impl Amounts {
+    pub fn of(&self, resource: Resource) -> i64 {
+        match resource {
+            Resource::Cpu => self.cpu,
+            Resource::Memory => self.memory,
+            Resource::Storage => self.storage,
+            Resource::Other(name) => self.at(name).map_or(0, |at| self.others[at].1),
+        }
+    }
+
+    pub fn get(&self, name: &str) -> i64 {
+        self.of(Resource::named(name))
     }
 
     fn entry(&mut self, name: &str) -> &mut i64 {

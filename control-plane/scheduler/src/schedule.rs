@@ -84,6 +84,8 @@ pub struct Attempt<'a> {
     looks_beyond: bool,
     /// Room that is being made for pods of at least the same priority is not given away.
     nominated: HashMap<usize, Vec<Arc<PodInfo>>>,
+    /// Every node with victims is wanted, for others have a say in the choice among them.
+    pub(crate) keeps_all: bool,
     ear: &'a dyn Ear,
     hears_runs: bool,
 }
@@ -128,7 +130,9 @@ pub(crate) fn judged(
     added: &HashMap<String, i64>,
     seed: u64,
 ) -> Verdict {
-    Attempt::new(profile, snapshot, pod, &Deaf).judged(profile, fitted, added, seed)
+    let mut attempt = Attempt::new(profile, snapshot, pod, &Deaf);
+    attempt.keeps_all = true;
+    attempt.judged(profile, fitted, added, seed)
 }
 
 /// The same decision as [`schedule`], heard.
@@ -199,7 +203,7 @@ impl<'a> Attempt<'a> {
         ear.over(Point::PreFilter, true);
         let looks_beyond = filters.iter().any(|(_, filter)| filter.looks_beyond());
         let nominated = snapshot.nominated_before(pod.uid(), pod.priority);
-        Attempt { cx, filters, looks_beyond, nominated, ear, hears_runs }
+        Attempt { cx, filters, looks_beyond, nominated, keeps_all: false, ear, hears_runs }
     }
 
     fn fitted(&mut self, profile: &Profile, seed: u64, nominated: bool) -> Fitted {

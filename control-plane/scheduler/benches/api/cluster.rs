@@ -167,7 +167,7 @@ impl Cluster {
     }
 
     /// Begins to watch for the pods to get nodes.
-    pub async fn bound(&self, pods: &Vec<Pod>) -> Result<Bound, Failure> {
+    pub async fn bound(&self, pods: &[Pod]) -> Result<Bound, Failure> {
         let spaces: BTreeSet<&str> = pods.iter().filter_map(|pod| pod.metadata.namespace.as_deref()).collect();
         let (tell, lines) = mpsc::unbounded_channel();
         let mut watches = vec![];

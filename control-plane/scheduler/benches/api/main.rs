@@ -85,7 +85,7 @@ async fn measure(workload: &Workload, cluster: &Cluster, settings: &Settings) ->
     let mut before = cluster.planned();
     (workload.before)(&mut before, settings.nodes);
     cluster.make(before).await?;
-    let measured = (0..pods).map(|at| (workload.pod)(at)).collect();
+    let measured: Vec<_> = (0..pods).map(|at| (workload.pod)(at)).collect();
     let mut bound = cluster.bound(&measured).await?;
     let cpu: Vec<Duration> = settings.processes.iter().map(Processes::cpu).collect();
     let began = Instant::now();

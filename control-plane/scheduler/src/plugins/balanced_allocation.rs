@@ -2,15 +2,13 @@
 
 use super::{BEST, Context, Plugin, Point, Score};
 use crate::node::NodeInfo;
-use crate::resources::Amounts;
+use crate::resources::Resource;
 
 #[derive(Debug)]
 pub(super) struct NodeResourcesBalancedAllocation;
 
-struct Balance<'a> {
-    requests: &'a Amounts,
-    resources: &'a [String],
-}
+/// What the pod asks of each resource that is to be in balance.
+struct Balance<'a>(Vec<(Resource<'a>, i64)>);
 
 impl Plugin for NodeResourcesBalancedAllocation {
     fn name(&self) -> &'static str {
@@ -26,27 +24,37 @@ impl Plugin for NodeResourcesBalancedAllocation {
     }
 
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
-        let (requests, resources) = (&cx.pod.requests, cx.args.balanced.as_slice());
+        let asked = |name: &'a String| (Resource::named(name), cx.pod.requests.get(name));
+        let all: Vec<_> = cx.args.balanced.iter().map(asked).collect();
         // A pod that asks for nothing brings nothing out of balance.
-        let asks = resources.iter().any(|name| requests.get(name) > 0);
-        asks.then(|| Box::new(Balance { requests, resources }) as Box<dyn Score>)
+        let asks = all.iter().any(|(_, asked)| *asked > 0);
+        asks.then(|| Box::new(Balance(all)) as Box<dyn Score>)
+    }
+}
+
+impl Balance<'_> {
+    /// The shares of the node's resources that would be used, of those that count there.
+    fn shares(&self, node: &NodeInfo) -> impl Iterator<Item = f64> {
+        self.0.iter().filter_map(|(resource, asked)| {
+            let has = node.facts.allocatable.of(*resource);
+            let counts = has > 0 && (*asked > 0 || !matches!(resource, Resource::Other(_)));
+            counts.then(|| ((node.requested.of(*resource) + asked) as f64 / has as f64).min(1.0))
+        })
     }
 }
 
 impl Score for Balance<'_> {
     fn of(&self, node: &NodeInfo) -> i64 {
-        let share = |name: &String| {
-            let (has, asked) = (node.facts.allocatable.get(name), self.requests.get(name));
-            let counts = has > 0 && (asked > 0 || matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage"));
-            counts.then(|| ((node.requested.get(name) + asked) as f64 / has as f64).min(1.0))
+        let mut shares = self.shares(node);
+        let deviation = match [shares.next(), shares.next(), shares.next()] {
+            [_, None, _] => return BEST,
+            [Some(one), Some(other), None] => (one - other).abs() / 2.0,
+            _ => {
+                let count = self.shares(node).count() as f64;
+                let mean = self.shares(node).sum::<f64>() / count;
+                (self.shares(node).map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt()
+            }
         };
-        let shares = || self.resources.iter().filter_map(share);
-        let count = shares().count();
-        if count < 2 {
-            return BEST;
-        }
-        let mean = shares().sum::<f64>() / count as f64;
-        let deviation = (shares().map(|share| (share - mean).powi(2)).sum::<f64>() / count as f64).sqrt();
         ((1.0 - deviation) * BEST as f64) as i64
     }
 }

@@ -3,8 +3,9 @@
 use super::{BEST, Context, Filter, Plugin, Point, Reason, Reject, Score};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
-use crate::profile::{Args, Shape};
+use crate::profile::{Args, Shape, Strategy};
 use crate::queue::{Event, Happening};
+use crate::resources::Resource;
 
 #[derive(Debug)]
 pub(super) struct NodeResourcesFit;
@@ -12,6 +13,14 @@ pub(super) struct NodeResourcesFit;
 struct Fit<'a> {
     pod: &'a PodInfo,
     args: &'a Args,
+}
+
+/// How good a node is by the profile's strategy.
+struct Fitness<'a> {
+    pod: &'a PodInfo,
+    shape: &'a Shape,
+    /// With what they count.
+    resources: Vec<(Resource<'a>, i64)>,
 }
 
 impl Plugin for NodeResourcesFit {
@@ -44,7 +53,9 @@ impl Plugin for NodeResourcesFit {
     }
 
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
-        Some(Box::new(Fit { pod: cx.pod, args: cx.args }))
+        let Strategy { shape, resources } = &cx.args.fit;
+        let resources = resources.iter().map(|(name, weight)| (Resource::named(name), *weight)).collect();
+        Some(Box::new(Fitness { pod: cx.pod, shape, resources }))
     }
 }
 
@@ -98,31 +109,32 @@ impl Fit<'_> {
         self.args.ignored_resources.iter().any(|ignored| ignored == name)
             || group.is_some_and(|group| self.args.ignored_groups.iter().any(|ignored| ignored == group))
     }
+}
 
+impl Fitness<'_> {
     /// What would be used of a resource, and what there is; none if it does not count.
-    fn use_of(&self, node: &NodeInfo, name: &str) -> Option<(i64, i64)> {
-        let has = node.facts.allocatable.get(name);
-        let used = match name {
-            "cpu" => node.likely.cpu + self.pod.likely.cpu,
-            "memory" => node.likely.memory + self.pod.likely.memory,
-            "ephemeral-storage" => node.requested.storage + self.pod.requests.storage,
+    fn use_of(&self, node: &NodeInfo, resource: Resource) -> Option<(i64, i64)> {
+        let has = node.facts.allocatable.of(resource);
+        let used = match resource {
+            Resource::Cpu => node.likely.cpu + self.pod.likely.cpu,
+            Resource::Memory => node.likely.memory + self.pod.likely.memory,
+            Resource::Storage => node.requested.storage + self.pod.requests.storage,
             // What the pod does not ask for is no reason to go where there is more of it.
-            other => match self.pod.requests.get(other) {
+            Resource::Other(_) => match self.pod.requests.of(resource) {
                 0 => return None,
-                asked => node.requested.get(other) + asked,
+                asked => node.requested.of(resource) + asked,
             },
         };
         (has > 0).then_some((used, has))
     }
 }
 
-impl Score for Fit<'_> {
+impl Score for Fitness<'_> {
     fn of(&self, node: &NodeInfo) -> i64 {
-        let strategy = &self.args.fit;
         let (mut sum, mut weights) = (0i64, 0i64);
-        for (name, weight) in &strategy.resources {
-            let Some((used, has)) = self.use_of(node, name) else { continue };
-            let score = match &strategy.shape {
+        for (resource, weight) in &self.resources {
+            let Some((used, has)) = self.use_of(node, *resource) else { continue };
+            let score = match self.shape {
                 Shape::LeastAllocated => (has - used).max(0) * BEST / has,
                 Shape::MostAllocated => used.min(has) * BEST / has,
                 Shape::Ratio(points) => match along(points, if used > has { 100 } else { used * 100 / has }) {
@@ -134,7 +146,7 @@ impl Score for Fit<'_> {
             sum += score * weight;
             weights += weight;
         }
-        match &strategy.shape {
+        match self.shape {
             _ if weights == 0 => 0,
             Shape::Ratio(_) => (sum as f64 / weights as f64).round() as i64,
             Shape::LeastAllocated | Shape::MostAllocated => sum / weights,
