@@ -175,7 +175,8 @@ impl Scheduler {
         if let Some(preemption) = &nowhere.preempt {
             self.config.metrics.preemption(preemption.victims.len());
             // Who waits there with less priority has to look elsewhere.
-            let outdone = self.snapshot.nominated_to(&preemption.node).filter(|other| other.priority < pod.priority);
+            let outdone =
+                self.snapshot.nominated_to(&preemption.node).iter().filter(|other| other.priority < pod.priority);
             let outdone: Vec<Arc<PodInfo>> = outdone.cloned().collect();
             for other in outdone {
                 outcome::end_nomination(&other.pod, &mut plan);

@@ -82,8 +82,6 @@ pub struct Attempt<'a> {
     filters: Vec<(Registered, Box<dyn Filter + 'a>)>,
     /// Some filter looks beyond single nodes.
     looks_beyond: bool,
-    /// Room that is being made for pods of at least the same priority is not given away.
-    nominated: HashMap<usize, Vec<Arc<PodInfo>>>,
     /// Every node with victims is wanted, for others have a say in the choice among them.
     pub(crate) keeps_all: bool,
     ear: &'a dyn Ear,
@@ -202,8 +200,7 @@ impl<'a> Attempt<'a> {
         let filters: Vec<_> = profile.filters.iter().filter_map(looked).collect();
         ear.over(Point::PreFilter, true);
         let looks_beyond = filters.iter().any(|(_, filter)| filter.looks_beyond());
-        let nominated = snapshot.nominated_before(pod.uid(), pod.priority);
-        Attempt { cx, filters, looks_beyond, nominated, keeps_all: false, ear, hears_runs }
+        Attempt { cx, filters, looks_beyond, keeps_all: false, ear, hears_runs }
     }
 
     fn fitted(&mut self, profile: &Profile, seed: u64, nominated: bool) -> Fitted {
@@ -286,9 +283,14 @@ impl<'a> Attempt<'a> {
     /// # Errors
     /// It does not: why, and which plugin says so.
     pub fn check(&mut self, node: &NodeInfo) -> Result<(), (Reject, &'static str)> {
-        if let Some(others) = self.nominated.get(&node.slot).cloned() {
-            let mut with = node.clone();
-            others.iter().for_each(|other| with.add(other.clone()));
+        let Context { snapshot, pod, .. } = self.cx;
+        // Room that is being made for pods of at least the same priority is not given away.
+        let counts = |other: &&Arc<PodInfo>| other.priority >= pod.priority && other.uid() != pod.uid();
+        let mut others = snapshot.nominees(node.slot).iter().filter(counts).peekable();
+        if others.peek().is_some() {
+            let others: Vec<&Arc<PodInfo>> = others.collect();
+            let mut with = node.sums();
+            others.iter().for_each(|other| with.count(other, 1));
             others.iter().for_each(|other| self.shift(node, other, 1));
             let checked = self.filter(&with);
             others.iter().for_each(|other| self.shift(node, other, -1));

@@ -27,6 +27,8 @@ pub struct Snapshot {
     namespaces: HashMap<String, Labels>,
     /// Pods that wait for room that is being made for them, by uid, with the node.
     nominated: HashMap<String, (Arc<PodInfo>, String)>,
+    /// The same by slot: every decision asks about every node it looks at.
+    nominees: Vec<Vec<Arc<PodInfo>>>,
     pub budgets: Budgets,
     pub owners: Owners,
     /// How many nodes have an image.
@@ -154,11 +156,18 @@ impl Snapshot {
     }
 
     pub fn nominate(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.end_nomination(pod.uid());
+        if let Some(slot) = self.by_name.get(node) {
+            self.nominees[*slot].push(pod.clone());
+        }
         self.nominated.insert(pod.uid().to_owned(), (pod, node.to_owned()));
     }
 
     pub fn end_nomination(&mut self, uid: &str) {
-        self.nominated.remove(uid);
+        let Some((_, node)) = self.nominated.remove(uid) else { return };
+        if let Some(slot) = self.by_name.get(&node) {
+            self.nominees[*slot].retain(|pod| pod.uid() != uid);
+        }
     }
 
     pub fn nomination(&self, uid: &str) -> Option<&str> {
@@ -169,20 +178,14 @@ impl Snapshot {
         !self.nominated.is_empty()
     }
 
-    /// Pods for which room is being made on the node.
-    pub fn nominated_to(&self, node: &str) -> impl Iterator<Item = &Arc<PodInfo>> {
-        self.nominated.values().filter(move |(_, to)| to == node).map(|(pod, _)| pod)
+    /// Pods for which room is being made on the node in the slot.
+    pub fn nominees(&self, slot: usize) -> &[Arc<PodInfo>] {
+        self.nominees.get(slot).map_or(&[], Vec::as_slice)
     }
 
-    /// By node, the pods of at least this priority for which room is being made there, but the one of this uid.
-    pub fn nominated_before(&self, uid: &str, priority: i32) -> HashMap<usize, Vec<Arc<PodInfo>>> {
-        let mut by_node: HashMap<usize, Vec<Arc<PodInfo>>> = HashMap::new();
-        for (other, node) in self.nominated.values() {
-            if let Some(slot) = self.by_name.get(node).filter(|_| other.priority >= priority && other.uid() != uid) {
-                by_node.entry(*slot).or_default().push(other.clone());
-            }
-        }
-        by_node
+    /// The same by the node's name.
+    pub fn nominated_to(&self, node: &str) -> &[Arc<PodInfo>] {
+        self.by_name.get(node).map_or(&[], |slot| self.nominees(*slot))
     }
 
     /// What divides the cluster by a label key.
@@ -223,6 +226,10 @@ impl Snapshot {
             self.slots[slot] = node
         }
         self.by_name.insert(name.to_owned(), slot);
+        self.nominees.resize(self.slots.len(), vec![]);
+        // Room may have been made here before anything was known of the node.
+        let here = self.nominated.values().filter(|(_, node)| node == name);
+        self.nominees[slot] = here.map(|(pod, _)| pod.clone()).collect();
         slot
     }
 
@@ -230,6 +237,7 @@ impl Snapshot {
         let node = &self.slots[slot];
         if node.pods.is_empty() && node.facts.node.is_none() && self.by_name.remove(node.name()).is_some() {
             self.free.push(slot);
+            self.nominees[slot].clear();
         }
     }
 }

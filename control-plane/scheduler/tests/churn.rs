@@ -15,6 +15,8 @@ struct There {
     nodes: BTreeMap<String, Arc<Node>>,
     /// By uid, with the node.
     pods: BTreeMap<String, (String, Arc<PodInfo>)>,
+    /// Room that is being made, by uid.
+    nominated: BTreeMap<String, (String, Arc<PodInfo>)>,
 }
 
 impl There {
@@ -22,6 +24,7 @@ impl There {
         let mut snapshot = Snapshot::default();
         self.nodes.values().for_each(|node| snapshot.set_node(node.clone()));
         self.pods.values().for_each(|(node, pod)| snapshot.add_pod(node, pod.clone()));
+        self.nominated.values().for_each(|(node, pod)| snapshot.nominate(pod.clone(), node));
         snapshot
     }
 }
@@ -111,8 +114,20 @@ fn churn_leaves_nothing_behind() {
                             kept.add_pod(&node, pod.clone());
                             there.pods.insert(pod.uid().to_owned(), (node, pod));
                         }
-                        Placement::Nowhere(nowhere) if nowhere.preempt.is_some() => preempted += 1,
-                        Placement::Nowhere(_) => refused += 1,
+                        Placement::Nowhere(nowhere) => match nowhere.preempt {
+                            None => refused += 1,
+                            Some(preemption) => {
+                                preempted += 1;
+                                kept.nominate(pod.clone(), &preemption.node);
+                                there.nominated.insert(pod.uid().to_owned(), (preemption.node, pod));
+                            }
+                        },
+                    }
+                    // Nobody waits for room for long.
+                    if there.nominated.len() > 4
+                        && let Some((uid, _)) = there.nominated.pop_first()
+                    {
+                        kept.end_nomination(&uid);
                     }
                 }
             }
