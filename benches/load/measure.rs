@@ -56,11 +56,21 @@ pub(crate) struct Sample {
     /// Resident memory in KiB before, and its peak during the workload.
     pub(crate) before: u64,
     pub(crate) peak: u64,
+    /// What the operations still hold when the last one is done, in KiB, where that is the question.
+    pub(crate) held: Option<u64>,
+    /// What holds it, until all rounds are over.
+    #[expect(dead_code, reason = "it is held, not read")]
+    pub(crate) open: Option<Box<dyn std::any::Any + Send>>,
 }
 
 impl Sample {
     pub(crate) fn cpu_us(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
+    }
+
+    /// What an operation holds, in bytes.
+    pub(crate) fn held_each(&self) -> f64 {
+        self.held.unwrap_or(0) as f64 * 1024.0 / self.operations.max(1) as f64
     }
 
     pub(crate) fn per_second(&self) -> f64 {

@@ -6,16 +6,16 @@ use crate::workloads;
 
 pub(crate) fn print(names: &[&str], samples: &Samples) {
     println!(
-        "| workload | server | operations/s | server CPU per operation, µs | p50 ms | p99 ms | memory before → peak, MiB |"
+        "| workload | server | operations/s | server CPU per operation, µs | p50 ms | p99 ms | memory before → peak, MiB | bytes held by each |"
     );
-    println!("|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|");
     for (number, of_all) in samples {
         for (name, rounds) in names.iter().zip(of_all) {
             println!("{}", row(workloads::ALL[*number], name, rounds));
         }
         if let [a, b] = of_all.as_slice() {
             let ratio = median(b, Sample::cpu_us) / median(a, Sample::cpu_us).max(f64::MIN_POSITIVE);
-            println!("| {} | CPU of {} ÷ {} | | {ratio:.2}× | | | |", workloads::ALL[*number], names[1], names[0]);
+            println!("| {} | CPU of {} ÷ {} | | {ratio:.2}× | | | | |", workloads::ALL[*number], names[1], names[0]);
         }
     }
 }
@@ -23,8 +23,12 @@ pub(crate) fn print(names: &[&str], samples: &Samples) {
 fn row(workload: &str, server: &str, rounds: &[Sample]) -> String {
     let cpu: Vec<f64> = sorted(rounds, Sample::cpu_us);
     let mib = |kib: f64| kib / 1024.0;
+    let held = match rounds.iter().any(|s| s.held.is_some()) {
+        true => format!("{:.0}", median(rounds, Sample::held_each)),
+        false => String::new(),
+    };
     format!(
-        "| {workload} | {server} | {:.0} | {:.1} ({:.1} to {:.1}) | {:.2} | {:.2} | {:.0} → {:.0} |",
+        "| {workload} | {server} | {:.0} | {:.1} ({:.1} to {:.1}) | {:.2} | {:.2} | {:.0} → {:.0} | {held} |",
         median(rounds, Sample::per_second),
         median(rounds, Sample::cpu_us),
         cpu.first().copied().unwrap_or(0.0),

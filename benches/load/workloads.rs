@@ -20,8 +20,24 @@ const STREAMS: usize = 50;
 /// A watcher that has not seen a write by then has lost it.
 const LOST: Duration = Duration::from_secs(30);
 
-pub(crate) const ALL: &[&str] =
-    &["create", "get", "update", "patch", "list", "list-pages", "list-label", "list-field", "watch", "watch-one"];
+pub(crate) const ALL: &[&str] = &[
+    "create",
+    "get",
+    "update",
+    "patch",
+    "list",
+    "list-pages",
+    "list-label",
+    "list-field",
+    "watch",
+    "watch-one",
+    IDLE,
+    IDLE_ALONE,
+];
+
+/// Watches that see nothing, [`STREAMS`] of them on a connection, and each on one of its own.
+const IDLE: &str = "watch-idle";
+const IDLE_ALONE: &str = "watch-idle-alone";
 
 const LOAD: &str = "/api/v1/namespaces/load/configmaps";
 const MANY: &str = "/api/v1/namespaces/load-many/configmaps";
@@ -97,6 +113,8 @@ pub(crate) async fn run(
     match name {
         "watch" => return watch(round, door, processes, settings).await,
         "watch-one" => return watch_one(round, door, processes, settings).await,
+        IDLE => return watch_idle(STREAMS, door, processes, settings).await,
+        IDLE_ALONE => return watch_idle(1, door, processes, settings).await,
         _ => {}
     }
     let listing = name.starts_with("list");
@@ -176,6 +194,27 @@ async fn watch_one(round: usize, door: &Door, processes: &Processes, settings: &
     let watched = Watched { name: format!("one-{round}"), label: label(0), at_first: 1, at_each: 2 };
     let body = |i: usize| json!({"metadata": {"labels": {"part": label(i + 1)}}});
     watched.run(selector, body, door, processes, settings).await
+}
+
+/// Opens watches of what nobody writes; a latency is that of an open. They stay open until all rounds are over, so that
+/// no round finds memory that another one has left.
+async fn watch_idle(streams: usize, door: &Door, processes: &Processes, settings: &Settings) -> anyhow::Result<Sample> {
+    let meter = Meter::start(processes);
+    let mut connections = door.connections(settings.watchers.div_ceil(streams)).await?;
+    let (mut open, mut latencies) = (Vec::with_capacity(settings.watchers), Vec::new());
+    for i in 0..settings.watchers {
+        let since = Instant::now();
+        let url = format!("{WATCHED}?watch=1&labelSelector=part%3Dnobodys");
+        open.push(connections[i / streams].open(Method::GET, &url, Body::default()).await?.into_body());
+        latencies.push(since.elapsed());
+    }
+    latencies.sort_unstable();
+    let before = meter.before;
+    let mut sample = meter.stop(settings.watchers, latencies);
+    // What they hold counts, and not what making them took.
+    sample.held = Some(processes.memory().0.saturating_sub(before));
+    sample.open = Some(Box::new((connections, open)));
+    Ok(sample)
 }
 
 /// An object that watchers see.
@@ -262,6 +301,7 @@ impl Meter<'_> {
     fn stop(self, operations: usize, latencies: Vec<Duration>) -> Sample {
         let wall = self.since.elapsed();
         let cpu = self.processes.cpu().saturating_sub(self.cpu);
-        Sample { operations, wall, cpu, latencies, before: self.before, peak: self.processes.memory().1 }
+        let peak = self.processes.memory().1;
+        Sample { operations, wall, cpu, latencies, before: self.before, peak, held: None, open: None }
     }
 }

@@ -29,7 +29,10 @@ pub fn dns1123_label(text: &str) -> Vec<String> {
     if text.len() > 63 {
         out.push(LABEL_63.into());
     }
-    if !is_label(text) {
+    if text.contains('.') && text.len() <= 253 && text.split('.').all(is_label) {
+        // It would be a subdomain: only the dots are too many.
+        out.push("must not contain dots".into());
+    } else if !is_label(text) {
         out.push(
             "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
                 .into(),

@@ -1,8 +1,9 @@
-//! Discovery: which groups, versions and resources there are, in the old form and in the aggregated one; the version
-//! of the API; where tokens are checked.
+//! Discovery: which groups, versions and resources there are, in the old form (the aggregated one stands apart); the
+//! version of the API; where tokens are checked.
 
 use crate::ctx::Ctx;
 use crate::definitions;
+use crate::discovery_aggregated;
 use crate::negotiate::{self, Offer};
 use crate::request::RequestInfo;
 use crate::respond;
@@ -10,11 +11,9 @@ use crate::server::Body;
 use api::kind::Scope;
 use api::{Kind, Map, Status, Value};
 use base64::prelude::{BASE64_STANDARD, Engine};
+use http::Response;
 use http::request::Parts;
-use http::{HeaderValue, Response, header};
 use std::sync::Arc;
-
-const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// The API level, as `/version` shows it.
 const MINOR: &str = "36";
@@ -35,8 +34,11 @@ fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Res
     let segments: Vec<&str> = path.split('/').collect();
     let table = ctx.registry.kinds();
     let kinds: Vec<&Arc<Kind>> = table.iter().collect();
-    if matches!(path, "api" | "apis") && wants_aggregated(parts) {
-        return Ok(Some(aggregated(path == "api", &kinds, parts)));
+    if let "api" | "apis" = path
+        && let Some(encoding) = discovery_aggregated::wanted(parts)
+    {
+        let groups = if path == "api" { vec![("", vec!["v1"])] } else { grouped(&kinds) };
+        return discovery_aggregated::answer(&groups, &kinds, encoding, parts).map(Some);
     }
     let found = match segments.as_slice() {
         ["api"] => Some(versions(ctx)),
@@ -54,23 +56,7 @@ fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Res
     Ok(Some(respond::value(200, &negotiate::accept(&parts.headers, &info.query, offer)?, &value)))
 }
 
-fn wants_aggregated(parts: &Parts) -> bool {
-    let clauses = negotiate::clauses(&parts.headers);
-    let first = clauses.iter().find(|c| {
-        let plain = c.param("as").is_empty() && matches!(c.media, "application/json" | "*/*" | "application/yaml");
-        plain || is_aggregated(c)
-    });
-    first.is_some_and(is_aggregated)
-}
-
-fn is_aggregated(clause: &negotiate::Clause<'_>) -> bool {
-    clause.media == "application/json"
-        && clause.param("as") == "APIGroupDiscoveryList"
-        && clause.param("g") == "apidiscovery.k8s.io"
-        && clause.param("v") == "v2"
-}
-
-fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Map {
+pub(crate) fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Map {
     pairs.into_iter().collect()
 }
 
@@ -80,7 +66,7 @@ fn with_type(mut map: Map, kind: &str) -> Value {
     Value::Map(map)
 }
 
-fn texts(list: &[std::borrow::Cow<'static, str>]) -> Value {
+pub(crate) fn texts(list: &[std::borrow::Cow<'static, str>]) -> Value {
     Value::List(list.iter().map(|t| Value::from(&**t)).collect())
 }
 
@@ -235,92 +221,10 @@ fn subresource(kind: &Kind, sub: &api::kind::Subresource) -> Value {
     Value::Map(out)
 }
 
-fn aggregated(core: bool, kinds: &[&Arc<Kind>], parts: &Parts) -> Response<Body> {
-    let groups = match core {
-        true => vec![("", vec!["v1"])],
-        false => grouped(kinds),
-    };
-    let items: Vec<Value> = groups.iter().map(|(group, versions)| group_discovery(group, versions, kinds)).collect();
-    let list = Value::Map(map([
-        ("kind", "APIGroupDiscoveryList".into()),
-        ("apiVersion", "apidiscovery.k8s.io/v2".into()),
-        ("metadata", Map::new().into()),
-        ("items", Value::List(items)),
-    ]));
-    let body = api::codec::json::encode(&list);
-    let tag = format!("\"{}\"", digest(&body));
-    let mut response = match parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes()) {
-        true => respond::with(304, HeaderValue::from_static(AGGREGATED), Body::empty()),
-        false => respond::with(200, HeaderValue::from_static(AGGREGATED), body),
-    };
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
-    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
-    response
-}
-
 /// A name for content: the same content has the same.
 pub(crate) fn digest(body: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, body);
     digest.as_ref().iter().map(|b| format!("{b:02X}")).collect()
-}
-
-fn group_discovery(group: &str, versions: &[&str], kinds: &[&Arc<Kind>]) -> Value {
-    let mut meta = Map::new();
-    if !group.is_empty() {
-        meta.insert("name", group);
-    }
-    meta.insert("creationTimestamp", Value::Null);
-    let versions = versions.iter().map(|version| {
-        let served = kinds.iter().filter(|k| k.names.group == group && k.names.version == *version);
-        Value::Map(map([
-            ("version", (*version).into()),
-            ("freshness", "Current".into()),
-            ("resources", Value::List(served.map(|k| resource_discovery(k)).collect())),
-        ]))
-    });
-    Value::Map(map([("metadata", meta.into()), ("versions", Value::List(versions.collect()))]))
-}
-
-fn resource_discovery(kind: &Kind) -> Value {
-    let scope = match kind.scope {
-        Scope::Namespaced => "Namespaced",
-        Scope::Cluster => "Cluster",
-    };
-    let mut out = map([
-        ("resource", (&*kind.names.plural).into()),
-        ("responseKind", response_kind(&kind.names.group, &kind.names.version, &kind.names.kind)),
-        ("scope", scope.into()),
-        ("singularResource", (&*kind.names.singular).into()),
-        ("verbs", texts(&kind.verbs)),
-    ]);
-    for (key, list) in [("shortNames", &kind.names.short), ("categories", &kind.names.categories)] {
-        if !list.is_empty() {
-            out.insert(key, texts(list));
-        }
-    }
-    if !kind.subresources.is_empty() {
-        let list = kind.subresources.iter().map(|sub| {
-            let own = sub.group.is_empty() && sub.version.is_empty();
-            let (group, version) = match own {
-                true => (&kind.names.group, &kind.names.version),
-                false => (&sub.group, &sub.version),
-            };
-            Value::Map(map([
-                ("subresource", (&*sub.name).into()),
-                ("responseKind", response_kind(group, version, &sub.kind)),
-                ("verbs", texts(&sub.verbs)),
-            ]))
-        });
-        out.insert("subresources", Value::List(list.collect()));
-    }
-    Value::Map(out)
-}
-
-fn response_kind(group: &str, version: &str, kind: &str) -> Value {
-    Value::Map(map([("group", group.into()), ("version", version.into()), ("kind", kind.into())]))
 }
 
 fn version() -> Value {

@@ -18,6 +18,7 @@ mod config;
 mod ctx;
 mod definitions;
 mod discovery;
+mod discovery_aggregated;
 mod endpoints;
 mod expressions;
 mod flow;

@@ -166,7 +166,8 @@ fn pretty(headers: &HeaderMap, query: &crate::request::Query, param: &str) -> bo
     ["curl", "Wget", "Mozilla/5.0"].iter().any(|tool| agent.starts_with(tool))
 }
 
-fn encoding(clause: &Clause<'_>) -> Option<Encoding> {
+/// The encoding that a range names.
+pub(crate) fn encoding(clause: &Clause<'_>) -> Option<Encoding> {
     match clause.media {
         "application/json" | "*/*" | "application/*" => Some(Encoding::Json),
         "application/yaml" => Some(Encoding::Yaml),

@@ -3,8 +3,9 @@
 
 use crate::ctx::Ctx;
 use crate::discovery::digest;
-use crate::negotiate::{self, Offer};
+use crate::negotiate::{self, Accept};
 use crate::openapi_custom;
+use crate::openapi_gnostic;
 use crate::openapi_texts::{self, Texts};
 use crate::openapi_v2;
 use crate::request::RequestInfo;
@@ -31,7 +32,15 @@ const KEPT_HOURS: i64 = 365 * 24;
 #[derive(Default)]
 pub(crate) struct Documents {
     tags: Mutex<BTreeMap<String, (Vec<u64>, String)>>,
-    last: Mutex<VecDeque<(String, Vec<u64>, Bytes)>>,
+    last: Mutex<VecDeque<Kept>>,
+}
+
+/// A document with what it was made of.
+struct Kept {
+    path: String,
+    form: Form,
+    of: Vec<u64>,
+    body: Bytes,
 }
 
 pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
@@ -57,24 +66,71 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     }
     let tag = format!("\"{tag}\"");
     let same = parts.headers.get(header::IF_NONE_MATCH).is_some_and(|t| t.as_bytes() == tag.as_bytes());
-    let accept = negotiate::accept(&parts.headers, &info.query, Offer::Documents)?;
+    let Some(form) = Form::asked(parts) else { return Ok(unacceptable()) };
+    let content_type = HeaderValue::from_static(form.content_type());
     let mut response = match same {
-        true => respond::with(304, HeaderValue::from_static("application/json"), Body::empty()),
-        false => respond::encoded(200, &accept, document(ctx, at).to_vec()),
+        true => respond::with(304, content_type, Body::empty()),
+        false => {
+            let accept = Accept { gzip: negotiate::takes_gzip(&parts.headers), ..Accept::plain() };
+            let mut response = respond::encoded(200, &accept, document(ctx, at, form).to_vec());
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            response
+        }
     };
     let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("Accept"));
     if let Ok(tag) = HeaderValue::from_str(&tag) {
         headers.insert(header::ETAG, tag);
     }
     if hash.is_some() {
         // What has this hash never changes.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
-        headers.insert(header::VARY, HeaderValue::from_static("Accept"));
         let expires = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(KEPT_HOURS);
         let expires = expires.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
         headers.extend(HeaderValue::from_str(&expires).ok().map(|value| (header::EXPIRES, value)));
     }
     Ok(response)
+}
+
+/// An encoding of the documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Json,
+    Protobuf,
+}
+
+impl Form {
+    fn asked(parts: &Parts) -> Option<Form> {
+        negotiate::clauses(&parts.headers).iter().find_map(|clause| match clause.media {
+            "application/json" | "application/*" | "*/*" => Some(Form::Json),
+            "application/com.github.proto-openapi.spec.v3@v1.0+protobuf" => Some(Form::Protobuf),
+            media if media == Form::Protobuf.content_type() => Some(Form::Protobuf),
+            _ => None,
+        })
+    }
+
+    /// With `@`, as clients ask for it, it would be no media type.
+    fn content_type(self) -> &'static str {
+        match self {
+            Form::Json => "application/json",
+            Form::Protobuf => "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+        }
+    }
+
+    fn encode(self, document: &Value) -> Vec<u8> {
+        match (self, document) {
+            (Form::Protobuf, Value::Map(document)) => openapi_gnostic::v3::encode(document),
+            _ => api::codec::json::encode(document),
+        }
+    }
+}
+
+/// No document is in such an encoding, which upstream says without words.
+fn unacceptable() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = http::StatusCode::NOT_ACCEPTABLE;
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
 }
 
 /// Sends whoever asks for a document as it was to the document as it is.
@@ -135,18 +191,19 @@ fn tag(ctx: &Ctx, path: &str) -> Option<String> {
     Some(tag)
 }
 
-fn document(ctx: &Ctx, path: &str) -> Bytes {
+fn document(ctx: &Ctx, path: &str, form: Form) -> Bytes {
     let kinds = kinds_of(ctx, path);
-    let stamp = stamp(&kinds);
-    if let Some((.., body)) = ctx.openapi.last.lock().iter().find(|(p, of, _)| p == path && *of == stamp) {
-        return body.clone();
+    let of = stamp(&kinds);
+    let here = |kept: &Kept| kept.path == path && kept.form == form;
+    if let Some(kept) = ctx.openapi.last.lock().iter().find(|kept| here(kept) && kept.of == of) {
+        return kept.body.clone();
     }
     let names = type_names(&kinds);
-    let body = Bytes::from(api::codec::json::encode(&describe(&kinds, &names, &Texts::of(&names))));
+    let body = Bytes::from(form.encode(&describe(&kinds, &names, &Texts::of(&names))));
     let mut last = ctx.openapi.last.lock();
     last.truncate(KEPT - 1);
-    last.retain(|(p, ..)| p != path);
-    last.push_front((path.to_owned(), stamp, body.clone()));
+    last.retain(|kept| !here(kept));
+    last.push_front(Kept { path: path.to_owned(), form, of, body: body.clone() });
     body
 }
 
@@ -224,7 +281,7 @@ fn type_schema<'a>(schema: &Schema, kinds: &[&Arc<Kind>], text: &dyn Fn(&str) ->
     let mut out = with_text(Map::new(), "");
     out.insert("type", "object");
     let shown = schema.fields.iter().filter(|f| !f.hidden);
-    let mut properties: Map = shown.map(|f| (f.name, Value::Map(with_text(field_schema(f), f.name)))).collect();
+    let mut properties: Map = shown.map(|f| (f.name, Value::Map(with_text(field_schema(schema, f), f.name)))).collect();
     if !kinds.is_empty() {
         for name in ["apiVersion", "kind"] {
             let mut string = Map::new();
@@ -250,8 +307,15 @@ fn type_schema<'a>(schema: &Schema, kinds: &[&Arc<Kind>], text: &dyn Fn(&str) ->
     out
 }
 
-fn field_schema(field: &Field) -> Map {
+fn field_schema(of: &Schema, field: &Field) -> Map {
     let mut out = value_schema(field.name, &field.ty);
+    if let Some(mut values) = schema::enum_of(of, field) {
+        values.sort_unstable();
+        match out.get_mut("items").and_then(Value::as_map_mut) {
+            Some(items) => drop(items.insert("enum", values)),
+            None => drop(out.insert("enum", values)),
+        }
+    }
     if let Some(value) = default(field) {
         out.insert("default", value);
     }

@@ -1,4 +1,6 @@
-//! OpenAPI version 2 as protobuf: messages of `openapi.v2` (gnostic), which kubectl asks for.
+//! OpenAPI version 2 as protobuf: messages of `openapi.v2` (gnostic), which kubectl asks for. Version 3 stands below.
+
+pub(crate) mod v3;
 
 use api::codec::json;
 use api::codec::protobuf::Backward;

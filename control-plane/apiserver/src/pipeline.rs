@@ -108,6 +108,15 @@ fn warn_of_deprecated(ctx: &Ctx, info: &RequestInfo, response: &mut Response<Bod
         ("", "v1", "componentstatuses") => ("componentstatuses", "v1 ComponentStatus is deprecated in v1.19+"),
         _ => return,
     };
+    // What has no route is no use of the resource.
+    let code = response.status().as_u16();
+    if code == 405 || (code == 404 && !info.subresource.is_empty()) {
+        return;
+    }
     ctx.metrics.deprecated("", "v1", resource);
+    // It is said before anything else.
+    let others: Vec<_> = response.headers().get_all(http::header::WARNING).iter().cloned().collect();
+    response.headers_mut().remove(http::header::WARNING);
     respond::warn(response, &[warning.to_owned()]);
+    response.headers_mut().extend(others.into_iter().map(|other| (http::header::WARNING, other)));
 }

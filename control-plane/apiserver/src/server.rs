@@ -4,6 +4,7 @@ use crate::authn::{Identity, InternalUser};
 use crate::ctx::Ctx;
 use crate::pipeline::{self, Caller};
 use crate::{Config, Error, allocators, bootstrap, definitions, endpoints, serve};
+use http::{HeaderValue, header};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,18 +62,18 @@ impl Server {
     /// The router as a service for a role in this process: the same path, but for authentication.
     /// Usable as `kube::Client::new(server.in_process(user), "default")`.
     pub fn in_process(&self, user: InternalUser) -> InProcess {
-        InProcess { identity: Some(Identity::internal(&user)), ctx: self.ctx.clone() }
+        InProcess::of(&user, &self.ctx)
     }
 
     /// The router for callers that have to say who they are, as they have over the network, and have no certificate.
     pub fn to_strangers(&self) -> InProcess {
-        InProcess { identity: None, ctx: self.ctx.clone() }
+        InProcess { identity: None, program: None, ctx: self.ctx.clone() }
     }
 
     /// The same for roles whose identities are known later.
     pub fn identities(&self) -> impl Fn(InternalUser) -> InProcess + Send + Sync + 'static + use<> {
         let ctx = self.ctx.clone();
-        move |user| InProcess { identity: Some(Identity::internal(&user)), ctx: ctx.clone() }
+        move |user| InProcess::of(&user, &ctx)
     }
 
     /// Signs a certificate request (PEM) for these usages and that many seconds, with the cluster's authority.
@@ -111,7 +112,15 @@ impl Server {
 pub struct InProcess {
     /// `None`: whoever the request says and proves.
     identity: Option<Identity>,
+    /// The name under which what a role writes is its own (`managedFields`), where it gives none.
+    program: Option<&'static str>,
     ctx: Arc<Ctx>,
+}
+
+impl InProcess {
+    fn of(user: &InternalUser, ctx: &Arc<Ctx>) -> InProcess {
+        InProcess { identity: Some(Identity::internal(user)), program: user.program(), ctx: ctx.clone() }
+    }
 }
 
 impl<B> tower::Service<http::Request<B>> for InProcess
@@ -127,7 +136,10 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        if let Some(program) = self.program {
+            request.headers_mut().entry(header::USER_AGENT).or_insert(HeaderValue::from_static(program));
+        }
         let (ctx, identity) = (self.ctx.clone(), self.identity.clone());
         let caller = identity.map_or(Caller::Network(None), Caller::Inside);
         Box::pin(async move { Ok(pipeline::serve(ctx, caller, request.map(Body::new)).await) })

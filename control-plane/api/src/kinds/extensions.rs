@@ -64,7 +64,9 @@ fn definition(object: &mut Object) {
     if let Some(names) = sub(spec, "names") {
         let kind = text(names, "kind").to_owned();
         put_text(names, "singular", &kind.to_lowercase());
-        put_text(names, "listKind", &format!("{kind}List"));
+        if !kind.is_empty() {
+            put_text(names, "listKind", &format!("{kind}List"));
+        }
     }
     put_text(made(spec, "conversion"), "strategy", "None");
     if let Some(service) =

@@ -4,7 +4,7 @@ use super::fill::{each, made, sub, text};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
-use crate::kind::Kind;
+use crate::kind::{Context, Kind};
 use crate::object::Object;
 use crate::table;
 use crate::value::Value;
@@ -16,10 +16,19 @@ pub static LIMIT_RANGE: Kind = Kind {
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     create_on_update: true,
     default: limit_range,
+    prepare_create: named_after_its_uid,
     validate: rules::limit_range,
     validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
+
+/// The one kind whose objects get a name when nobody gives them one.
+fn named_after_its_uid(object: &mut Object, _: Context<'_>) {
+    if object.name().is_empty() {
+        let uid = object.uid().to_owned();
+        object.meta_mut().insert("name", uid);
+    }
+}
 
 pub static RESOURCE_QUOTA: Kind = Kind {
     names: names!("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", ["quota"], []),

@@ -4,7 +4,7 @@ use super::fill::{has, sub, text};
 use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
-use crate::kind::{Kind, Scope};
+use crate::kind::{Context, Kind, Scope};
 use crate::object::Object;
 use crate::table;
 use crate::value::Value;
@@ -47,7 +47,9 @@ pub static NODE: Kind = Kind {
     ],
     has_status: true,
     default: node,
-    prepare_update: keep_other_half,
+    prepare_create: |o, _| without_configuration(o),
+    prepare_update: update_node,
+    warnings: rules::node_warnings,
     selectable: |o| vec![("spec.unschedulable", o.bool_at(&["spec", "unschedulable"]).unwrap_or(false).to_string())],
     selectable_fields: &["spec.unschedulable"],
     cells: table::nodes,
@@ -55,6 +57,18 @@ pub static NODE: Kind = Kind {
     validate_update: rules::node_update,
     ..Kind::PLAIN
 };
+
+/// What kubelets do no longer: their configuration by an object of the API.
+fn without_configuration(object: &mut Object) {
+    for (part, key) in [("spec", "configSource"), ("status", "config")] {
+        sub(&mut object.0, part).map(|map| map.remove(key));
+    }
+}
+
+fn update_node(new: &mut Object, old: &Object, context: Context<'_>) {
+    without_configuration(new);
+    keep_other_half(new, old, context);
+}
 
 /// What can be given out is all there is, unless the node says less; the first of the pod ranges has a field of its own.
 fn node(object: &mut Object) {

@@ -72,6 +72,7 @@ pub static POD_TEMPLATE: Kind = Kind {
     default: |o| pod_spec::template(&mut o.0),
     cells: table::pod_templates,
     validate: rules::pod_template,
+    warnings: rules::pod_template_warnings,
     validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };

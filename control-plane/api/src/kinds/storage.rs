@@ -26,6 +26,7 @@ pub static CSI_DRIVER: Kind = Kind {
     ],
     unconditional_update: false,
     default: driver,
+    warnings: rules::csi_driver_warnings,
     cells: table::csi_drivers,
     validate: rules::csi_driver,
     validate_update: rules::csi_driver_update,

@@ -70,7 +70,9 @@ fn merge_map(target: &mut Map, mut patch: Map, shape: Shape) -> Result<(), Patch
             return Ok(());
         }
         Some("merge") => drop(patch.remove(PATCH)),
-        Some(other) => return fail(format!("unknown patch type found: {other} in map")),
+        Some(other) => {
+            return fail(format!("unknown patch type: {other} in map: {}", go_text(&Value::Map(patch.clone()))));
+        }
     }
     retain_keys(target, &mut patch)?;
     ordered_lists(target, &mut patch, shape)?;

@@ -1,6 +1,6 @@
 //! The schema pass: what upstream's decoder and encoder do to an object on its way in and out.
 
-use super::{Field, Presence, Schema, Type, find, time};
+use super::{Field, Presence, Schema, Type, find, go_types, time};
 use crate::codec::{Step, path_text};
 use crate::object::Object;
 use crate::quantity::Quantity;
@@ -42,8 +42,8 @@ pub fn read(type_name: &str, object: &mut Object) -> Checked {
 
 /// The same for a part of an object, by its type (`io.k8s.api.core.v1.PodSpec`).
 pub fn normalize(type_name: &str, value: &mut Value) -> Checked {
-    let mut pass = Pass::default();
-    if let (Some(schema), Value::Map(map)) = (find(type_name), value) {
+    let mut pass = Pass { root: find(type_name), ..Pass::default() };
+    if let (Some(schema), Value::Map(map)) = (pass.root, value) {
         pass.fields(schema, map, false);
     }
     pass.found
@@ -106,6 +106,8 @@ fn is_zero(value: &Value) -> bool {
 
 #[derive(Default)]
 struct Pass {
+    /// The type that the path begins in.
+    root: Option<&'static Schema>,
     path: Vec<Step>,
     found: Checked,
     keeps_empty: bool,
@@ -119,6 +121,7 @@ struct At<'a> {
 
 impl Pass {
     fn whole(mut self, schema: &'static Schema, object: &mut Object) -> Checked {
+        self.root = Some(schema);
         self.fields(schema, &mut object.0, true);
         self.found
     }
@@ -129,20 +132,20 @@ impl Pass {
 
     /// `Container.spec.containers.image`: the innermost struct, and the fields on the way.
     fn wrong(&mut self, at: At<'_>, value: &Value, ty: &Type) {
-        let fields: Vec<&str> = self
-            .path
-            .iter()
-            .filter_map(|s| match s {
-                Step::Key(k) if !k.starts_with('\0') => Some(k.as_str()),
-                _ => None,
-            })
-            .collect();
+        let field = self.path.iter().rev().find_map(|s| match s {
+            Step::Key(k) if !k.starts_with('\0') => at.schema.field(k),
+            _ => None,
+        });
+        let of = field.and_then(|f| go_types::named(at.schema, f, ty)).unwrap_or_else(|| ty.go_name());
+        self.mistyped(at, value, &of);
+    }
+
+    fn mistyped(&mut self, at: At<'_>, value: &Value, of: &str) {
         let what = shape(value);
+        let fields = go_types::path(self.root, &self.path);
         self.fail(format!(
-            "json: cannot unmarshal {what} into Go struct field {}.{} of type {}",
-            at.schema.name,
-            fields.join("."),
-            ty.go_name()
+            "json: cannot unmarshal {what} into Go struct field {}.{fields} of type {of}",
+            at.schema.name
         ));
     }
 
@@ -216,10 +219,10 @@ impl Pass {
             Type::Int64 => self.expect(at, ty, value, |v| matches!(v, Value::Int(_))),
             Type::Double => self.expect(at, ty, value, |v| matches!(v, Value::Int(_) | Value::Float(_))),
             Type::Bytes => self.bytes(at, ty, value),
-            Type::Time => self.time(value, false),
-            Type::MicroTime => self.time(value, true),
+            Type::Time => self.time(at, value, false),
+            Type::MicroTime => self.time(at, value, true),
             Type::Quantity => self.quantity(value, false),
-            Type::IntOrString => self.int_or_string(value),
+            Type::IntOrString => self.int_or_string(at, value),
             Type::Object => self.expect(at, ty, value, |v| matches!(v, Value::Map(_))),
             Type::Raw | Type::Any => {}
             Type::List(item) => self.list(at, ty, item, value),
@@ -277,13 +280,14 @@ impl Pass {
         }
     }
 
-    fn time(&mut self, value: &mut Value, micro: bool) {
+    fn time(&mut self, at: At<'_>, value: &mut Value, micro: bool) {
         match value {
             Value::Str(text) => match time::normalize(text, micro) {
                 Ok(normal) => *value = Value::from(normal),
                 Err(message) => self.fail(message),
             },
-            other => self.fail(format!("json: cannot unmarshal {} into Go value of type string", shape(other))),
+            // A time reads itself, out of a text.
+            other => self.mistyped(at, other, "string"),
         }
     }
 
@@ -301,14 +305,14 @@ impl Pass {
         }
     }
 
-    fn int_or_string(&mut self, value: &Value) {
+    fn int_or_string(&mut self, at: At<'_>, value: &Value) {
         let fits = match value {
             Value::Int(i) => i32::try_from(*i).is_ok(),
             Value::Str(_) => true,
             _ => false,
         };
         if !fits {
-            self.fail(format!("json: cannot unmarshal {} into Go value of type int32", shape(value)));
+            self.mistyped(at, value, "int32");
         }
     }
 }

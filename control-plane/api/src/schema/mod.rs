@@ -3,6 +3,7 @@
 //! Refuses to know rules between fields: those are the kinds'.
 
 mod check;
+mod go_types;
 mod order;
 mod table;
 mod time;
@@ -205,6 +206,11 @@ pub fn find(type_name: &str) -> Option<&'static Schema> {
 /// The values of an enumerated string type (`io.k8s.api.core.v1.DNSPolicy`).
 pub fn enum_values(type_name: &str) -> Option<Vec<&'static str>> {
     table::enum_values(type_name)
+}
+
+/// The values that a field of a type may have, or the elements of its list, where they are enumerated.
+pub fn enum_of(schema: &Schema, field: &Field) -> Option<Vec<&'static str>> {
+    go_types::values(schema, field)
 }
 
 /// The full names of all built-in types.

@@ -25,6 +25,7 @@ macro_rules! packages {
 
 packages! {
     "io.k8s.api.admissionregistration.v1"
+    "io.k8s.api.apidiscovery.v2"
     "io.k8s.api.apps.v1"
     "io.k8s.api.authentication.v1"
     "io.k8s.api.authorization.v1"

@@ -87,18 +87,19 @@ pub(crate) async fn validate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result
 }
 
 async fn mutating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
-    namespace_lifecycle::mutate(ctx, admission).await?;
-    limit_ranger::mutate(ctx, admission).await?;
-    service_account::mutate(ctx, admission).await?;
-    node_restriction::mutate(ctx, admission).await?;
-    taint_nodes_by_condition::mutate(admission);
-    priority::mutate(ctx, admission).await?;
-    default_toleration_seconds::mutate(admission);
-    storage::set_default_class(ctx, admission).await?;
-    storage::protect(admission);
-    runtime_class::mutate(ctx, admission).await?;
+    let step = Step { ctx, kind: "admit", operation: admission.operation };
+    step.run("NamespaceLifecycle", namespace_lifecycle::mutate(ctx, admission)).await?;
+    step.run("LimitRanger", limit_ranger::mutate(ctx, admission)).await?;
+    step.run("ServiceAccount", service_account::mutate(ctx, admission)).await?;
+    step.run("NodeRestriction", node_restriction::mutate(ctx, admission)).await?;
+    step.run("TaintNodesByCondition", done(taint_nodes_by_condition::mutate, admission)).await?;
+    step.run("Priority", priority::mutate(ctx, admission)).await?;
+    step.run("DefaultTolerationSeconds", done(default_toleration_seconds::mutate, admission)).await?;
+    step.run("DefaultStorageClass", storage::set_default_class(ctx, admission)).await?;
+    step.run("StorageObjectInUseProtection", done(storage::protect, admission)).await?;
+    step.run("RuntimeClass", runtime_class::mutate(ctx, admission)).await?;
     certificates::set_requester(admission);
-    default_ingress_class::mutate(ctx, admission).await?;
+    step.run("DefaultIngressClass", default_ingress_class::mutate(ctx, admission)).await?;
     if let (Some(new), Some(old)) = (admission.object.as_mut(), admission.old) {
         allocators::inherit(admission.kind, new, old);
     }
@@ -106,12 +107,35 @@ async fn mutating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status
 }
 
 async fn validating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
-    limit_ranger::validate(ctx, admission).await?;
-    pod_security::validate(ctx, admission).await?;
-    priority::validate(ctx, admission).await?;
-    storage::validate_resize(ctx, admission).await?;
-    certificates::validate(ctx, admission).await?;
-    resource_quota::validate(ctx, admission).await
+    let step = Step { ctx, kind: "validate", operation: admission.operation };
+    step.run("LimitRanger", limit_ranger::validate(ctx, admission)).await?;
+    step.run("PodSecurity", pod_security::validate(ctx, admission)).await?;
+    step.run("Priority", priority::validate(ctx, admission)).await?;
+    step.run("PersistentVolumeClaimResize", storage::validate_resize(ctx, admission)).await?;
+    step.run("CertificateApproval", certificates::validate(ctx, admission)).await?;
+    step.run("ResourceQuota", resource_quota::validate(ctx, admission)).await
+}
+
+/// A plugin that neither waits nor refuses.
+async fn done(plugin: fn(&mut Admission<'_>), admission: &mut Admission<'_>) -> Result<(), Status> {
+    plugin(admission);
+    Ok(())
+}
+
+/// Measures the plugins of one phase.
+struct Step<'a> {
+    ctx: &'a Ctx,
+    kind: &'static str,
+    operation: Operation,
+}
+
+impl Step<'_> {
+    async fn run(&self, plugin: &'static str, work: impl Future<Output = Result<(), Status>>) -> Result<(), Status> {
+        let since = Instant::now();
+        let result = work.await;
+        self.ctx.metrics.plugin(plugin, self.kind, self.operation, result.is_err(), since.elapsed());
+        result
+    }
 }
 
 #[cfg(test)]

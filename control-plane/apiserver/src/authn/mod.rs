@@ -66,6 +66,20 @@ pub enum InternalUser {
     Proxy,
 }
 
+impl InternalUser {
+    /// The program that plays this role in other clusters.
+    pub(crate) fn program(&self) -> Option<&'static str> {
+        match self {
+            InternalUser::Apiserver => Some("kube-apiserver"),
+            InternalUser::Scheduler => Some("kube-scheduler"),
+            InternalUser::ControllerManager | InternalUser::Controller(_) => Some("kube-controller-manager"),
+            InternalUser::Node(_) => Some("kubelet"),
+            InternalUser::Proxy => Some("kube-proxy"),
+            InternalUser::Admin => None,
+        }
+    }
+}
+
 const AUTHENTICATED: &str = "system:authenticated";
 const UNAUTHENTICATED: &str = "system:unauthenticated";
 const ANONYMOUS: &str = "system:anonymous";

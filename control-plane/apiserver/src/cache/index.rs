@@ -66,6 +66,13 @@ pub(crate) struct Place {
     pub wanted: Vec<Wanted>,
 }
 
+impl Place {
+    /// Whether nothing but the beginning of the key chooses.
+    pub(super) fn takes_all(&self) -> bool {
+        self.key.is_none() && self.wanted.is_empty()
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Indexes {
     all: Vec<Index>,

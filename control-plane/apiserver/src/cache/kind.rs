@@ -36,7 +36,7 @@ impl Change {
 
 #[derive(Default)]
 pub(super) struct State {
-    items: BTreeMap<Bytes, Arc<Entry>>,
+    pub(super) items: BTreeMap<Bytes, Arc<Entry>>,
     indexes: Indexes,
     pub(super) events: VecDeque<Arc<Change>>,
     event_bytes: usize,
@@ -213,7 +213,7 @@ impl KindCache {
     }
 
     /// Counts what the lack of an index has cost, and makes the index when that is as much as it costs.
-    fn learn(&self, place: &Place, seen: usize) {
+    pub(super) fn learn(&self, place: &Place, seen: usize) {
         if place.key.is_some() || seen < FEW {
             return;
         }
@@ -252,7 +252,7 @@ impl State {
         range.map(|(_, e)| e.clone()).collect()
     }
 
-    fn candidates(&self, place: &Place) -> Vec<Arc<Entry>> {
+    pub(super) fn candidates(&self, place: &Place) -> Vec<Arc<Entry>> {
         if let Some(key) = &place.key {
             return self.items.get(key.as_bytes()).cloned().into_iter().collect();
         }

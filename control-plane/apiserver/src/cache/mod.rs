@@ -8,6 +8,7 @@ mod forms;
 mod index;
 mod interest;
 mod kind;
+mod past;
 #[cfg(test)]
 mod tests;
 

@@ -212,3 +212,67 @@ proptest! {
         }
     }
 }
+
+/// The names and revisions of what was there at a revision, from a key on.
+fn past(
+    cache: &KindCache,
+    place: &Place,
+    from: &str,
+    most: usize,
+    revision: u64,
+) -> Option<(Vec<(Bytes, u64)>, usize)> {
+    let found = cache.past(place, from, most, revision)?;
+    let fit = found.entries.iter().filter(|e| fits(place, e));
+    Some((fit.map(|e| (e.name.clone(), e.revision)).collect(), found.left))
+}
+
+#[test]
+fn the_near_past_is_as_it_was_and_the_far_past_is_the_stores() {
+    let cache = KindCache::empty();
+    for revision in 1..=5000 {
+        write(&cache, revision, &format!("a/p{:02}", revision % 50), &[], "n");
+    }
+    let all = place("", vec![]);
+    assert!(past(&cache, &all, "", 0, 1000).is_none(), "the window does not reach that far");
+    let (entries, left) = past(&cache, &all, "a/p01", 3, 4000).expect("in the window");
+    let found: Vec<(&[u8], u64)> = entries.iter().map(|(n, r)| (&n[..], *r)).collect();
+    assert_eq!(found, [(&b"a/p01"[..], 3951), (b"a/p02", 3952), (b"a/p03", 3953)]);
+    assert_eq!(left, 46);
+}
+
+proptest! {
+    /// Whatever was written and removed: each past that is in the window is what the cache held at that time.
+    #[test]
+    fn every_past_is_what_was_there(steps in prop::collection::vec((0..12u8, 0..3u8, any::<bool>()), 1..60), index: bool) {
+        let cache = KindCache::empty();
+        let places = [place("", vec![]), place("a/", vec![]), place("", vec![label("l", &["1"])])];
+        if index {
+            cache.make_index(&Facet::Label("l".into()), &pods());
+        }
+        let mut history = Vec::new();
+        for (i, (key, value, remove)) in steps.iter().enumerate() {
+            let (revision, name) = (i as u64 + 1, format!("{}/p{key}", if key % 2 == 0 { "a" } else { "b" }));
+            match remove {
+                true => cache.apply(name.into(), None, revision),
+                false => write(&cache, revision, &name, &[("l", value.to_string())], "n"),
+            }
+            history.push(places.each_ref().map(|place| {
+                let held = cache.entries("").into_iter().filter(|e| fits(place, e));
+                held.map(|e| (e.name.clone(), e.revision)).collect::<Vec<_>>()
+            }));
+        }
+        for (i, held) in history.iter().enumerate() {
+            for (place, held) in places.iter().zip(held) {
+                let (found, left) = past(&cache, place, "", 0, i as u64 + 1).expect("in the window");
+                prop_assert_eq!((&found, left), (held, 0));
+                if place.wanted.is_empty() && let Some((last, _)) = held.get(held.len() / 2) {
+                    let from = String::from_utf8_lossy(last).into_owned();
+                    let (found, left) = past(&cache, place, &from, 2, i as u64 + 1).expect("in the window");
+                    let rest = &held[held.len() / 2..];
+                    prop_assert_eq!(&found[..], &rest[..rest.len().min(2)]);
+                    prop_assert_eq!(left, rest.len().saturating_sub(2));
+                }
+            }
+        }
+    }
+}

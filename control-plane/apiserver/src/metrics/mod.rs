@@ -52,6 +52,7 @@ struct Counted {
     long: HashMap<Target, Arc<AtomicI64>>,
     deprecated: BTreeMap<(&'static str, &'static str, &'static str), ()>,
     admission: HashMap<(&'static str, &'static str, bool), Histogram>,
+    plugins: HashMap<(&'static str, &'static str, &'static str, bool), Histogram>,
     checks: BTreeMap<(&'static str, &'static str), Checked>,
 }
 
@@ -180,19 +181,25 @@ impl Metrics {
         self.counted.lock().deprecated.insert((group, version, resource), ());
     }
 
+    /// All plugins of a phase (`admit`, `validate`) together.
     pub(crate) fn admission(&self, kind: &'static str, operation: Operation, rejected: bool, took: Duration) {
-        let operation = match operation {
-            Operation::Create => "CREATE",
-            Operation::Update => "UPDATE",
-            Operation::Delete => "DELETE",
-            Operation::Connect => "CONNECT",
-        };
         let mut counted = self.counted.lock();
-        counted
-            .admission
-            .entry((kind, operation, rejected))
-            .or_default()
-            .observe(&ADMISSION_SECONDS, took.as_secs_f64());
+        let seconds = counted.admission.entry((kind, operation_label(operation), rejected)).or_default();
+        seconds.observe(&ADMISSION_SECONDS, took.as_secs_f64());
+    }
+
+    /// One of them.
+    pub(crate) fn plugin(
+        &self,
+        name: &'static str,
+        kind: &'static str,
+        operation: Operation,
+        rejected: bool,
+        took: Duration,
+    ) {
+        let mut counted = self.counted.lock();
+        let seconds = counted.plugins.entry((name, kind, operation_label(operation), rejected)).or_default();
+        seconds.observe(&ADMISSION_SECONDS, took.as_secs_f64());
     }
 
     /// A check of `/healthz`, `/livez` or `/readyz`.
@@ -229,6 +236,14 @@ impl Metrics {
         for ((kind, operation, rejected), seconds) in sorted(&counted.admission) {
             let labels = format!("operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
             text.histogram(ADMISSION, &labels, &ADMISSION_SECONDS, &seconds);
+        }
+        const PLUGIN: &str = "apiserver_admission_controller_admission_duration_seconds";
+        let help =
+            "Admission controller latency histogram in seconds, by name, operation and type (validate or admit).";
+        text.family(PLUGIN, "histogram", help);
+        for ((name, kind, operation, rejected), seconds) in sorted(&counted.plugins) {
+            let labels = format!("name=\"{name}\",operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
+            text.histogram(PLUGIN, &labels, &ADMISSION_SECONDS, &seconds);
         }
         drop(counted);
         self.write_watched(text);
@@ -298,6 +313,15 @@ impl Metrics {
             }
         }
         text
+    }
+}
+
+fn operation_label(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Create => "CREATE",
+        Operation::Update => "UPDATE",
+        Operation::Delete => "DELETE",
+        Operation::Connect => "CONNECT",
     }
 }
 

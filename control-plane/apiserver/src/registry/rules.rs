@@ -1,7 +1,8 @@
 //! What every write does to an object, whatever its kind: pure, no IO and no clock.
 
 use api::kind::Context;
-use api::{FieldError, Kind, Map, Object, Status, Value};
+use api::status::FieldReason;
+use api::{FieldError, Kind, Map, Object, Status};
 
 /// The letters of generated suffixes: no vowels and no look-alikes, as upstream's.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -18,12 +19,9 @@ pub(crate) struct Outside<'a> {
     pub random: &'a [u8],
 }
 
-/// Gives a new object its identity, and its kind's first shape.
+/// Gives a new object its identity, and its kind's first shape. Whether it may ask for a version, its request decides.
 pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> Result<(), Status> {
     let meta = object.meta_mut();
-    if meta.get("resourceVersion").and_then(Value::as_str).is_some_and(|v| !v.is_empty()) {
-        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
-    }
     for key in ["resourceVersion", "selfLink", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         meta.remove(key);
     }
@@ -36,7 +34,13 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
     kind.default(object);
     kind.prepare_create(object, Context { now: outside.now, subresource: "" });
     kind.check(object);
-    refuse(kind, object, kind.validate_create(object))
+    let mut errors = kind.validate_create(object);
+    let generation = object.generation();
+    if generation < 0 {
+        let why = format!("Invalid value: {generation}: must be greater than or equal to 0");
+        errors.insert(0, FieldError::new(FieldReason::Invalid, "metadata.generation", why));
+    }
+    refuse(kind, object, errors)
 }
 
 /// Names an object after its generateName, where it has no name.

@@ -84,6 +84,11 @@ impl Storage {
         self.store.current_revision().await.map(|revision| revision.0).map_err(|e| status(&e))
     }
 
+    /// Whether the store still knows a revision: what it has forgotten is shown from nowhere else either.
+    pub(crate) async fn knows(&self, revision: u64) -> bool {
+        self.store.get(keys::ROOT.as_bytes(), Some(Revision(revision))).await.is_ok()
+    }
+
     pub(crate) fn request_progress(&self) {
         self.store.request_progress();
     }

@@ -22,10 +22,6 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     let force = call.info.query.is("force");
     for _ in 0..ROUNDS {
         let old = write::current(call).await?;
-        let asked = configuration.resource_version();
-        if !asked.is_empty() && old.as_ref().is_some_and(|o| o.resource_version() != asked) {
-            return Err(modified(&call.kind, &call.info.name));
-        }
         let now = now_text();
         let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
         let mut object = managed::apply(&call.kind, old.as_ref(), &configuration, writer, force)?;
@@ -35,6 +31,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         body::check_fields(&call.kind, &mut object, Vec::new(), None, options.field_validation, &mut Vec::new())?;
         match old {
             Some(old) => {
+                write::check_version(call, &configuration, &old)?;
                 let written = write::change(call, object, &old, options, write::By::Apply, &mut found).await?;
                 if let Some(stored) = written {
                     return call.show(200, &stored, &found);
@@ -49,11 +46,14 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
                 let (group, plural) = (&call.kind.names.group, &call.kind.names.plural);
                 return Err(Status::conflict(group, plural, &call.info.name, &why));
             }
-            None => match write::new(call, object, options, write::By::Apply, &mut found).await {
-                Ok(stored) => return call.show(201, &stored, &found),
-                Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
-                Err(status) => return Err(status),
-            },
+            None => {
+                write::version(&configuration)?;
+                match write::new(call, object, options, write::By::Apply, &mut found).await {
+                    Ok(stored) => return call.show(201, &stored, &found),
+                    Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
+                    Err(status) => return Err(status),
+                }
+            }
         }
     }
     Err(modified(&call.kind, &call.info.name))
@@ -88,7 +88,8 @@ async fn configuration(
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     managed::fits(&call.kind, &object)?;
-    body::place(call, &mut object.clone(), true)?;
+    // A name may be left to the object that is there.
+    body::place(call, &mut object.clone(), !object.name().is_empty())?;
     let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
     body::check_fields(&call.kind, &mut object.clone(), doubled, None, options.field_validation, warnings)?;

@@ -48,23 +48,28 @@ pub(super) fn object(
 
 /// An object of JSON or YAML, and the keys that it has twice.
 fn of_text(kind: &Kind, encoding: Sent, body: &[u8]) -> Result<(Object, Vec<String>), Status> {
-    let decoded = decode(&kind.type_name, encoding, body).map_err(|e| {
-        let what = if encoding == Sent::Json { "couldn't get version/kind; json parse error: " } else { "" };
-        unreadable(kind, body, &format!("{what}{}", e.message))
-    })?;
+    let decoded =
+        decode(&kind.type_name, encoding, body).map_err(|e| unreadable(kind, body, &no_type(encoding, &e.message)))?;
     match decoded.value {
         // Null leaves an object as it is: without anything.
         Value::Null => Ok((Object::default(), decoded.duplicates)),
         Value::Map(map) => Ok((Object(map), decoded.duplicates)),
-        other => Err(unreadable(
-            kind,
-            body,
-            &format!(
-                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-                go_type(&other)
-            ),
-        )),
+        other => Err(unreadable(kind, body, &no_object(&other))),
     }
+}
+
+/// A body that is malformed before it says what it is.
+pub(super) fn no_type(encoding: Sent, why: &str) -> String {
+    let what = if encoding == Sent::Json { "couldn't get version/kind; json parse error: " } else { "" };
+    format!("{what}{why}")
+}
+
+/// A body that is a text, a number or a list.
+pub(super) fn no_object(body: &Value) -> String {
+    format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+        go_type(body)
+    )
 }
 
 /// An object of protobuf. Its envelope says the type, so that another one is told before its bytes are read as this one.
@@ -136,35 +141,50 @@ fn check_type(kind: &Kind, object: &mut Object) -> Result<(), Status> {
         object.set_type(&version, name);
         return Ok(());
     }
-    let short = |v: &str| v.rsplit('/').next().unwrap_or("").to_owned();
-    let (group, of) = given_version.rsplit_once('/').unwrap_or(("", &given_version));
+    let why = other_type(kind, &given_version, &given_name);
+    Err(Status::bad_request(match kind.custom {
+        Some(_) => why,
+        None => format!("{given_name} in version {:?} cannot be handled as a {name}: {why}", short(&given_version)),
+    }))
+}
+
+/// A version without its group.
+pub(crate) fn short(version: &str) -> &str {
+    version.rsplit('/').next().unwrap_or("")
+}
+
+/// Why an object of a type cannot be one of a kind.
+pub(crate) fn other_type(kind: &Kind, given_version: &str, given_name: &str) -> String {
+    let (version, name) = (kind.api_version(), &kind.names.kind);
     if kind.custom.is_some() {
-        return Err(Status::bad_request(match given_version == version {
+        return match given_version == version {
             true => format!("the kind in the data ({given_name}) does not match the expected kind ({name})"),
             false => format!(
                 "the API version in the data ({given_version}) does not match the expected API version ({version})"
             ),
-        }));
+        };
     }
-    let known = api::kinds::by_kind(group, of, &given_name).is_some()
+    unconvertible(&kind.names.group, name, given_version, given_name)
+}
+
+/// The same for a type by its group and name.
+pub(crate) fn unconvertible(wanted_group: &str, name: &str, given_version: &str, given_name: &str) -> String {
+    let (group, of) = given_version.rsplit_once('/').unwrap_or(("", given_version));
+    let known = api::kinds::by_kind(group, of, given_name).is_some()
         || given_name == "List"
         || given_name.strip_suffix("List").is_some_and(|n| api::kinds::by_kind(group, of, n).is_some());
-    let why = match known {
+    match known {
         true => {
-            let internal = match kind.names.group.split('.').next().unwrap_or("") {
+            let internal = match wanted_group.split('.').next().unwrap_or("") {
                 "" => "core",
                 first => first,
             };
-            format!("converting ({}.{given_name}) to ({internal}.{name}): unknown conversion", short(&given_version))
+            format!("converting ({}.{given_name}) to ({internal}.{name}): unknown conversion", short(given_version))
         }
         false => format!(
             "no kind {given_name:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
         ),
-    };
-    Err(Status::bad_request(format!(
-        "{given_name} in version {:?} cannot be handled as a {name}: {why}",
-        short(&given_version)
-    )))
+    }
 }
 
 /// What is said of the keys that a document gives more than once.
@@ -228,7 +248,8 @@ pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result
     match (call.kind.scope, object.namespace()) {
         (_, given) if given == namespace => {}
         (Scope::Namespaced, "") => drop(object.meta_mut().insert("namespace", namespace)),
-        (Scope::Namespaced, _) | (Scope::Cluster, _) => {
+        (Scope::Cluster, _) => drop(object.meta_mut().remove("namespace")),
+        (Scope::Namespaced, _) => {
             let why = "the namespace of the provided object does not match the namespace sent on the request";
             return Err(Status::bad_request(why));
         }

@@ -82,14 +82,28 @@ async fn options(call: &Call<'_>, body: Body) -> Result<(Value, DeleteOptions), 
     Ok((asked, options))
 }
 
+const OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
+
 fn parse(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
     let sent = crate::negotiate::body(&call.parts.headers)?;
-    let decoded = body::decode("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions", sent, bytes);
-    let value = decoded.map_err(|e| Status::bad_request(format!("decoding DeleteOptions: {e}")))?.value;
-    let kind = value.get("kind").and_then(Value::as_str).unwrap_or("DeleteOptions");
-    match value.as_map().is_some() && kind == "DeleteOptions" {
-        true => Ok(value),
-        false => Err(Status::bad_request(format!("the body of a delete is a DeleteOptions, not a {kind}"))),
+    let decoded =
+        body::decode(OPTIONS, sent, bytes).map_err(|e| Status::bad_request(body::no_type(sent, &e.message)))?;
+    let mut value = decoded.value;
+    if !matches!(value, Value::Map(_) | Value::Null) {
+        return Err(Status::bad_request(body::no_object(&value)));
+    }
+    let text = |key: &str, default: &str| value.get(key).and_then(Value::as_str).unwrap_or(default).to_owned();
+    let (version, kind) = (text("apiVersion", "v1"), text("kind", "DeleteOptions"));
+    if kind != "DeleteOptions" {
+        return Err(Status::bad_request(format!(
+            "no kind {kind:?} is registered for version {version:?} in scheme \
+             \"k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27\""
+        )));
+    }
+    // What it asks for must never be read as less than it says.
+    match api::schema::normalize(OPTIONS, &mut value).error {
+        Some(why) => Err(Status::bad_request(why)),
+        None => Ok(value),
     }
 }
 

@@ -28,8 +28,10 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     let form = form(call)?;
     let options = options::patch(&call.info.query)?;
     let bytes = body::read(body).await?;
-    let decoded =
-        json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {}", e.message)))?;
+    let decoded = json::decode(&bytes).map_err(|e| {
+        let what = if form == Form::Strategic { "" } else { "error decoding patch: " };
+        Status::bad_request(format!("{what}{}", e.message))
+    })?;
     let doubled = duplicates(form, decoded.duplicates);
     let change = decoded.value;
     if form != Form::Json {
@@ -39,9 +41,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         let old = write::current(call).await?.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
         let mut warnings = Vec::new();
         let new = apply(call, form, &old, &change, &doubled, options, &mut warnings)?;
-        if !new.resource_version().is_empty() && new.resource_version() != old.resource_version() {
-            return Err(modified(&call.kind, old.name()));
-        }
+        write::check_version(call, &new, &old)?;
         if let Some(stored) = write::change(call, new, &old, options, write::By::Patch, &mut warnings).await? {
             return call.show(200, &stored, &warnings);
         }
@@ -100,8 +100,7 @@ fn apply(
     };
     let mut new = Object(map);
     if new.kind() != call.kind.names.kind || new.api_version() != call.kind.api_version() {
-        let why = format!("the type of the object may not change to {}, {}", new.api_version(), new.kind());
-        return Err(Status::bad_request(why));
+        return Err(invalid(&shown, &body::other_type(&call.kind, new.api_version(), new.kind())));
     }
     let doubled = doubled.to_vec();
     let checked = body::check_fields(&call.kind, &mut new, doubled, None, options.field_validation, warnings);

@@ -112,7 +112,39 @@ async fn past_page(
     stored_page(call, options, selection, "", version, false).await
 }
 
-/// A list at one revision of the past, from the store.
+/// A list at one revision of the near past, from the cache; `None` where that was too long ago.
+async fn window_page(
+    call: &Call<'_>,
+    options: &ListOptions,
+    selection: &Selection,
+    start: &str,
+    revision: u64,
+) -> Result<Option<(Vec<Arc<Entry>>, ListMeta)>, Status> {
+    if !call.ctx.registry.storage().knows(revision).await {
+        return Ok(None);
+    }
+    let cache = call.ctx.registry.cache(&call.kind).await?;
+    call.ctx.registry.caches().at_least(revision).await?;
+    // Selectors that no index knows still choose among what is found.
+    let most = if selection.is_empty() { options.limit } else { 0 };
+    let place = selection.place(&call.kind, &below(call));
+    let Some(found) = cache.past(&place, start, most, revision) else { return Ok(None) };
+    let (mut entries, mut left) = (found.entries, found.left);
+    entries.retain(|e| selection.takes(&call.kind, e));
+    if options.limit > 0 && entries.len() > options.limit {
+        left = entries.len() - options.limit;
+        entries.truncate(options.limit);
+    }
+    let mut meta = ListMeta { revision, ..ListMeta::default() };
+    if left > 0 {
+        meta.remaining = selection.is_empty().then_some(left as u64);
+        let last = entries.last().map(|e| String::from_utf8_lossy(&e.name).into_owned()).unwrap_or_default();
+        meta.continues = Token::after(revision, &last).text();
+    }
+    Ok(Some((entries, meta)))
+}
+
+/// A list at one revision of the past, as the cache or the store has it.
 async fn stored_page(
     call: &Call<'_>,
     options: &ListOptions,
@@ -126,7 +158,10 @@ async fn stored_page(
     let range = format!("{prefix}{}", below(call));
     let mut from = if start.is_empty() { range.clone() } else { format!("{prefix}{start}") };
     if !from.starts_with(&range) {
-        return Err(Status::bad_request("continue key is not valid: it is of another list"));
+        return Err(Status::bad_request(format!("invalid continue token: continue key is not valid: {start}")));
+    }
+    if let Some(found) = window_page(call, options, selection, &from[prefix.len()..], revision).await? {
+        return Ok(found);
     }
     let mut meta = ListMeta { revision, ..ListMeta::default() };
     let mut taken: Vec<Arc<Entry>> = Vec::new();
@@ -210,7 +245,8 @@ impl Token {
     }
 
     fn parse(text: &str) -> Result<Token, Status> {
-        let invalid = |why: &str| Status::bad_request(format!("continue key is not valid: {why}"));
+        let invalid =
+            |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let json = URL_SAFE_NO_PAD.decode(text).map_err(|e| {
             let at = match e {
                 DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
@@ -218,9 +254,12 @@ impl Token {
             };
             invalid(&format!("illegal base64 data at input byte {at}"))
         })?;
-        let value = api::codec::json::decode(&json).map_err(|e| invalid(&e.message))?.value;
-        if value.get("v").and_then(Value::as_str) != Some("meta.k8s.io/v1") {
-            return Err(invalid("server does not recognize this encoded version"));
+        // Who made up a token is told at which character of it.
+        let json = String::from_utf8_lossy(&json);
+        let value = api::codec::json::decode(json.as_bytes()).map_err(|e| invalid(&e.message))?.value;
+        let version = value.get("v").and_then(Value::as_str).unwrap_or("");
+        if version != "meta.k8s.io/v1" {
+            return Err(invalid(&format!("server does not recognize this encoded version {version}")));
         }
         let revision = match value.get("rv").and_then(Value::as_i64) {
             Some(NEWEST) => Some(None),
@@ -230,8 +269,8 @@ impl Token {
         let start = value.get("start").and_then(Value::as_str).filter(|s| !s.is_empty());
         match (revision, start) {
             (Some(revision), Some(start)) => Ok(Token { revision, start: start.to_owned() }),
-            (None, _) => Err(invalid("incorrect encoded start resourceVersion")),
-            (_, None) => Err(invalid("encoded start key empty")),
+            (None, _) => Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+            (_, None) => Err(invalid("encoded start key empty (version meta.k8s.io/v1)")),
         }
     }
 }
@@ -246,13 +285,19 @@ mod tests {
             assert_eq!(Token::parse(&token.text()), Ok(token));
         }
         for (json, why) in [
-            (r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#, "incorrect encoded start resourceVersion"),
-            (r#"{"v":"meta.k8s.io/v1","rv":-2,"start":"a"}"#, "incorrect encoded start resourceVersion"),
-            (r#"{"v":"meta.k8s.io/v1","rv":1}"#, "encoded start key empty"),
-            (r#"{"v":"v2","rv":1,"start":"a"}"#, "server does not recognize this encoded version"),
+            (
+                r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#,
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (
+                r#"{"v":"meta.k8s.io/v1","rv":-2,"start":"a"}"#,
+                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
+            ),
+            (r#"{"v":"meta.k8s.io/v1","rv":1}"#, "encoded start key empty (version meta.k8s.io/v1)"),
+            (r#"{"v":"v2","rv":1,"start":"a"}"#, "server does not recognize this encoded version v2"),
         ] {
             let refused = Token::parse(&URL_SAFE_NO_PAD.encode(json)).expect_err(json);
-            assert_eq!(refused.message, format!("continue key is not valid: {why}"));
+            assert_eq!(refused.message, format!("invalid continue token: continue key is not valid: {why}"));
         }
         assert!(Token::parse("%%%").is_err());
     }

@@ -19,7 +19,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let mut warnings = Vec::new();
     let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
     body::place(call, &mut object, false)?;
-    let object = new(call, object, options, By::Update, &mut warnings).await?;
+    let object = new(call, object, options, By::Create, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }
 
@@ -32,14 +32,16 @@ pub(super) async fn new(
     warnings: &mut Vec<String>,
 ) -> Result<Object, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
+    let asked = object.resource_version().to_owned();
     kind.default(&mut object);
     own(call, by, &mut object, None);
     if object.name().is_empty() {
         // Admission sees the name that will be.
         rules::name(&mut object, &rand::random::<[u8; 8]>());
     }
-    let asked = options_value(if by == By::Apply { by.options() } else { "CreateOptions" }, options);
-    let mut admission = admission(call, Operation::Create, None, object, options, &asked);
+    let kind_of_options = if by == By::Apply { by.options() } else { By::Create.options() };
+    let sent = options_value(kind_of_options, options);
+    let mut admission = admission(call, Operation::Create, None, object, options, &sent);
     admission::mutate(ctx, &mut admission).await?;
     let mut object = admission.object.take().unwrap_or_default();
     begin_create(kind, &mut object)?;
@@ -54,7 +56,14 @@ pub(super) async fn new(
         if ctx.registry.storage().get_object(kind, object.namespace(), object.name()).await?.is_some() {
             return Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()));
         }
+        if !asked.is_empty() {
+            // As upstream: what would be stored is shown with what was asked for.
+            object.meta_mut().insert("resourceVersion", asked);
+        }
         return Ok(object);
+    }
+    if by == By::Create && asked.parse::<u64>().is_ok_and(|version| version > 0) {
+        return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
     }
     let inserted = resource_quota::insert(ctx, kind, object, charge).await;
     let reservation = reservation.after(inserted.as_ref().err());
@@ -88,6 +97,8 @@ fn admission<'a>(
 /// The verb behind a write, which decides the options' kind and how fields are owned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
+    Create,
+    /// Creates too, where a kind allows it.
     Update,
     Patch,
     /// The object comes with its owners set.
@@ -97,6 +108,7 @@ pub(super) enum By {
 impl By {
     fn options(self) -> &'static str {
         match self {
+            By::Create => "CreateOptions",
             By::Update => "UpdateOptions",
             By::Patch | By::Apply => "PatchOptions",
         }
@@ -134,7 +146,6 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
     body::place(call, &mut object, true)?;
     let kind = &*call.kind;
-    let asked = version(&object)?;
     let must_ask = || {
         let error = api::FieldError::new(
             api::status::FieldReason::Invalid,
@@ -145,8 +156,9 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
     };
     for _ in 0..ROUNDS {
         let Some(old) = current(call).await? else {
-            return absent(call, object, asked, options, warnings).await;
+            return absent(call, object, options, warnings).await;
         };
+        let asked = version(&object)?;
         if asked.is_none() && !kind.unconditional_update {
             return Err(must_ask());
         }
@@ -165,16 +177,13 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
 async fn absent(
     call: &Call<'_>,
     object: Object,
-    asked: Option<u64>,
     options: WriteOptions,
     mut warnings: Vec<String>,
 ) -> Result<Response<Body>, Status> {
     if !call.kind.create_on_update || !call.info.subresource.is_empty() {
         return Err(not_found(&call.kind, object.name()));
     }
-    if asked.is_some() {
-        return Err(modified(&call.kind, object.name()));
-    }
+    version(&object)?;
     let object = new(call, object, options, By::Update, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }
@@ -186,13 +195,21 @@ pub(super) async fn current(call: &Call<'_>) -> Result<Option<Object>, Status> {
 }
 
 /// The version that an update asks for; `None` for whatever is there.
-fn version(object: &Object) -> Result<Option<u64>, Status> {
+pub(super) fn version(object: &Object) -> Result<Option<u64>, Status> {
     match object.resource_version() {
         "" | "0" => Ok(None),
         text => match text.parse() {
             Ok(version) => Ok(Some(version)),
             Err(_) => Err(Status::new(500, "", format!("strconv.ParseUint: parsing {text:?}: invalid syntax"))),
         },
+    }
+}
+
+/// Refuses a change of another version than the one that is stored.
+pub(super) fn check_version(call: &Call<'_>, new: &Object, old: &Object) -> Result<(), Status> {
+    match version(new)?.is_some_and(|v| v.to_string() != old.resource_version()) {
+        true => Err(modified(&call.kind, old.name())),
+        false => Ok(()),
     }
 }
 

@@ -17,6 +17,9 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         }
         name => name,
     };
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     check(&binding)?;
     let dry_run = call.dry_run();
     let at = now();

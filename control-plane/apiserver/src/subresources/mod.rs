@@ -175,8 +175,11 @@ impl Call<'_> {
         let (given_version, given_kind) = (object.api_version(), object.kind());
         if (!given_version.is_empty() && given_version != api_version) || (!given_kind.is_empty() && given_kind != kind)
         {
+            let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+            let why = resource::body::unconvertible(group, kind, given_version, given_kind);
+            let version = resource::body::short(given_version);
             return Err(Status::bad_request(format!(
-                "the object provided is unrecognized: expected {kind} in {api_version}, got {given_kind} in {given_version}"
+                "{given_kind} in version {version:?} cannot be handled as a {kind}: {why}"
             )));
         }
         object.set_type(api_version, kind);

@@ -61,6 +61,8 @@ fn user_info(user: &User) -> Map {
 }
 
 fn myself(call: &Call<'_>, mut review: Object) -> Object {
+    // Nothing of what was sent comes back.
+    review.0.remove("metadata");
     review.set(&["metadata", "creationTimestamp"], super::now());
     review.set(&["status", "userInfo"], user_info(call.identity.user()));
     review
@@ -117,7 +119,8 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
     let given = |key| review.at(&["spec", key]).is_some_and(|v| !v.is_null());
     let (resource, other) = (given("resourceAttributes"), given("nonResourceAttributes"));
     if resource && other {
-        invalid("spec.nonResourceAttributes", "null", "cannot be specified in combination with resourceAttributes");
+        let shown = nonresource(review);
+        invalid("spec.nonResourceAttributes", &shown, "cannot be specified in combination with resourceAttributes");
     }
     if !resource && !other {
         let why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -132,7 +135,7 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
             invalid("spec.resourceAttributes.namespace", &format!("{asked:?}"), "must match metadata.namespace");
         }
         if other {
-            invalid("spec.nonResourceAttributes", "null", "disallowed on this kind of request");
+            invalid("spec.nonResourceAttributes", &nonresource(review), "disallowed on this kind of request");
         }
     }
     let meta = review.meta().cloned().unwrap_or_default();
@@ -143,8 +146,18 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
     });
     if left.next().is_some() {
         let of = api::schema::find("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-        invalid("metadata", &api::schema::ordered(Some(&Value::Map(meta.clone())), of), "must be empty");
+        let why = match call.info.resource.starts_with("local") {
+            true => "must be empty except for namespace",
+            false => "must be empty",
+        };
+        invalid("metadata", &api::schema::ordered(Some(&Value::Map(meta.clone())), of), why);
     }
+}
+
+/// The attributes as upstream prints them.
+fn nonresource(review: &Object) -> String {
+    let text = |key: &str| review.str_at(&["spec", "nonResourceAttributes", key]);
+    format!("{{\"Path\":{:?},\"Verb\":{:?}}}", text("path"), text("verb"))
 }
 
 fn subject_of(review: &Object) -> User {
@@ -201,6 +214,8 @@ async fn rules(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
     });
     let others = others.iter().map(|r| put(&[("verbs", &r.verbs), ("nonResourceURLs", &r.urls)]));
     let (resources, others): (Vec<Value>, Vec<Value>) = (resources.collect(), others.collect());
+    // Nothing of what was sent comes back.
+    review.0.remove("metadata");
     review.0.entry("metadata").make_map();
     review.set(&["spec"], Map::new());
     review.set(&["status", "resourceRules"], Value::List(resources));

@@ -68,10 +68,30 @@ fn inline(outer: &Schema, field: &Field) -> Option<Inline> {
     if let Some(inner) = schema::find(&full) {
         return inner.fields.iter().any(|f| !f.hidden && shown(f.name).is_some()).then_some(Inline::Known(inner));
     }
-    let of_type = INLINED.lines().skip_while(|l| l.strip_prefix(':') != Some(&full)).skip(1);
-    let fields = of_type.take_while(|l| !l.starts_with(':')).filter_map(|l| l.split_once('\t'));
-    let slots =
-        fields.filter_map(|(number, name)| Some(Slot { number: number.parse().ok()?, of: Of::Field(shown(name)?) }));
+    let slots = inlined(&full)
+        .filter_map(|(number, name)| Some(Slot { number: number.parse().ok()?, of: Of::Field(shown(name)?) }));
     let fields = Layout::sorted(slots);
     (!fields.slots.is_empty()).then_some(Inline::Fields(fields))
+}
+
+/// The numbers and names of the fields of a message of [`INLINED`].
+fn inlined(full: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let of_type = INLINED.lines().skip_while(move |l| l.strip_prefix(':') != Some(full)).skip(1);
+    of_type.take_while(|l| !l.starts_with(':')).filter_map(|l| l.split_once('\t'))
+}
+
+/// The types by which a field stands in an object, from the outside: none for a field of the type itself.
+pub(crate) fn embedded(schema: &Schema, name: &str) -> Vec<&'static str> {
+    if schema.field(name).is_none_or(|f| f.proto_number > 0) {
+        return Vec::new();
+    }
+    let hidden = schema.fields.iter().filter(|f| f.hidden);
+    let mut found = hidden.filter_map(|field| {
+        let full = format!("{}.{}", schema.package, field.proto_type);
+        match schema::find(&full) {
+            Some(inner) => inner.field(name).map(|_| [vec![field.proto_type], embedded(inner, name)].concat()),
+            None => inlined(&full).any(|(_, n)| n == name).then(|| vec![field.proto_type]),
+        }
+    });
+    found.next().unwrap_or_default()
 }

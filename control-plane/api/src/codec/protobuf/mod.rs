@@ -11,7 +11,7 @@ mod wire;
 
 pub use decode::{Envelope, decode, envelope, message};
 pub use encode::{EncodeError, encode};
-pub(crate) use layout::Layout;
+pub(crate) use layout::{Layout, embedded};
 
 use crate::value::Map;
 pub use wire::Backward;

@@ -64,16 +64,16 @@ fn source(kind: &str) -> &'static str {
 fn metric(at: &At<'_>) {
     let kind = at.field("type");
     if kind.text().is_empty() {
-        return kind.required("must specify a metric source type");
+        kind.required("must specify a metric source type");
     }
     kind.one_of(METRICS);
-    if !METRICS.contains(&kind.text()) {
-        return kind.unsupported(METRICS);
-    }
     for name in ["object", "pods", "resource", "containerResource", "external"] {
         if at.has(name) {
             metric_source(&at.field(name), name);
         }
+    }
+    if !METRICS.contains(&kind.text()) {
+        return kind.unsupported(METRICS);
     }
     let wanted = source(kind.text());
     if !at.has(wanted) {
@@ -84,6 +84,12 @@ fn metric(at: &At<'_>) {
 fn metric_source(at: &At<'_>, name: &str) {
     let goal = at.field("target");
     let positive = |key: &str| words::amount(&goal.field(key)).is_some_and(|q| q.signum() > 0);
+    let kind = goal.field("type");
+    match kind.text() {
+        "" => kind.required("must specify a metric target type"),
+        "Utilization" | "Value" | "AverageValue" => {}
+        _ => kind.invalid("must be either Utilization, Value, or AverageValue"),
+    }
     match name {
         "resource" | "containerResource" => {
             at.field("name").not_empty();

@@ -22,6 +22,10 @@ pub(in crate::kinds) fn priority_level(object: &Object, out: &mut Vec<FieldError
         match kind.text() {
             "Exempt" if limited.is() => limited.forbidden("must be nil if the type is not Limited"),
             "Exempt" => {}
+            "Limited" if spec.has("exempt") => {
+                spec.field("exempt").forbidden("must be nil if the type is Limited");
+                limits(&limited);
+            }
             "Limited" if !limited.is() => limited.required("must not be empty when type is Limited"),
             "Limited" => limits(&limited),
             _ => kind.unsupported(&["Exempt", "Limited"]),
@@ -78,17 +82,110 @@ pub(in crate::kinds) fn flow_schema(object: &Object, out: &mut Vec<FieldError>) 
         if number == 1 && name != "exempt" {
             precedence.invalid("only the schema named 'exempt' may have matchingPrecedence 1");
         }
-        spec.fields(&["priorityLevelConfiguration", "name"]).not_empty();
-        for rule in spec.field("rules").items() {
-            rule.field("subjects").not_empty();
-            rule.field("resourceRules").items().for_each(|r| flow_rule(&r));
+        let level = spec.fields(&["priorityLevelConfiguration", "name"]);
+        match level.is_empty() {
+            true => level.required("must reference a priority level"),
+            false => level.matches(names::dns1123_subdomain),
         }
+        let method = spec.field("distinguisherMethod");
+        if method.is() && !matches!(method.get("type"), "ByNamespace" | "ByUser") {
+            let shown = format!("{{\"Type\":{:?}}}", method.get("type"));
+            method.field("type").unsupported_as(&shown, &["ByNamespace", "ByUser"]);
+        }
+        spec.field("rules").items().for_each(|rule| flow_rules(&rule));
     });
 }
 
+fn flow_rules(rule: &At<'_>) {
+    let subjects = rule.field("subjects");
+    subjects.not_empty();
+    subjects.items().for_each(|s| flow_subject(&s));
+    let (resources, others) = (rule.field("resourceRules"), rule.field("nonResourceRules"));
+    if resources.is_empty() && others.is_empty() {
+        rule.required("at least one of resourceRules and nonResourceRules has to be non-empty");
+    }
+    resources.items().for_each(|r| flow_rule(&r));
+    others.items().for_each(|r| flow_paths(&r));
+}
+
+fn flow_subject(at: &At<'_>) {
+    let parts = [("Group", "group"), ("ServiceAccount", "serviceAccount"), ("User", "user")];
+    let Some((kind, part)) = parts.iter().find(|(kind, _)| at.get("kind") == *kind) else {
+        return at.field("kind").unsupported(&["Group", "ServiceAccount", "User"]);
+    };
+    for (other, key) in parts.iter().filter(|(other, _)| other != kind) {
+        if at.has(key) {
+            at.field(key).forbidden(&format!("{key} is forbidden when subject kind is not {other}"));
+        }
+    }
+    if !at.has(part) {
+        let what = if *part == "serviceAccount" { "serviceAccount" } else { part };
+        return at.field(part).required(&format!("{what} is required when subject kind is {kind}"));
+    }
+    match *part {
+        "serviceAccount" => {
+            let (name, namespace) = (at.fields(&[part, "name"]), at.fields(&[part, "namespace"]));
+            match name.text() {
+                "" => name.required(""),
+                "*" => {}
+                _ => name.matches(names::dns1123_subdomain),
+            }
+            if namespace.text().is_empty() {
+                namespace.required("must specify namespace for service account");
+            } else {
+                namespace.matches(names::dns1123_label);
+            }
+        }
+        part => at.fields(&[part, "name"]).not_empty(),
+    }
+}
+
+/// The verbs that rules may name, of resources and of paths alike.
+const VERBS: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+
+fn flow_verbs(verbs: &At<'_>) {
+    if verbs.is_empty() {
+        verbs.required("verbs must contain at least one value");
+    } else if verbs.items().any(|v| v.text() == "*") {
+        if verbs.len() > 1 {
+            verbs.invalid("if '*' is present, must not specify other verbs");
+        }
+    } else if verbs.items().any(|v| !VERBS.contains(&v.text())) {
+        verbs.unsupported(VERBS);
+    }
+}
+
+fn flow_paths(at: &At<'_>) {
+    flow_verbs(&at.field("verbs"));
+    let urls = at.field("nonResourceURLs");
+    if urls.is_empty() {
+        urls.required("nonResourceURLs must contain at least one value");
+    } else if urls.len() > 1 && urls.items().any(|u| u.text() == "*") {
+        urls.invalid("if '*' is present, must not specify other non-resource URLs");
+    } else {
+        urls.items().filter(|u| u.text() != "*").for_each(|u| flow_path(&u));
+    }
+}
+
+fn flow_path(at: &At<'_>) {
+    let text = at.text();
+    let inner = text.strip_suffix('*').unwrap_or(text);
+    if text.is_empty() {
+        at.invalid("must not be empty");
+    } else if !text.starts_with('/') {
+        at.invalid("must start with slash");
+    } else if text.contains(' ') {
+        at.invalid("must not contain white-space");
+    } else if text.contains("//") {
+        at.invalid("must not contain double slash");
+    } else if inner.contains('*') || (text.ends_with('*') && !inner.ends_with('/')) {
+        at.invalid("wildcard can only do suffix matching");
+    }
+}
+
 fn flow_rule(at: &At<'_>) {
+    flow_verbs(&at.field("verbs"));
     let lists = [
-        ("verbs", "verbs must contain at least one value", "verbs"),
         ("apiGroups", "resource rules must supply at least one api group", "api groups"),
         ("resources", "resource rules must supply at least one resource", "resources"),
     ];
@@ -164,7 +261,7 @@ pub(in crate::kinds) fn certificate_update(
                 if matches!(condition.get("type"), "Approved" | "Denied" | "Failed") {
                     condition.field("status").one_of(&["True"]);
                 } else {
-                    condition.field("status").one_of(&["True", "False", "Unknown"]);
+                    condition.field("status").one_of(&["False", "True", "Unknown"]);
                 }
             }
             for name in ["Approved", "Denied", "Failed"] {
@@ -193,8 +290,9 @@ pub(in crate::kinds) fn api_service(object: &Object, out: &mut Vec<FieldError>) 
         let name = root.fields(&["metadata", "name"]);
         let wanted = format!("{}.{}", spec.get("version"), spec.get("group"));
         if name.text() != wanted {
-            name.invalid("must be `spec.version+\".\"+spec.group`");
+            name.invalid(&format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"));
         }
+        spec.field("version").matches(names::dns1035_label);
         for (key, limit) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
             let at = spec.field(key);
             let number = at.int().unwrap_or(0);
@@ -228,7 +326,11 @@ pub(in crate::kinds) fn resource_claim(object: &Object, out: &mut Vec<FieldError
                     exactly.field("allocationMode").maybe_one_of(&["All", "ExactCount"]);
                 }
                 (false, true) => {}
-                _ => request.required("exactly one of `exactly` or `firstAvailable` is required"),
+                (true, true) => request.invalid_as(
+                    "null",
+                    "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
+                ),
+                (false, false) => request.required("exactly one of `exactly` or `firstAvailable` is required"),
             }
         }
     });

@@ -24,7 +24,10 @@ pub(in crate::kinds) fn definition(object: &Object, out: &mut Vec<FieldError>) {
             name.invalid("must be spec.names.plural+\".\"+spec.group");
         }
         group(&spec.field("group"));
-        spec.field("scope").one_of(&["Cluster", "Namespaced"]);
+        match spec.get("scope") {
+            "" => spec.field("scope").required(""),
+            _ => spec.field("scope").one_of(&["Cluster", "Namespaced"]),
+        }
         versions(&spec);
         spec_names(&spec.field("names"));
         shared_parts(&spec);

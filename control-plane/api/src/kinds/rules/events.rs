@@ -71,6 +71,10 @@ fn always(root: &At<'_>) {
     } else if about.text() != namespace.text() {
         elsewhere();
     }
+    let name = root.fields(&["metadata", "name"]);
+    if name.text().is_empty() && !strict(root) {
+        name.required("name or generateName is required");
+    }
     namespace.named("namespace").matches(names::dns1123_subdomain);
 }
 

@@ -21,6 +21,26 @@ pub(super) fn path_segment(name: &str) -> Vec<String> {
     ["/", "%"].iter().filter(|c| name.contains(**c)).map(|c| format!("may not contain '{c}'")).collect()
 }
 
+/// Groups of kinds that take any finalizer that is a name; of all others one without a domain must be known.
+const LOOSE: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "node.k8s.io",
+    "policy",
+];
+
+fn is_strict(api_version: &str) -> bool {
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    !LOOSE.contains(&group)
+}
+
+/// The metadata of an object by its kind's rules.
+pub(super) fn of(root: &At<'_>, name: NameRule) {
+    parts(&root.field("metadata"), name, is_strict(root.get("apiVersion")));
+}
+
 /// The metadata of an object. `at` is the place of the metadata.
 pub(super) fn metadata(at: &At<'_>, name: NameRule) {
     parts(at, name, true);
@@ -177,8 +197,9 @@ fn unchanged(at: &At<'_>, old: &Object) {
 /// The metadata of an update: what every kind checks comes first, then what the kind's own rules found.
 pub(super) fn update(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
     let found = Errors::default();
-    let at = At::root(new, &found).field("metadata");
-    metadata(&at, path_segment);
+    let root = At::root(new, &found);
+    let at = root.field("metadata");
+    of(&root, path_segment);
     unchanged(&at, old);
     unchanged(&at, old);
     let mut all = found.into_list();

@@ -65,8 +65,8 @@ pub(super) use storage::{
     volume_attachment_update,
 };
 pub(super) use warnings::{
-    cron_job_warnings, endpoint_slice_warnings, pod_warnings, secret_warnings, service_warnings, template_warnings,
-    volume_warnings,
+    cron_job_warnings, csi_driver_warnings, endpoint_slice_warnings, node_warnings, pod_template_warnings,
+    pod_warnings, secret_warnings, service_warnings, template_warnings, volume_warnings,
 };
 pub(super) use workloads::{
     controller_revision, controller_revision_update, controller_update, daemon_set, daemon_set_update, deployment,

@@ -64,7 +64,7 @@ fn paths(http: &At<'_>) {
     for one in list.items() {
         let (path, kind) = (one.field("path"), one.field("pathType"));
         match kind.text() {
-            "" => kind.required("pathType must be specified"),
+            "" if !kind.is() => kind.required("pathType must be specified"),
             "Exact" | "Prefix" => http_path(&path),
             "ImplementationSpecific" if path.text().is_empty() => {}
             "ImplementationSpecific" if path.text().starts_with('/') => {}
@@ -96,7 +96,7 @@ fn backend(at: &At<'_>) {
                 resource.field(key).not_empty();
             }
         }
-        (false, false) => {}
+        (false, false) => at.invalid_text("", "resource or service backend is required"),
         (true, false) => {
             service.field("name").required_matches(names::dns1123_label);
             let (name, number) = (service.fields(&["port", "name"]), service.fields(&["port", "number"]));
@@ -168,7 +168,7 @@ pub(in crate::kinds) fn network_policy(object: &Object, out: &mut Vec<FieldError
 }
 
 fn policy_port(at: &At<'_>) {
-    at.field("protocol").maybe_one_of(&["SCTP", "TCP", "UDP"]);
+    at.field("protocol").maybe_one_of(&["TCP", "UDP", "SCTP"]);
     let (port, end) = (at.field("port"), at.field("endPort"));
     if port.is() {
         words::port(&port);
@@ -202,6 +202,7 @@ fn peer(at: &At<'_>) {
     match (block.is(), set) {
         (true, 0) => ip_block(&block),
         (true, _) => {
+            ip_block(&block);
             at.forbidden("may not specify both ipBlock and another peer");
         }
         (false, 0) => at.required("must specify a peer"),
@@ -252,7 +253,9 @@ pub(in crate::kinds) fn ip_address_update(new: &Object, old: &Object, c: Context
 pub(in crate::kinds) fn service_cidr(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let cidrs = root.fields(&["spec", "cidrs"]);
-        cidrs.not_empty();
+        if cidrs.is_empty() {
+            cidrs.required("at least one CIDR required");
+        }
         for cidr in cidrs.items() {
             match words::parse_cidr(cidr.text()) {
                 None => cidr.matches(words::cidr),

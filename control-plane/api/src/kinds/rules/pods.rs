@@ -81,7 +81,7 @@ fn pod_spec_with<'a>(spec: &At<'a>, errors: &Errors, added: &[&'a str]) {
     for name in ["priorityClassName", "runtimeClassName"] {
         named(&spec.field(name));
     }
-    spec.field("preemptionPolicy").maybe_one_of(&["Never", "PreemptLowerPriority"]);
+    spec.field("preemptionPolicy").maybe_one_of(&["PreemptLowerPriority", "Never"]);
     for (name, amount) in spec.field("overhead").pairs() {
         resources::resource_name(&amount, name);
         resources::resource_amount(&amount, name);

@@ -136,6 +136,6 @@ pub(super) fn system(spec: &At<'_>, containers: &[At<'_>]) {
         }
         "" if spec.field("os").is() => os.required(""),
         "" => {}
-        _ => os.unsupported(&["linux", "windows"]),
+        _ => os.named(spec.field("os").path).unsupported(&["linux", "windows"]),
     }
 }

@@ -272,6 +272,10 @@ fn subset(at: &At<'_>) {
     for address in ready.items().chain(waiting.items()) {
         let ip = address.field("ip");
         ip.matches(endpoint_ip);
+        if ip.text().parse::<std::net::IpAddr>().is_err() {
+            // The second of upstream's two checks says so again.
+            ip.invalid_text(ip.text(), "must be a valid IP address");
+        }
         if !address.get("hostname").is_empty() {
             address.field("hostname").matches(names::dns1123_label);
         }

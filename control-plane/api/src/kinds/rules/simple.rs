@@ -36,7 +36,7 @@ pub(in crate::kinds) fn priority_class(object: &Object, out: &mut Vec<FieldError
         } else if value.int().unwrap_or(0) > USER_CLASSES_AT_MOST {
             value.forbidden(&format!("maximum allowed value of a user defined priority is {USER_CLASSES_AT_MOST}"));
         }
-        root.field("preemptionPolicy").maybe_one_of(&["Never", "PreemptLowerPriority"]);
+        root.field("preemptionPolicy").maybe_one_of(&["PreemptLowerPriority", "Never"]);
     });
 }
 

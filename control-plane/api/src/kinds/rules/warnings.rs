@@ -49,6 +49,12 @@ fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
             out.push(format!("{place}: a null labelSelector results in matching no pod"));
         }
     }
+    affinity(spec, path, out);
+    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
+        out.push(format!(
+            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+        ));
+    }
     for (i, secret) in list(spec, "imagePullSecrets") {
         if text(secret, "name").is_empty() {
             out.push(format!("{path}.imagePullSecrets[{i}].name: invalid empty name \"\""));
@@ -69,6 +75,24 @@ fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
     for kind in ["initContainers", "containers"] {
         for (i, container) in list(spec, kind) {
             ports(container, &format!("{path}.{kind}[{i}]"), out);
+        }
+    }
+}
+
+/// Terms that choose no pod.
+fn affinity(spec: &Value, path: &str, out: &mut Vec<String>) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
+    let what = "a null labelSelector results in matching no pod";
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(of) = spec.at(&["affinity", kind]) else { continue };
+        for (i, _) in list(of, REQUIRED).filter(|(_, term)| !is_set(term, "labelSelector")) {
+            out.push(format!("{path}.affinity.{kind}.{REQUIRED}[{i}].labelSelector: {what}"));
+        }
+        for (i, term) in list(of, PREFERRED) {
+            if !term.get("podAffinityTerm").is_some_and(|t| is_set(t, "labelSelector")) {
+                out.push(format!("{path}.affinity.{kind}.{PREFERRED}[{i}].podAffinityTerm.labelSelector: {what}"));
+            }
         }
     }
 }
@@ -122,6 +146,31 @@ pub(in crate::kinds) fn volume_warnings(object: &Object) -> Vec<String> {
     out
 }
 
+pub(in crate::kinds) fn node_warnings(object: &Object) -> Vec<String> {
+    match object.str_at(&["spec", "externalID"]) {
+        "" => Vec::new(),
+        _ => vec!["spec.externalID: this field is deprecated, and is unused by Kubernetes".into()],
+    }
+}
+
+pub(in crate::kinds) fn pod_template_warnings(object: &Object) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(spec) = object.at(&["template", "spec"]) {
+        pod_spec(spec, "template.spec", &mut out);
+    }
+    out
+}
+
+pub(in crate::kinds) fn csi_driver_warnings(object: &Object) -> Vec<String> {
+    let tokens = object.at(&["spec", "tokenRequests"]).and_then(Value::as_list).is_some_and(|l| !l.is_empty());
+    match tokens && object.at(&["spec", "serviceAccountTokenInSecrets"]).is_none() {
+        true => vec![
+            "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes".into(),
+        ],
+        false => Vec::new(),
+    }
+}
+
 pub(in crate::kinds) fn endpoint_slice_warnings(object: &Object) -> Vec<String> {
     match object.str_at(&["addressType"]) {
         "FQDN" => vec!["spec.addressType: FQDN endpoints are deprecated".into()],
@@ -134,6 +183,9 @@ pub(in crate::kinds) fn service_warnings(object: &Object) -> Vec<String> {
     let Some(spec) = object.at(&["spec"]) else { return out };
     if list(spec, "externalIPs").next().is_some() {
         out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
+    }
+    if is_set(spec, "externalName") && !text(spec, "externalName").is_empty() && text(spec, "type") != "ExternalName" {
+        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
     }
     if text(spec, "trafficDistribution") == "PreferClose" {
         out.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());

@@ -20,7 +20,7 @@ pub(super) fn checked(
 ) {
     let errors = Errors::default();
     let root = At::root(object, &errors);
-    metadata::metadata(&root.field("metadata"), name);
+    metadata::of(&root, name);
     rules(&root, &errors);
     out.extend(errors.into_list());
 }
@@ -174,7 +174,12 @@ pub(in crate::kinds) fn deployment_update(new: &Object, old: &Object, context: C
         |status| {
             let counts = ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"];
             counts_not_negative(status, &counts);
+            status.field("collisionCount").not_negative();
             counts_within(status, "replicas", &["updatedReplicas", "readyReplicas", "availableReplicas"]);
+            let available = status.field("availableReplicas");
+            if available.int().unwrap_or(0) > status.field("readyReplicas").int().unwrap_or(0) {
+                available.invalid("cannot be greater than readyReplicas");
+            }
         },
     );
 }

@@ -229,3 +229,25 @@ impl Watching {
         event
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bookmarks_come_every_minute_and_shortly_before_the_end() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        for (lasts, due) in [(300, vec![60, 120, 180, 240, 298]), (90, vec![60, 88]), (61, vec![59]), (10, vec![8])] {
+            let (mut now, mut found) = (start, Vec::new());
+            loop {
+                now = bookmark_after(now, at(lasts));
+                if now >= at(lasts) {
+                    break;
+                }
+                found.push((now - start).as_secs());
+            }
+            assert_eq!(found, due, "a watch of {lasts} seconds");
+        }
+    }
+}
