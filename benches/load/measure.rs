@@ -59,7 +59,6 @@ pub(crate) struct Sample {
     /// What the operations still hold when the last one is done, in KiB, where that is the question.
     pub(crate) held: Option<u64>,
     /// What holds it, until all rounds are over.
-    #[expect(dead_code, reason = "it is held, not read")]
     pub(crate) open: Option<Box<dyn std::any::Any + Send>>,
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn answer(
 fn encoded(list: Map, json: Vec<u8>, encoding: Encoding) -> Result<Vec<u8>, Status> {
     match encoding {
         Encoding::Json => Ok(json),
-        Encoding::Yaml => Ok(yaml::encode(&Value::Map(list)).into()),
+        Encoding::Yaml => Ok(yaml::encode(&Value::Map(list))),
         Encoding::Protobuf => {
             let object = protobuf::encode(LIST_TYPE, &list).map_err(|e| Status::internal(e.to_string()))?;
             Ok(protobuf::wrap(API_VERSION, LIST, &object))

@@ -1,6 +1,6 @@
 //! Namespaces.
 
-use super::fill::{made, map};
+use super::fill::{made, map, put_text};
 use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
@@ -22,7 +22,7 @@ pub static NAMESPACE: Kind = Kind {
     ],
     columns: columns![("Name", "string", "name", 0), ("Status", "string", "", 0), ("Age", "string", "", 0),],
     has_status: true,
-    default: name_label,
+    default: namespace,
     prepare_create: new_namespace,
     prepare_update: update_namespace,
     selectable: |o| vec![("status.phase", o.str_at(&["status", "phase"]).to_owned())],
@@ -32,6 +32,11 @@ pub static NAMESPACE: Kind = Kind {
     validate_update: rules::metadata_update,
     ..Kind::PLAIN
 };
+
+fn namespace(object: &mut Object) {
+    name_label(object);
+    put_text(made(&mut object.0, "status"), "phase", "Active");
+}
 
 /// Every namespace is labelled with its name, so that selectors can choose it.
 fn name_label(object: &mut Object) {

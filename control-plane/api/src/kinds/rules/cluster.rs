@@ -115,12 +115,11 @@ fn flow_subject(at: &At<'_>) {
     };
     for (other, key) in parts.iter().filter(|(other, _)| other != kind) {
         if at.has(key) {
-            at.field(key).forbidden(&format!("{key} is forbidden when subject kind is not {other}"));
+            at.field(key).forbidden(&format!("{key} is forbidden when subject kind is not '{other}'"));
         }
     }
     if !at.has(part) {
-        let what = if *part == "serviceAccount" { "serviceAccount" } else { part };
-        return at.field(part).required(&format!("{what} is required when subject kind is {kind}"));
+        return at.field(part).required(&format!("{part} is required when subject kind is '{kind}'"));
     }
     match *part {
         "serviceAccount" => {

@@ -26,7 +26,9 @@ const PLACES: &[&str] = &["nodeName", "nodeSelector", "allNodes", "perDeviceNode
 pub(in crate::kinds) fn device_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
-        at_most(&spec.field("selectors"), MAX_SELECTORS);
+        let selectors = spec.field("selectors");
+        at_most(&selectors, MAX_SELECTORS);
+        selectors.items().filter(|s| !s.has("cel")).for_each(|s| s.field("cel").required(""));
         let configs = spec.field("config");
         at_most(&configs, MAX_CONFIGS);
         configs.items().for_each(|c| config(&c));

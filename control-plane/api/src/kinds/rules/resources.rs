@@ -52,7 +52,7 @@ pub(super) fn resource_name(at: &At<'_>, name: &str) {
     }
 }
 
-fn container_resource(at: &At<'_>, name: &str) {
+pub(super) fn container_resource(at: &At<'_>, name: &str) {
     resource_name(at, name);
     let known = matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge(name);
     if !name.contains('/') && !known {

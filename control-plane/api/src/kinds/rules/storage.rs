@@ -303,7 +303,10 @@ pub(in crate::kinds) fn limit_range(object: &Object, out: &mut Vec<FieldError>) 
 fn one_limit(at: &At<'_>, kind: &str) {
     let lists = ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"];
     for list in lists.map(|l| at.field(l)) {
-        list.pairs().for_each(|(name, amount)| resources::resource_name(&amount, name));
+        list.pairs().for_each(|(name, amount)| match kind {
+            "Container" | "Pod" => resources::container_resource(&amount, name),
+            _ => resources::resource_name(&amount, name),
+        });
     }
     if kind == "Pod" {
         for key in ["default", "defaultRequest"] {
