@@ -33,6 +33,8 @@ targets! {
     dns: "../fuzz/node_targets/dns.rs",
     image: "../fuzz/node_targets/image.rs",
     join: "../fuzz/node_targets/join.rs",
+    kubelet: "../fuzz/node_targets/kubelet.rs",
+    registry: "../fuzz/node_targets/registry.rs",
 }
 
 /// Bytes of any kind, text that parsers care about, and what these readers know.
@@ -46,6 +48,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
         Just(r#"{"server":"a:1","authority":"sha256:0","secret":"s"}"#),
         Just(r#"{"cniVersion":"1.1.0","name":"pods","bridge":"b0","podCidr":"10.244.3.0/24","mtu":1500}"#),
         Just(r#"{"schemaVersion":2,"config":{"digest":"sha256:0","size":1},"layers":[]}"#),
+        Just("follow=true&tailLines=5&sinceSeconds=60&command=a&ports=80,81&stdin=1"),
         Just(r#"{"manifests":[{"digest":"x","size":1,"platform":{"architecture":"amd64"}}]}"#),
         Just(r#"{"config":{"Entrypoint":["/a.wasm"],"User":"1:1","StopSignal":"SIGTERM"},"architecture":"wasm"}"#),
     ];
@@ -68,8 +71,8 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 fn every_target_takes_what_comes() {
     for (name, run) in TARGETS {
-        // A store on disk is made for each.
-        let cases = if *name == "image" { 200 } else { 1000 };
+        // A store on disk is made for each input of these.
+        let cases = if matches!(*name, "image" | "registry") { 200 } else { 1000 };
         let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
         let result = runner.run(&input(), |bytes| {
             run(&bytes);

@@ -1,5 +1,6 @@
 //! CRI log files: `<RFC 3339 time> stdout|stderr F|P <text>`, one a line.
 
+pub mod options;
 pub mod read;
 pub mod rotate;
 

@@ -9,6 +9,7 @@ mod identity;
 mod logs;
 mod metrics;
 mod proxy;
+mod query;
 mod stats;
 
 use crate::config::Error;

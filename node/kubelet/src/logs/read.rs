@@ -1,5 +1,6 @@
 //! Reading a container's log as `kubectl logs` asks for it: from a line or a time on, cut, with or without times, followed.
 
+use super::options::Options;
 use super::{Line, parse, start_of_tail};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -13,17 +14,6 @@ const LOOK: Duration = Duration::from_millis(100);
 const BLOCK: usize = 64 << 10;
 /// A longer line is cut there; the runtime splits lines far shorter.
 const LINE_BYTES: usize = 1 << 20;
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Options {
-    pub follow: bool,
-    pub timestamps: bool,
-    pub tail: Option<usize>,
-    pub since: Option<Timestamp>,
-    pub limit_bytes: Option<u64>,
-    /// `Stdout` or `Stderr` alone.
-    pub stderr: Option<bool>,
-}
 
 /// Sends the log until its end; a followed one until `over` says that the container has ended and nothing is left.
 /// Ends when the receiver is dropped.

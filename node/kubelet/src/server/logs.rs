@@ -2,14 +2,15 @@
 
 use super::{Here, Refusal, not_found};
 use crate::board::Shown;
-use crate::logs::read::{self, Options};
+use crate::logs::options::{flag, options};
+use crate::logs::read;
 use crate::node::Node;
 use crate::observed::Container;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,53 +82,5 @@ fn reason(shown: &Shown, name: &str) -> String {
         }
         Some(reason) => reason.to_owned(),
         None => "ContainerCreating".to_owned(),
-    }
-}
-
-fn flag(query: &HashMap<String, String>, name: &str) -> bool {
-    query.get(name).is_some_and(|v| matches!(v.as_str(), "true" | "1" | ""))
-}
-
-fn options(query: &HashMap<String, String>, now: Timestamp) -> Result<Options, String> {
-    let number = |name: &str| -> Result<Option<u64>, String> {
-        let given = query.get(name).filter(|v| !v.is_empty());
-        given.map(|v| v.parse().map_err(|_| format!("{name}: {v:?} is no number"))).transpose()
-    };
-    let since = match (number("sinceSeconds")?, query.get("sinceTime").filter(|v| !v.is_empty())) {
-        (Some(seconds), _) => {
-            let span = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
-            Some(now.checked_sub(span).unwrap_or(Timestamp::MIN))
-        }
-        (None, Some(text)) => Some(text.parse().map_err(|_| format!("sinceTime: {text:?} is no time"))?),
-        (None, None) => None,
-    };
-    Ok(Options {
-        follow: flag(query, "follow"),
-        timestamps: flag(query, "timestamps"),
-        tail: number("tailLines")?.map(|n| usize::try_from(n).unwrap_or(usize::MAX)),
-        since,
-        limit_bytes: number("limitBytes")?,
-        stderr: match query.get("stream").map(String::as_str) {
-            Some("Stdout") => Some(false),
-            Some("Stderr") => Some(true),
-            Some(_) | None => None,
-        },
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn queries_are_parsed_or_refused() {
-        let query = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        let now: Timestamp = "2026-01-01T00:01:00Z".parse().unwrap();
-        let some = options(&query(&[("follow", "true"), ("tailLines", "5"), ("sinceSeconds", "60")]), now).unwrap();
-        let since = "2026-01-01T00:00:00Z".parse().ok();
-        assert_eq!(some, Options { follow: true, tail: Some(5), since, ..Options::default() });
-        for bad in [("tailLines", "-1"), ("sinceTime", "yesterday"), ("limitBytes", "x")] {
-            assert!(options(&query(&[bad]), now).is_err(), "{bad:?}");
-        }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Whatever protocol the two speak (WebSocket, SPDY) passes through untouched; nothing here understands it.
 
+use super::query::{on, ports, values};
 use super::{Here, Refusal, not_found};
 use crate::node::Node;
 use axum::extract::{Path, RawQuery, Request};
@@ -32,18 +33,6 @@ pub(super) fn container(
         Some(_) => Err((StatusCode::BAD_REQUEST, format!("container \"{name}\" is not running\n"))),
         None => Err(not_found(format!("container \"{name}\" in pod \"{pod}\""))),
     }
-}
-
-/// All values of a key, in both spellings that clients of kubelet and apiserver use.
-fn values(query: &str, names: &[&str]) -> Vec<String> {
-    url::form_urlencoded::parse(query.as_bytes())
-        .filter(|(k, _)| names.contains(&k.as_ref()))
-        .map(|(_, v)| v.into_owned())
-        .collect()
-}
-
-fn on(query: &str, names: &[&str]) -> bool {
-    values(query, names).iter().any(|v| v == "1" || v == "true")
 }
 
 pub async fn exec(here: Here, Path((ns, pod, name)): Path<Three>, query: RawQuery, request: Request) -> Response {
@@ -153,10 +142,7 @@ async fn port_forward_in(
     let Some(sandbox) = shown.sandbox else {
         return (StatusCode::BAD_REQUEST, format!("pod \"{}\" is not running\n", at.1)).into_response();
     };
-    // `ports=80,81` and `port=80&port=81` both occur; a SPDY client names them later, in its stream headers.
-    let named = values(&query, &["port", "ports"]);
-    let ports: Result<Vec<i32>, _> = named.iter().flat_map(|v| v.split(',')).map(str::parse).collect();
-    let Ok(port) = ports else {
+    let Some(port) = ports(&query) else {
         return (StatusCode::BAD_REQUEST, "a port is no number\n").into_response();
     };
     match node.runtime.port_forward(cri::PortForwardRequest { pod_sandbox_id: sandbox, port }).await {
