@@ -54,6 +54,7 @@ fn wrong(case: &Value, code: u16, status: &Value) -> Option<String> {
         && status["message"].as_str().unwrap_or("").contains(case["message"].as_str().unwrap_or(""))
         && fields.into_iter().all(|f| causes.contains(&f))
         && case["text"].as_str().is_none_or(|text| status.as_str().is_some_and(|s| s.trim() == text))
+        && case["lacks"].as_str().is_none_or(|text| !status.to_string().contains(text))
         && (code < 300 || status.is_string() || status["code"] == code);
     (!good).then(|| format!("{}: {code} {status}", case["what"]))
 }

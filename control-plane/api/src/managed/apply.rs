@@ -84,6 +84,8 @@ fn claim(
     own.time = String::new();
     own.fields = fields(shape, &configuration.0);
     own.fields.without(&never_owned());
+    // Nor does anybody own metadata that says nothing.
+    own.fields.difference(&super::paths(&[&["metadata"]]));
     own.fields.without(&not_written(kind, writer.subresource));
     match owners.iter().position(|o| o.is_of(&own)) {
         None => (own, Set::default()),
