@@ -11,7 +11,7 @@ use crate::dir::{Dir, io_error};
 use crate::disk::{Disk, DiskFile, Opening};
 use crate::tables::{self, TableError};
 
-/// redb's page cache. The whole cluster has 40 MiB when idle.
+/// redb's page cache. The whole cluster has 40 MiB when idle; with 16 or 32 a get among 100,000 costs the same.
 const CACHE_BYTES: usize = 4 << 20;
 
 /// Opens the tables of a directory, or makes empty ones.
