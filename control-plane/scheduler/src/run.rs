@@ -106,8 +106,8 @@ impl Scheduler {
                 // Nodes come before pods: a pod that is decided about meets the cluster as it is.
                 biased;
                 Some(change) = surroundings.next() => change.into(&mut self.snapshot),
-                Some(change) = nodes.next() => self.heard("Node", |all| all.node(change)),
-                Some(change) = pods.next() => self.heard("Pod", |all| all.pod(change)),
+                Some(change) = nodes.next() => self.heard(measured::of_node(&change), |all| all.node(change)),
+                Some(change) = pods.next() => self.heard(measured::of_pod(&change), |all| all.pod(change)),
                 Some(held) = self.held.join_next(), if !self.held.is_empty() => self.permitted(held),
                 Some(done) = self.writes.join_next(), if !self.writes.is_empty() => self.written(done),
                 () = tokio::task::yield_now(), if more => {}

@@ -3,12 +3,13 @@
 use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
-use client::Key;
+use client::{Change, Key};
+use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::Scheduler;
 use crate::framework::{Objection, Point};
 use crate::metrics::{Code, Ended, Metrics, Now};
-use crate::pod::PodInfo;
+use crate::pod::{PodInfo, node_name};
 use crate::profile::Profile;
 use crate::schedule::{Ear, Placement, schedule_telling};
 
@@ -43,6 +44,27 @@ pub(super) fn code<T>(verdict: &Result<T, (&'static str, Objection)>) -> Code {
         Ok(_) => Code::Success,
         Err((_, Objection::Unschedulable(_))) => Code::Unschedulable,
         Err((_, Objection::Failed(_))) => Code::Error,
+    }
+}
+
+/// Upstream's name of what happened.
+pub(super) fn of_node(change: &Change<Node>) -> &'static str {
+    one_of(change, ["NodeAdd", "NodeUpdate", "NodeDelete"])
+}
+
+pub(super) fn of_pod(change: &Change<Pod>) -> &'static str {
+    let assigned = change.after.as_ref().or(change.before.as_ref()).is_some_and(|pod| !node_name(pod).is_empty());
+    match assigned {
+        true => one_of(change, ["AssignedPodAdd", "AssignedPodUpdate", "AssignedPodDelete"]),
+        false => one_of(change, ["UnschedulablePodAdd", "UnschedulablePodUpdate", "UnschedulablePodDelete"]),
+    }
+}
+
+fn one_of<K>(change: &Change<K>, [add, update, delete]: [&'static str; 3]) -> &'static str {
+    match (&change.before, &change.after) {
+        (None, _) => add,
+        (Some(_), Some(_)) => update,
+        (Some(_), None) => delete,
     }
 }
 
