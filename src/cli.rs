@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::ranges::Ranges;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -148,9 +149,10 @@ pub struct Cluster {
     /// The address that the API listens at. Without this flag: every address of this machine.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))]
     pub bind_address: IpAddr,
-    /// Addresses of Services. Without this flag: 10.96.0.0/16, or the next range that no other cluster here has.
-    #[arg(long, value_name = "CIDR")]
-    pub service_cidr: Option<ipnet::IpNet>,
+    /// Addresses of Services; with a second range, of the other family, Services may have addresses of both. Without this
+    /// flag: 10.96.0.0/16, or the next range that no other cluster here has.
+    #[arg(long, visible_alias = "service-cluster-ip-range", value_name = "CIDR[,CIDR]")]
+    pub service_cidr: Option<Ranges>,
     /// Addresses of pods. Without this flag: 10.244.0.0/16, or the next range that no other cluster here has.
     #[arg(long, value_name = "CIDR")]
     pub pod_cidr: Option<ipnet::IpNet>,
@@ -243,16 +245,30 @@ pub struct Remote {
     pub kubeconfig: PathBuf,
 }
 
+/// The length of one node's part of the range that it is of.
+#[derive(Debug, Clone, Args)]
+pub struct NodeCidr {
+    /// The length of one node's part, where there is one range.
+    #[arg(long, value_name = "BITS", requires = "cluster_cidr", conflicts_with_all = ["node_cidr_mask_size_ipv4", "node_cidr_mask_size_ipv6"])]
+    pub node_cidr_mask_size: Option<u8>,
+    /// The same for a range of IPv4; 24 if not said.
+    #[arg(long, value_name = "BITS", requires = "cluster_cidr")]
+    pub node_cidr_mask_size_ipv4: Option<u8>,
+    /// The same for a range of IPv6; 64 if not said.
+    #[arg(long, value_name = "BITS", requires = "cluster_cidr")]
+    pub node_cidr_mask_size_ipv6: Option<u8>,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct ControllerManager {
     #[command(flatten)]
     pub remote: Remote,
-    /// The range that nodes get their pod addresses from. Without this flag nodes get none.
-    #[arg(long, value_name = "CIDR")]
-    pub cluster_cidr: Option<ipnet::IpNet>,
-    /// The length of one node's part of that range.
-    #[arg(long, value_name = "BITS", requires = "cluster_cidr")]
-    pub node_cidr_mask_size: Option<u8>,
+    /// The range that nodes get their pod addresses from, and perhaps a second one of the other family. Without this flag
+    /// nodes get none.
+    #[arg(long, value_name = "CIDR[,CIDR]")]
+    pub cluster_cidr: Option<Ranges>,
+    #[command(flatten)]
+    pub node_cidr: NodeCidr,
     /// The certificate that pods trust the API by, as PEM. Without this flag: the one in the kubeconfig.
     #[arg(long, value_name = "FILE")]
     pub root_ca_file: Option<PathBuf>,

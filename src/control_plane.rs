@@ -53,6 +53,7 @@ impl Api {
             bind: (flags.bind_address, dir.settings.secure_port).into(),
             advertise,
             service_cidr: dir.settings.service_cidr,
+            second_service_cidr: dir.settings.second_service_cidr,
             node_port_range: NODE_PORTS,
             cluster_domain: domain.into(),
             external_names: outside.into_iter().chain(bound.clone()).chain([machine::name()]).collect(),
@@ -139,6 +140,17 @@ pub async fn apiserver(flags: cli::Apiserver, stop: CancellationToken) -> anyhow
     api.stop().await
 }
 
+/// The ranges that nodes get theirs out of, each with the length of one node's part.
+fn node_ranges(flags: &cli::ControllerManager) -> Vec<controllers::NodeRange> {
+    let sizes = &flags.node_cidr;
+    let size = |v4: bool| if v4 { sizes.node_cidr_mask_size_ipv4 } else { sizes.node_cidr_mask_size_ipv6 };
+    let of = |range: ipnet::IpNet| controllers::NodeRange {
+        cluster: range.to_string(),
+        prefix: sizes.node_cidr_mask_size.or(size(range.addr().is_ipv4())),
+    };
+    flags.cluster_cidr.iter().flat_map(|ranges| ranges.iter()).map(of).collect()
+}
+
 /// `wherry controller-manager`.
 pub async fn controller_manager(flags: cli::ControllerManager, stop: CancellationToken) -> anyhow::Result<()> {
     let kubeconfig = &flags.remote.kubeconfig;
@@ -149,8 +161,7 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
     };
     let config = controllers::Config {
         root_ca,
-        cluster_cidr: flags.cluster_cidr.map(|c| c.to_string()),
-        node_cidr_prefix: flags.node_cidr_mask_size,
+        node_ranges: node_ranges(&flags),
         chosen: flags.controllers.controllers.clone(),
         effort: flags.controllers.effort(),
         ..Default::default()

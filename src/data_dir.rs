@@ -2,6 +2,7 @@
 
 use crate::cli::Cluster;
 use crate::machine;
+use crate::ranges::Ranges;
 use anyhow::{Context, bail};
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,9 @@ pub struct Settings {
     pub tag: String,
     pub secure_port: u16,
     pub service_cidr: IpNet,
+    /// Addresses of Services of the other family.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second_service_cidr: Option<IpNet>,
     pub pod_cidr: IpNet,
     pub node_name: String,
     /// The share of the pods' addresses that the cluster gave to this machine. None where the control plane is: there it
@@ -231,11 +235,12 @@ fn others(path: &Path) -> Vec<Settings> {
 fn decide(flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
     let others = others(path);
     let services = others.iter().flat_map(Settings::ranges).chain(flags.pod_cidr);
-    let service_cidr = free_range(flags.service_cidr, 96, &services.collect::<Vec<_>>())?;
+    let service_cidr = free_range(flags.service_cidr.map(|ranges| ranges.first), 96, &services.collect::<Vec<_>>())?;
     let taken = others.iter().flat_map(Settings::ranges).chain([service_cidr]);
     let pod_cidr = free_range(flags.pod_cidr, 244, &taken.collect::<Vec<_>>())?;
     let secure_port = secure_port(flags)?;
-    Ok(Settings { secure_port, ..Settings::new(path, service_cidr, pod_cidr) })
+    let second_service_cidr = flags.service_cidr.and_then(|ranges| ranges.second);
+    Ok(Settings { secure_port, second_service_cidr, ..Settings::new(path, service_cidr, pod_cidr) })
 }
 
 pub fn secure_port(flags: &Cluster) -> anyhow::Result<u16> {
@@ -255,6 +260,7 @@ impl Settings {
             tag,
             secure_port: 0,
             service_cidr,
+            second_service_cidr: None,
             pod_cidr,
             node_name,
             node_range: None,
@@ -267,7 +273,7 @@ impl Settings {
 
     /// Every range that is this cluster's own on this machine.
     fn ranges(&self) -> impl Iterator<Item = IpNet> {
-        [self.service_cidr, self.pod_cidr].into_iter().chain(self.node_network)
+        [self.service_cidr, self.pod_cidr].into_iter().chain(self.second_service_cidr).chain(self.node_network)
     }
 
     /// Keeps them in the directory.
@@ -277,9 +283,11 @@ impl Settings {
 
     /// These settings under today's flags: the port may change, the ranges are in objects and may not.
     fn with(mut self, flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
-        for (flag, asked, kept) in
-            [("--service-cidr", flags.service_cidr, self.service_cidr), ("--pod-cidr", flags.pod_cidr, self.pod_cidr)]
-        {
+        let services = Ranges { first: self.service_cidr, second: self.second_service_cidr };
+        for (flag, asked, kept) in [
+            ("--service-cidr", flags.service_cidr, services),
+            ("--pod-cidr", flags.pod_cidr.map(Ranges::from), Ranges::from(self.pod_cidr)),
+        ] {
             if asked.is_some_and(|a| a != kept) {
                 bail!(
                     "the cluster in {} was made with {flag} {kept}, which cannot change; leave the flag out",

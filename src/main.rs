@@ -15,6 +15,7 @@ mod node;
 mod objects;
 mod peers;
 mod progress;
+mod ranges;
 mod registry;
 mod reset;
 mod roles;

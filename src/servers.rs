@@ -82,13 +82,16 @@ async fn join(flags: &cli::Server, token: &Path) -> anyhow::Result<DataDir> {
     let (welcome, peer_port) = (ask(token).await?, peer_port(flags)?);
     let cluster = &flags.cluster;
     ensure!(
-        cluster.service_cidr.is_none_or(|asked| asked == welcome.service_cidr)
+        cluster
+            .service_cidr
+            .is_none_or(|asked| asked.first == welcome.service_cidr && asked.second == welcome.second_service_cidr)
             && cluster.pod_cidr.is_none_or(|asked| asked == welcome.pod_cidr),
         "the cluster has its ranges; leave out --service-cidr and --pod-cidr"
     );
     DataDir::open_or(cluster, |path| {
         let place = welcome.adopt(path, peer_port)?;
         let settings = Settings::new(path, welcome.service_cidr, welcome.pod_cidr);
+        let settings = Settings { second_service_cidr: welcome.second_service_cidr, ..settings };
         Ok(Settings { secure_port: data_dir::secure_port(cluster)?, place: Some(place), ..settings })
     })
 }
@@ -156,6 +159,7 @@ impl Door {
         tracing::info!("a server was given the cluster's keys");
         Ok(Welcome {
             service_cidr: self.settings.service_cidr,
+            second_service_cidr: self.settings.second_service_cidr,
             pod_cidr: self.settings.pod_cidr,
             members: store.members().into_iter().map(|member| member.address).collect(),
             files: members::shared(&self.dir.join("pki")).context("reading the cluster's keys")?,

@@ -155,9 +155,11 @@ fn start_roles(
     let reader = api.client(InternalUser::ControllerManager);
     let config = controllers::Config {
         root_ca: Some(api.server.pki().authority.cert_pem().to_owned()),
-        cluster_cidr: Some(dir.settings.pod_cidr.to_string()),
+        node_ranges: vec![controllers::NodeRange {
+            cluster: dir.settings.pod_cidr.to_string(),
+            prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
+        }],
         sign: Some(controllers::Sign::by(api.server.signer())),
-        node_cidr_prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
         chosen: controllers.map(|flags| flags.controllers.clone()).unwrap_or_default(),
         effort: controllers.map(cli::Controllers::effort).unwrap_or_default(),
         ..controllers::Config::default()

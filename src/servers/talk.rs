@@ -33,6 +33,8 @@ pub enum Answer {
 #[derive(Serialize, Deserialize)]
 pub struct Welcome {
     pub service_cidr: IpNet,
+    #[serde(default)]
+    pub second_service_cidr: Option<IpNet>,
     pub pod_cidr: IpNet,
     /// Where members of the store are.
     pub members: Vec<String>,

@@ -67,7 +67,7 @@ fn own_service(ctx: &Ctx) -> Result<Vec<Object>, String> {
     let values = [
         json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR", "metadata": {"name": "kubernetes"},
-            "spec": {"cidrs": [config.service_cidr.trunc().to_string()]},
+            "spec": {"cidrs": config.service_cidrs().map(|range| range.trunc().to_string()).collect::<Vec<_>>()},
         }),
         json!({
             "apiVersion": "v1", "kind": "Service",
@@ -132,6 +132,13 @@ fn repair(wanted: &Object, found: &Object) -> Repair {
         }
         "ConfigMap" => set(wanted, found, &["data"]).map_or(Repair::Nothing, Repair::Update),
         "Service" => set(wanted, found, &["spec", "ports"]).map_or(Repair::Nothing, Repair::Update),
+        // A range of the other family may join.
+        "ServiceCIDR" => {
+            let ranges =
+                |object: &Object| object.at(&["spec", "cidrs"]).and_then(Value::as_list).map_or(0, <[Value]>::len);
+            let more = ranges(found) == 1 && ranges(wanted) == 2;
+            set(wanted, found, &["spec", "cidrs"]).filter(|_| more).map_or(Repair::Nothing, Repair::Update)
+        }
         "Endpoints" => set(wanted, found, &["subsets"]).map_or(Repair::Nothing, Repair::Update),
         "EndpointSlice" if wanted.at(&["addressType"]) != found.at(&["addressType"]) => Repair::Replace,
         "EndpointSlice" => {

@@ -14,7 +14,10 @@ pub struct Config {
     pub bind: SocketAddr,
     /// The address that nodes and pods reach the server at: the endpoint of the Service `kubernetes`.
     pub advertise: IpAddr,
+    /// The range that Services have their addresses from, of the family that they have by default.
     pub service_cidr: IpNet,
+    /// A range of the other family: with it Services may have addresses of both.
+    pub second_service_cidr: Option<IpNet>,
     pub node_port_range: RangeInclusive<u16>,
     /// `cluster.local`.
     pub cluster_domain: String,
@@ -27,6 +30,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The ranges of Services that the server is started with.
+    pub fn service_cidrs(&self) -> impl Iterator<Item = IpNet> {
+        std::iter::once(self.service_cidr).chain(self.second_service_cidr)
+    }
+
     /// One server for this machine alone, at a free port: where tests, examples and fuzz targets begin.
     pub fn on_loopback(data_dir: &Path) -> Config {
         Config {
@@ -34,6 +42,7 @@ impl Config {
             bind: (Ipv4Addr::LOCALHOST, 0).into(),
             advertise: Ipv4Addr::LOCALHOST.into(),
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16).into(),
+            second_service_cidr: None,
             node_port_range: 30000..=32767,
             cluster_domain: "cluster.local".into(),
             external_names: Vec::new(),

@@ -47,6 +47,7 @@ use tokio_util::sync::CancellationToken;
 pub use certificates::signing::Sign;
 pub use choice::{Chosen, Each, Effort};
 pub use garbage::Garbage;
+pub use nodeipam::NodeRange;
 pub use quota::Quotas;
 
 /// What the controllers must be told about the cluster.
@@ -54,10 +55,8 @@ pub use quota::Quotas;
 pub struct Config {
     /// The certificate authority that pods trust the apiserver by, in PEM. Without it no `kube-root-ca.crt` is published.
     pub root_ca: Option<String>,
-    /// The range that nodes get their pod ranges from. Without it nodes get none.
-    pub cluster_cidr: Option<String>,
-    /// The prefix length of one node's range; 24 if not said.
-    pub node_cidr_prefix: Option<u8>,
+    /// The ranges that nodes get their pod ranges from, one of each family at most. Without one nodes get none.
+    pub node_ranges: Vec<NodeRange>,
     /// Signs certificate requests with the cluster's authority. Without it approved ones wait.
     pub sign: Option<Sign>,
     /// Silence of nodes from before this is not held against them; [`run`] sets it to its own beginning.
@@ -102,7 +101,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(endpoints::Endpoints),
         Arc::new(endpoints::mirroring::Mirroring),
         Arc::new(namespace::Namespaces),
-        Arc::new(nodeipam::NodeRanges { cluster: config.cluster_cidr.clone(), prefix: config.node_cidr_prefix }),
+        Arc::new(nodeipam::NodeRanges { clusters: config.node_ranges.clone() }),
         Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
         Arc::new(eviction::TaintEviction),
         Arc::new(podgc::PodGarbage),

@@ -14,9 +14,16 @@ use serde_json::json;
 const PREFIX_V4: u8 = 24;
 const PREFIX_V6: u8 = 64;
 
+/// A range of the cluster that every node gets a part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeRange {
+    pub cluster: String,
+    /// The prefix length of one node's part; 24 or 64 if not said.
+    pub prefix: Option<u8>,
+}
+
 pub(crate) struct NodeRanges {
-    pub(crate) cluster: Option<String>,
-    pub(crate) prefix: Option<u8>,
+    pub(crate) clusters: Vec<NodeRange>,
 }
 
 impl Controller for NodeRanges {
@@ -29,42 +36,57 @@ impl Controller for NodeRanges {
     }
 
     fn watches(&self, watches: &mut Watches<'_>) {
-        watches.mapped::<Node>(|_, change| match &change.after {
-            Some(node) if range(node).is_none() => vec![Key::new("", "nodes")],
-            _ => vec![],
+        watches.mapped::<Node>(|view, change| match &change.after {
+            Some(node) if !has_ranges(node) => vec![Key::new("", "nodes")],
+            Some(_) => vec![],
+            // What a node leaves behind may be what others wait for.
+            None if view.of::<Node>().list().iter().any(|node| !has_ranges(node)) => vec![Key::new("", "nodes")],
+            None => vec![],
         });
     }
 
     fn plan(&self, view: &View, _: &Key, _: Moment) -> Decision {
         let mut plan = Plan::done();
-        let Some(cluster) = self.cluster.as_deref().and_then(parse) else { return plan.into() };
-        let prefix = self.prefix.unwrap_or(if cluster.0.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 });
         let nodes = view.of::<Node>().list();
-        let mut taken: HashSet<String> = nodes.iter().filter_map(|node| range(node)).collect();
-        let mut free = ranges(cluster, prefix);
-        for node in nodes.iter().filter(|node| range(node).is_none() && node.metadata.deletion_timestamp.is_none()) {
-            match free.find(|range| !taken.contains(range)) {
-                Some(range) => {
-                    let version = &node.metadata.resource_version;
-                    let spec = json!({"podCIDR": range, "podCIDRs": [range]});
-                    plan.patch(node.as_ref(), None, json!({"metadata": {"resourceVersion": version}, "spec": spec}));
-                    taken.insert(range);
-                }
-                None => {
-                    let message = format!(
-                        "Node {} status is now: CIDRNotAvailable",
-                        node.metadata.name.as_deref().unwrap_or_default()
-                    );
-                    plan.event(node.as_ref(), Severity::Normal, "CIDRNotAvailable", message);
-                }
-            }
+        let mut taken: HashSet<String> = nodes.iter().flat_map(|node| ranges_of(node)).collect();
+        let mut free: Vec<_> = self.clusters.iter().filter_map(parts).collect();
+        if free.is_empty() {
+            return plan.into();
+        }
+        for node in nodes.iter().filter(|node| !has_ranges(node) && node.metadata.deletion_timestamp.is_none()) {
+            let given: Option<Vec<String>> =
+                free.iter_mut().map(|parts| parts.find(|part| !taken.contains(part))).collect();
+            let Some(given) = given else {
+                let name = node.metadata.name.as_deref().unwrap_or_default();
+                let message = format!("Node {name} status is now: CIDRNotAvailable");
+                plan.event(node.as_ref(), Severity::Normal, "CIDRNotAvailable", message);
+                continue;
+            };
+            let version = &node.metadata.resource_version;
+            let spec = json!({"podCIDR": given[0], "podCIDRs": given});
+            plan.patch(node.as_ref(), None, json!({"metadata": {"resourceVersion": version}, "spec": spec}));
+            taken.extend(given);
         }
         plan.into()
     }
 }
 
-fn range(node: &Node) -> Option<String> {
-    node.spec.as_ref()?.pod_cidr.clone().filter(|range| !range.is_empty())
+fn has_ranges(node: &Node) -> bool {
+    ranges_of(node).next().is_some()
+}
+
+fn ranges_of(node: &Node) -> impl Iterator<Item = String> {
+    let spec = node.spec.as_ref();
+    let all = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+    let first = spec.and_then(|spec| spec.pod_cidr.clone());
+    all.into_iter().chain(first).filter(|range| !range.is_empty())
+}
+
+/// The parts of a cluster's range, in order.
+fn parts(range: &NodeRange) -> Option<impl Iterator<Item = String> + use<>> {
+    let cluster = parse(&range.cluster)?;
+    let prefix = range.prefix.unwrap_or(if cluster.0.is_ipv4() { PREFIX_V4 } else { PREFIX_V6 });
+    Some(ranges(cluster, prefix))
 }
 
 fn parse(range: &str) -> Option<(IpAddr, u8)> {
@@ -78,7 +100,7 @@ fn bits(address: &IpAddr) -> u8 {
 }
 
 /// Every range of the given prefix length within the cluster's, in order.
-fn ranges((address, cluster): (IpAddr, u8), prefix: u8) -> impl Iterator<Item = String> {
+fn ranges((address, cluster): (IpAddr, u8), prefix: u8) -> impl Iterator<Item = String> + use<> {
     let bits = bits(&address);
     let prefix = prefix.clamp(cluster, bits);
     let base = match address {

@@ -33,8 +33,10 @@ struct Case {
 fn config() -> controllers::Config {
     controllers::Config {
         root_ca: Some("PEM".into()),
-        cluster_cidr: Some("10.244.0.0/16".into()),
-        node_cidr_prefix: None,
+        node_ranges: vec![
+            controllers::NodeRange { cluster: "10.244.0.0/16".into(), prefix: None },
+            controllers::NodeRange { cluster: "fd00:10:244::/56".into(), prefix: None },
+        ],
         sign: Some(controllers::Sign::by(|_, usages, seconds| Ok(format!("{} for {seconds} s", usages.join(", "))))),
         since: "2025-12-31T23:30:00Z".parse().unwrap(),
         ..controllers::Config::default()

@@ -85,7 +85,7 @@ pub static SERVICE_CIDR: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::service_cidrs,
     validate: rules::service_cidr,
-    validate_update: rules::metadata_update,
+    validate_update: rules::service_cidr_update,
     ..Kind::PLAIN
 };
 

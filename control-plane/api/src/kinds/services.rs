@@ -86,7 +86,7 @@ fn service(object: &mut Object) {
     }
 }
 
-/// The families of an IPv4 cluster; the addresses themselves are the allocator's.
+/// The families of an IPv4 cluster, where no allocator chose them.
 fn new_service(object: &mut Object, context: Context<'_>) {
     reset_status(object, context);
     let spec = made(&mut object.0, "spec");

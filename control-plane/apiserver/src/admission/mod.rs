@@ -100,8 +100,8 @@ async fn mutating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status
     step.run("RuntimeClass", runtime_class::mutate(ctx, admission)).await?;
     certificates::set_requester(admission);
     step.run("DefaultIngressClass", default_ingress_class::mutate(ctx, admission)).await?;
-    if let (Some(new), Some(old)) = (admission.object.as_mut(), admission.old) {
-        allocators::inherit(admission.kind, new, old);
+    if let Some(new) = admission.object.as_mut().filter(|_| admission.info.subresource.is_empty()) {
+        allocators::prepare(ctx, admission.kind, new, admission.old)?;
     }
     rbac_escalation::check(ctx, admission).await
 }

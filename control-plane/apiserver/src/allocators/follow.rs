@@ -63,8 +63,7 @@ impl Allocators {
     fn see(&self, kind: &Kind, change: &Change) {
         let object = |entry: &Option<Arc<Entry>>| entry.as_ref().and_then(|entry| entry.decode(kind).ok());
         if let Some(before) = object(&change.previous) {
-            let addresses: Vec<_> = service::address(&before).into_iter().collect();
-            self.forget(&owner_of(&before), &addresses, &service::held_ports(&before));
+            self.forget(&owner_of(&before), &service::addresses(&before), &service::held_ports(&before));
         }
         if let Some(now) = object(&change.current) {
             self.hold(&now);
@@ -73,7 +72,7 @@ impl Allocators {
 
     fn hold(&self, object: &Object) {
         let mut taken = self.taken.lock();
-        taken.addresses.extend(service::address(object).map(|address| (address, owner_of(object))));
+        taken.addresses.extend(service::addresses(object).into_iter().map(|address| (address, owner_of(object))));
         taken.ports.extend(service::held_ports(object).into_iter().map(|port| (port, owner_of(object))));
     }
 }

@@ -7,8 +7,11 @@
 //!
 //! INVARIANT: two Services never hold the same address, whatever crashes: a Service is written only by who made the claim.
 
+mod addresses;
 mod bands;
+mod families;
 pub(crate) mod follow;
+mod ranges;
 mod repair;
 mod service;
 
@@ -19,9 +22,8 @@ use crate::registry::deletion::DeleteOptions;
 use crate::{Registry, lookup};
 use api::status::FieldReason;
 use api::{FieldError, Kind, Object, Status};
-use bands::{Bands, address, number};
+use bands::Bands;
 use parking_lot::Mutex;
-use serde_json::json;
 use service::Port;
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -93,6 +95,16 @@ impl Reservation {
     /// Whether the claims in the store decide, and not what this server remembers.
     fn claims_ports(&self) -> bool {
         self.allocators.several && self.registry.is_some()
+    }
+
+    /// Nothing will be written: what was claimed for it is free again when this returns.
+    async fn undo(mut self, ctx: &Ctx) {
+        let (addresses, ports) = (std::mem::take(&mut self.addresses), std::mem::take(&mut self.ports));
+        match self.registry.is_some() {
+            true => give_back(&ctx.allocators, &ctx.registry, &self.owner, addresses, ports).await,
+            // A dry run has claimed nothing in the store.
+            false => ctx.allocators.forget(&self.owner, &addresses, &ports),
+        }
     }
 
     /// The write is done: what the new object holds stays taken, what only the old one held is given back.
@@ -201,138 +213,27 @@ pub(crate) async fn reserve(
     }
     reservation.owner = owner_of(object);
     reservation.registry = Some(ctx.registry.clone()).filter(|_| !dry_run);
-    if let Some(error) = old.and_then(|old| service::address_changes(object, old)) {
-        return Err(invalid(object, error));
+    match fill(ctx, object, old, &mut reservation).await {
+        Ok(()) => Ok(reservation),
+        Err(status) => {
+            reservation.undo(ctx).await;
+            Err(status)
+        }
     }
-    reserve_address(ctx, object, old, &mut reservation).await?;
-    reserve_ports(ctx, object, old, &mut reservation).await?;
-    Ok(reservation)
 }
 
-fn invalid(object: &Object, error: FieldError) -> Status {
-    Status::invalid("", "Service", object.name(), &[error])
-}
-
-async fn reserve_address(
+async fn fill(
     ctx: &Ctx,
     object: &mut Object,
     old: Option<&Object>,
     reservation: &mut Reservation,
 ) -> Result<(), Status> {
-    let before = old.and_then(service::address);
-    if !service::wants_address(object) {
-        if object.str_at(&["spec", "clusterIP"]) == "None" {
-            object.set(&["spec", "clusterIPs"], vec!["None"]);
-        }
-        reservation.freed_addresses.extend(before);
-        return Ok(());
-    }
-    let given = match service::address(object) {
-        Some(chosen) if before == Some(chosen) => chosen,
-        Some(chosen) => {
-            claim_chosen(ctx, object, chosen, reservation).await?;
-            reservation.freed_addresses.extend(before);
-            chosen
-        }
-        None => claim_any(ctx, object, reservation).await?,
-    };
-    // A dry run that chose the address itself shows it only in the list, as upstream does.
-    if reservation.registry.is_some() || service::address(object).is_some() {
-        object.set(&["spec", "clusterIP"], given.to_string());
-    }
-    if object.at(&["spec", "clusterIPs"]).is_none() {
-        object.set(&["spec", "clusterIPs"], vec![given.to_string()]);
-    }
-    Ok(())
+    addresses::reserve(ctx, object, old, reservation).await?;
+    reserve_ports(ctx, object, old, reservation).await
 }
 
-/// Takes the address in memory; `false` where somebody else has it.
-fn take(ctx: &Ctx, address: IpAddr, owner: &str) -> bool {
-    match ctx.allocators.taken.lock().addresses.entry(address) {
-        std::collections::hash_map::Entry::Occupied(_) => false,
-        std::collections::hash_map::Entry::Vacant(entry) => {
-            entry.insert(owner.to_owned());
-            true
-        }
-    }
-}
-
-async fn claim_chosen(ctx: &Ctx, object: &Object, chosen: IpAddr, reservation: &mut Reservation) -> Result<(), Status> {
-    let refuse = |why: String| {
-        let message = format!("Invalid value: [\"{chosen}\"]: failed to allocate IP {chosen}: {why}");
-        invalid(object, FieldError::new(FieldReason::Invalid, "spec.clusterIPs", message))
-    };
-    let network = &ctx.config.service_cidr;
-    let family = network.addr().is_ipv4() == chosen.is_ipv4();
-    if !family || !Bands::of_network(network).contains(number(chosen)) {
-        return Err(refuse(format!("the provided network does not match the current range: {}", network.trunc())));
-    }
-    let was_free = take(ctx, chosen, &reservation.owner);
-    if !was_free && !reservation.claims_ports() {
-        return Err(refuse("provided IP is already allocated".into()));
-    }
-    match claim(object, chosen, reservation).await {
-        Ok(()) => {
-            reservation.addresses.push(chosen);
-            Ok(())
-        }
-        Err(status) => {
-            if was_free {
-                ctx.allocators.forget(&reservation.owner, &[chosen], &[]);
-            }
-            Err(if status.code == 409 { refuse("provided IP is already allocated".into()) } else { status })
-        }
-    }
-}
-
-async fn claim_any(ctx: &Ctx, object: &Object, reservation: &mut Reservation) -> Result<IpAddr, Status> {
-    let network = &ctx.config.service_cidr;
-    let bands = Bands::of_network(network);
-    for _ in 0..CLAIM_TRIES {
-        let seed = rand::random();
-        let free = {
-            let taken = ctx.allocators.taken.lock();
-            bands.free(seed, |n| taken.addresses.contains_key(&address(n, network.addr().is_ipv4())))
-        };
-        let Some(free) = free.map(|n| address(n, network.addr().is_ipv4())) else {
-            let error = "Internal error: failed to allocate a serviceIP: range is full";
-            return Err(invalid(object, FieldError::new(FieldReason::Internal, "spec.clusterIPs", error)));
-        };
-        if !take(ctx, free, &reservation.owner) {
-            continue;
-        }
-        match claim(object, free, reservation).await {
-            Ok(()) => {
-                reservation.addresses.push(free);
-                return Ok(free);
-            }
-            // Another server holds it, so here it stays taken.
-            Err(status) if status.code == 409 => {}
-            Err(status) => {
-                ctx.allocators.forget(&reservation.owner, &[free], &[]);
-                return Err(status);
-            }
-        }
-    }
-    Err(Status::unavailable("no address could be claimed: too many others claim at once; try again"))
-}
-
-/// Makes the IPAddress object, unless this is a dry run.
-async fn claim(object: &Object, address: IpAddr, reservation: &Reservation) -> Result<(), Status> {
-    let Some(registry) = &reservation.registry else { return Ok(()) };
-    let kind = registry.known(lookup::IP_ADDRESSES)?;
-    let claim = claim_object(address, object.namespace(), object.name()).map_err(Status::internal)?;
-    registry.create(&kind, claim).await.map(drop)
-}
-
-fn claim_object(address: IpAddr, namespace: &str, name: &str) -> Result<Object, String> {
-    let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
-    Object::from_typed(&json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "IPAddress",
-        "metadata": {"name": address.to_string(), "labels": {MANAGED_BY: MANAGER, FAMILY: family}},
-        "spec": {"parentRef": {"resource": "services", "namespace": namespace, "name": name}},
-    }))
-    .map_err(|e| e.to_string())
+fn invalid(object: &Object, error: FieldError) -> Status {
+    Status::invalid("", "Service", object.name(), &[error])
 }
 
 async fn reserve_ports(
@@ -429,15 +330,23 @@ fn choose_ports(
 /// The object is gone from the store: gives back what it held.
 pub(crate) async fn release(ctx: &Ctx, kind: &Kind, object: &Object) {
     if lookup::SERVICES.is(kind) {
-        let addresses = service::address(object).into_iter().collect();
+        let addresses = service::addresses(object);
         give_back(&ctx.allocators, &ctx.registry, &owner_of(object), addresses, service::held_ports(object)).await;
     }
 }
 
-/// Before an update is validated: takes over what the client left open.
-pub(crate) fn inherit(kind: &Kind, new: &mut Object, old: &Object) {
-    if lookup::SERVICES.is(kind) {
+/// Before a write is validated: takes over what the client left open, and chooses the families of addresses.
+pub(crate) fn prepare(ctx: &Ctx, kind: &Kind, new: &mut Object, old: Option<&Object>) -> Result<(), Status> {
+    if !lookup::SERVICES.is(kind) {
+        return Ok(());
+    }
+    if let Some(old) = old {
         service::inherit(new, old);
+    }
+    let cluster: Vec<_> = ctx.config.service_cidrs().map(|range| families::text(range.addr().is_ipv6())).collect();
+    match families::prepare(new, old, &cluster) {
+        wrong if wrong.is_empty() => Ok(()),
+        wrong => Err(Status::invalid("", "Service", new.name(), &wrong)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Brings claims and Services together again after a crash in between.
 
 use super::service;
-use super::{MANAGED_BY, MANAGER, claim_object, owner_of, parent_of, port_claims};
+use super::{MANAGED_BY, MANAGER, addresses::claim_object, owner_of, parent_of, port_claims};
 use crate::ctx::Ctx;
 use crate::lookup;
 use crate::registry::deletion::DeleteOptions;
@@ -22,7 +22,7 @@ pub(crate) async fn repair(ctx: &Ctx) -> Result<(), Status> {
     }
     let mut taken = ctx.allocators.taken.lock();
     for service in &services {
-        taken.addresses.extend(service::address(service).map(|address| (address, owner_of(service))));
+        taken.addresses.extend(service::addresses(service).into_iter().map(|address| (address, owner_of(service))));
         taken.ports.extend(service::held_ports(service).into_iter().map(|port| (port, owner_of(service))));
     }
     Ok(())
@@ -37,7 +37,8 @@ async fn repair_addresses(ctx: &Ctx, services: &[Object]) -> Result<(), Status> 
     let registry = &ctx.registry;
     let kind = registry.known(lookup::IP_ADDRESSES)?;
     let claims = registry.all(lookup::IP_ADDRESSES, None).await?;
-    let held: HashMap<IpAddr, &Object> = services.iter().filter_map(|s| Some((service::address(s)?, s))).collect();
+    let held: HashMap<IpAddr, &Object> =
+        services.iter().flat_map(|s| service::addresses(s).into_iter().map(move |ip| (ip, s))).collect();
     let mut claimed = HashSet::new();
     for claim in claims.iter().filter(|c| c.label(MANAGED_BY) == Some(MANAGER)) {
         let Ok(address) = claim.name().parse::<IpAddr>() else { continue };

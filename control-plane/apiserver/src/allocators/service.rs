@@ -11,10 +11,13 @@ pub(super) const ALLOCATED: &str = "provided port is already allocated";
 /// A node port with its protocol.
 pub(super) type Port = (String, u16);
 
-/// The first address of the Service; `None` for headless and ExternalName, and where none is set yet.
-pub(super) fn address(service: &Object) -> Option<IpAddr> {
-    let first = service.at(&["spec", "clusterIPs", "0"]).and_then(Value::as_str);
-    first.unwrap_or_else(|| service.str_at(&["spec", "clusterIP"])).parse().ok()
+/// The addresses of the Service; none for headless and ExternalName, and where none is set yet.
+pub(super) fn addresses(service: &Object) -> Vec<IpAddr> {
+    let list = service.at(&["spec", "clusterIPs"]).and_then(Value::as_list).unwrap_or_default();
+    if list.is_empty() {
+        return service.str_at(&["spec", "clusterIP"]).parse().into_iter().collect();
+    }
+    list.iter().filter_map(|ip| ip.as_str()?.parse().ok()).collect()
 }
 
 /// Whether the Service is one that has an address.
@@ -77,6 +80,9 @@ pub(super) fn held_ports(service: &Object) -> Vec<Port> {
 /// What the new type has no use for is dropped, unless the client has changed it (validation then says why not).
 pub(super) fn inherit(new: &mut Object, old: &Object) {
     follow(new, old);
+    if new.at(&["spec", "clusterIPs"]).and_then(Value::as_list).is_some_and(<[Value]>::is_empty) {
+        new.unset(&["spec", "clusterIPs"]);
+    }
     if wants_address(new) && wants_address(old) {
         if new.str_at(&["spec", "clusterIP"]).is_empty() && new.at(&["spec", "clusterIPs"]).is_none() {
             for key in ["clusterIP", "clusterIPs"] {
@@ -138,19 +144,6 @@ fn follow(new: &mut Object, old: &Object) {
         }
         (true, true) | (false, false) => {}
     }
-}
-
-/// Why an update is refused: an address, or the lack of one, stays as long as the Service has one at all.
-pub(super) fn address_changes(new: &Object, old: &Object) -> Option<FieldError> {
-    let external = |s: &Object| s.str_at(&["spec", "type"]) == "ExternalName";
-    let before = old.str_at(&["spec", "clusterIP"]);
-    if external(new) || external(old) || before.is_empty() || new.str_at(&["spec", "clusterIP"]) == before {
-        return None;
-    }
-    let list = new.at(&["spec", "clusterIPs"]).cloned().unwrap_or(Value::List(Vec::new()));
-    let shown = String::from_utf8_lossy(&api::codec::json::encode(&list)).into_owned();
-    let why = format!("Invalid value: {shown}: may not change once set");
-    Some(FieldError::new(FieldReason::Invalid, "spec.clusterIPs[0]", why))
 }
 
 fn copy(new: &mut Object, old: &Object, key: &str) {

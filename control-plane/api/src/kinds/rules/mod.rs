@@ -2,6 +2,7 @@
 //!
 //! Refuses to know other objects: what must exist or fit elsewhere is for admission.
 
+mod addresses;
 mod admission;
 mod at;
 mod autoscaling;
@@ -34,6 +35,7 @@ mod warnings;
 mod words;
 mod workloads;
 
+pub use addresses::service_addresses;
 pub(super) use admission::{mutating_policy, mutation_binding, policy_binding, validating_policy, webhooks};
 pub(super) use autoscaling::{autoscaler, autoscaler_v1};
 pub(super) use claims::{claim, claim_update, volume, volume_update};
@@ -51,7 +53,7 @@ pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
     ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,
-    service_cidr,
+    service_cidr, service_cidr_update,
 };
 pub(super) use pods::{pod, pod_template, pod_update};
 pub(super) use services::{endpoint_slice, endpoint_slice_update, endpoints, service, service_update};

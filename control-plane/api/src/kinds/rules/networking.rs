@@ -250,11 +250,32 @@ pub(in crate::kinds) fn ip_address_update(new: &Object, old: &Object, c: Context
     updated(new, old, c, out, rules, |_| {});
 }
 
+/// Ranges stay; one of the other family may join the first.
+pub(in crate::kinds) fn service_cidr_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        let cidrs = root.fields(&["spec", "cidrs"]);
+        let before = old.at(&["spec", "cidrs"]).and_then(Value::as_list).unwrap_or_default();
+        if before.len() != cidrs.len() && (before.len(), cidrs.len()) != (1, 2) {
+            return cidrs.invalid("field is immutable");
+        }
+        for (cidr, before) in cidrs.items().zip(before) {
+            if cidr.value != Some(before) {
+                cidr.invalid("field is immutable");
+            }
+        }
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
 pub(in crate::kinds) fn service_cidr(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let cidrs = root.fields(&["spec", "cidrs"]);
         if cidrs.is_empty() {
             cidrs.required("at least one CIDR required");
+        }
+        if cidrs.len() > 2 {
+            let list = cidrs.list().iter().filter_map(Value::as_str).map(|c| format!("{c:?}")).collect::<Vec<_>>();
+            return cidrs.invalid_as(&format!("{{\"CIDRs\":[{}]}}", list.join(",")), "may only hold up to 2 values");
         }
         for cidr in cidrs.items() {
             match words::parse_cidr(cidr.text()) {

@@ -1,5 +1,6 @@
 //! Services, Endpoints and EndpointSlices.
 
+use super::addresses;
 use super::at::At;
 use super::config::dotless;
 use super::metadata;
@@ -189,51 +190,20 @@ fn traffic(spec: &At<'_>) {
     spec.field("internalTrafficPolicy").maybe_one_of(&["Cluster", "Local"]);
 }
 
-/// Whether a cluster of ours gives Services addresses of both families: it does not.
-const DUAL_STACK: bool = false;
-
 fn families(spec: &At<'_>) {
-    let (families, policy, ips) = (spec.field("ipFamilies"), spec.field("ipFamilyPolicy"), spec.field("clusterIPs"));
-    if spec.get("type") == "ExternalName" {
-        for at in [&families, &policy].into_iter().filter(|a| !a.is_empty()) {
-            at.forbidden("may not be set for ExternalName services");
-        }
-        return;
+    if spec.get("type") != "ExternalName" {
+        return addresses::related(spec, None);
     }
-    let mut seen: Vec<&str> = Vec::new();
-    for family in families.items() {
-        family.one_of(&["IPv4", "IPv6"]);
-        if seen.contains(&family.text()) {
-            family.duplicate();
-        }
-        seen.push(family.text());
+    for at in [spec.field("ipFamilies"), spec.field("ipFamilyPolicy")].into_iter().filter(|at| !at.is_empty()) {
+        at.forbidden("may not be set for ExternalName services");
     }
-    policy.maybe_one_of(&["PreferDualStack", "RequireDualStack", "SingleStack"]);
-    if policy.text() == "RequireDualStack" && !headless(spec) && !DUAL_STACK {
-        policy.invalid("this cluster is not configured for dual-stack services");
-    }
-    let own = spec.get("clusterIP");
-    match (own, ips.items().next().map(|i| i.text())) {
-        ("", Some(_)) => ips.required("`clusterIP` must be set when `clusterIPs` is set"),
-        (own, Some(first)) if own != first => {
-            ips.invalid("first value must match `clusterIP`");
-        }
-        ("" | "None", None) => {}
-        (own, None) => words::ip(own).iter().for_each(|why| ips.key(0).invalid_text(own, why)),
-        _ => {}
-    }
-    ips.items().filter(|i| i.text() != "None").for_each(|i| i.matches(words::ip));
 }
 
 pub(in crate::kinds) fn service_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
     let rules = |root: &At<'_>| {
         let spec = root.field("spec");
-        let before = old.at(&["spec", "clusterIPs"]);
-        let first = |v: Option<&Value>| v.and_then(Value::as_list).and_then(|l| l.first()).cloned();
-        let kept = old.str_at(&["spec", "type"]) != "ExternalName" && spec.get("type") != "ExternalName";
-        let now = spec.field("clusterIPs");
-        if kept && first(before).is_some() && first(before) != first(now.value) {
-            now.key(0).invalid("may not change once set");
+        if spec.get("type") != "ExternalName" {
+            addresses::changes(&spec, old);
         }
         let class = spec.field("loadBalancerClass");
         let same = old.str_at(&["spec", "type"]) == spec.get("type") && spec.get("type") == "LoadBalancer";
