@@ -1,4 +1,7 @@
-//! Watches over nodes: one that stops renewing its Lease is unknown, and its conditions become taints.
+//! Watches over nodes: one that stops renewing its Lease is unknown, and its conditions become taints. What moves pods away is
+//! left to [`zones`], which is in no hurry.
+
+mod zones;
 
 use std::time::Duration;
 
@@ -28,6 +31,8 @@ const TAINTS: [(&str, &str, &str); 6] = [
     ("PIDPressure", "True", "node.kubernetes.io/pid-pressure"),
     ("NetworkUnavailable", "True", "node.kubernetes.io/network-unavailable"),
 ];
+/// The taints that move pods away, with the effect NoExecute.
+const AWAY: [&str; 2] = [NOT_READY, UNREACHABLE];
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
 pub(crate) struct NodeLifecycle {
@@ -45,7 +50,10 @@ impl Controller for NodeLifecycle {
     }
 
     fn watches(&self, watches: &mut Watches<'_>) {
-        watches.own::<Node>();
+        watches.mapped::<Node>(|_, change| {
+            let zones = zones::concerned(&change.before, &change.after).then(zones::key);
+            std::iter::once(change.key.clone()).chain(zones).collect()
+        });
         watches.mapped::<Lease>(|_, change| match change.key.namespace == LEASES {
             true => vec![Key::new("", &change.key.name)],
             false => vec![],
@@ -55,6 +63,10 @@ impl Controller for NodeLifecycle {
 
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
+        if *key == zones::key() {
+            zones::plan(view, moment.now, &mut plan);
+            return plan.into();
+        }
         let Some(node) = view.of::<Node>().get_key(key) else { return plan.into() };
         if node.metadata.deletion_timestamp.is_some() {
             return plan.into();
@@ -133,9 +145,11 @@ fn taint(node: &Node, conditions: &[NodeCondition], now: Timestamp, plan: &mut P
         .filter_map(|(key, kind, bad)| (status(conditions, kind) == Some(bad)).then_some((key, "NoSchedule")))
         .collect();
     let mut wanted: Vec<(&str, &str)> = told.clone();
-    wanted.extend(
-        told.iter().filter(|(key, _)| [NOT_READY, UNREACHABLE].contains(key)).map(|(key, _)| (*key, "NoExecute")),
-    );
+    // Pods that are being moved away already go on to be, whichever way their node is not there.
+    if before.iter().any(moves_away) {
+        let away = told.iter().filter(|(key, _)| AWAY.contains(key));
+        wanted.extend(away.map(|(key, _)| (*key, "NoExecute")));
+    }
     if cordoned {
         wanted.push((CORDONED, "NoSchedule"));
     }
@@ -161,6 +175,11 @@ fn taint(node: &Node, conditions: &[NodeCondition], now: Timestamp, plan: &mut P
         // Only the taints are compared with what was read: the status may have been written just now.
         plan.patch(node, None, json!({"spec": {"taints": after}}));
     }
+}
+
+/// Whether it is this controller's taint that moves pods away.
+fn moves_away(taint: &Taint) -> bool {
+    taint.effect == "NoExecute" && AWAY.contains(&taint.key.as_str())
 }
 
 /// The pods of a node that is not ready are not ready either, whatever they told last.
