@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures::stream::{FuturesUnordered, SelectAll};
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -68,6 +69,8 @@ struct Worked {
     ended: Ended,
     again_after: Option<Duration>,
     written: Vec<Written>,
+    /// What its next plan is told.
+    memory: Option<Arc<Value>>,
 }
 
 struct Running {
@@ -115,6 +118,8 @@ impl Driver {
         tracing::debug!(controller = running.controller.name(), "running");
         let mut queue = Queue::new(Instant::now());
         let mut fences = std::collections::HashMap::<Key, Vec<Written>>::new();
+        // As many as there are objects whose plans want to be told something: a plan of one that is gone wants nothing.
+        let mut memories = std::collections::HashMap::<Key, Arc<Value>>::new();
         let mut in_flight = FuturesUnordered::new();
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -124,7 +129,8 @@ impl Driver {
             {
                 running.counts.waited.observe(waited);
                 let fence = fences.remove(&key).unwrap_or_default();
-                in_flight.push(running.work(key, fence));
+                let memory = memories.remove(&key);
+                in_flight.push(running.work(key, fence, memory));
             }
             running.counts.tell(&queue, Instant::now());
             let due = queue.next_at();
@@ -133,6 +139,9 @@ impl Driver {
                     let now = Instant::now();
                     if !worked.written.is_empty() {
                         fences.insert(worked.key.clone(), worked.written);
+                    }
+                    if let Some(memory) = worked.memory {
+                        memories.insert(worked.key.clone(), memory);
                     }
                     let retried = matches!(worked.ended, Ended::Conflict | Ended::Failed);
                     running.counts.retries.fetch_add(u64::from(retried) + u64::from(worked.again_after.is_some()), Relaxed);
@@ -204,15 +213,15 @@ async fn sleep_until(due: Option<Instant>) {
 }
 
 impl Running {
-    async fn work(&self, key: Key, fence: Vec<Written>) -> Worked {
-        let mut worked = Worked { key, ended: Ended::Well, again_after: None, written: Vec::new() };
+    async fn work(&self, key: Key, fence: Vec<Written>, memory: Option<Arc<Value>>) -> Worked {
+        let mut worked = Worked { key, ended: Ended::Well, again_after: None, written: Vec::new(), memory };
         if let Err(failure) = fence::pass(fence.clone(), &self.tracked, &self.executor).await {
             worked.written = fence;
             worked.ended = self.failed(&worked.key, &failure);
             return worked;
         }
         let Ok(_permit) = self.permits.acquire().await else { return worked };
-        match self.decide(&worked.key).await {
+        match self.decide(&worked.key, worked.memory.clone()).await {
             Ok(Some(plan)) => self.act(&mut worked, plan).await,
             Ok(None) => worked.ended = Ended::Failed,
             Err(failure) => worked.ended = self.failed(&worked.key, &failure),
@@ -221,10 +230,11 @@ impl Running {
     }
 
     /// Plans, with as many rounds of reads as it takes; none if the plan cannot be had.
-    async fn decide(&self, key: &Key) -> Result<Option<Plan>, Failure> {
+    async fn decide(&self, key: &Key, memory: Option<Arc<Value>>) -> Result<Option<Plan>, Failure> {
+        let view = self.view.with_memory(memory);
         let mut answers = Answers::new();
         for _ in 0..READ_ROUNDS {
-            let view = self.view.with_answers(answers);
+            let view = view.with_answers(answers);
             let moment = Moment { now: Timestamp::now(), seed: rand::random() };
             self.counts.plans.fetch_add(1, Relaxed);
             let planned = std::panic::catch_unwind(AssertUnwindSafe(|| self.controller.plan(&view, key, moment)));
@@ -259,7 +269,10 @@ impl Running {
         worked.ended = match &outcome.failure {
             Some(failure) => self.failed(&worked.key, failure),
             None if outcome.cut => Ended::Unfinished,
-            None => Ended::Well,
+            None => {
+                worked.memory = plan.memory.map(Arc::new);
+                Ended::Well
+            }
         };
     }
 

@@ -24,6 +24,9 @@ pub struct Plan {
     /// Plan this key again after this long, even if nothing changes.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "seconds")]
     pub again_after: Option<Duration>,
+    /// What this key's next plan is told, as long as this process lives: what no object says. None forgets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Value>,
     /// Recorded, with the error appended to its message, if an action fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_refused: Option<Box<Note>>,

@@ -29,6 +29,7 @@ pub struct View {
     watched: Arc<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
     metadata: Arc<HashMap<ApiResource, Informer<Meta>>>,
     answers: Answers,
+    memory: Option<Arc<Value>>,
 }
 
 impl View {
@@ -53,7 +54,17 @@ impl View {
 
     /// The same view with these answers.
     pub fn with_answers(&self, answers: Answers) -> View {
-        View { watched: self.watched.clone(), metadata: self.metadata.clone(), answers }
+        View { answers, memory: self.memory.clone(), watched: self.watched.clone(), metadata: self.metadata.clone() }
+    }
+
+    /// The same view for a key whose last plan left this to be remembered.
+    pub fn with_memory(&self, memory: Option<Arc<Value>>) -> View {
+        View { memory, answers: self.answers.clone(), watched: self.watched.clone(), metadata: self.metadata.clone() }
+    }
+
+    /// What the last plan of this key left to be remembered.
+    pub fn memory(&self) -> Option<&Value> {
+        self.memory.as_deref()
     }
 
     pub fn into_answers(self) -> Answers {
@@ -180,6 +191,7 @@ impl<'a> Watches<'a> {
             watched: Arc::new(std::mem::take(&mut self.watched)),
             metadata: Arc::new(std::mem::take(&mut self.metadata)),
             answers: Answers::new(),
+            memory: None,
         }
     }
 

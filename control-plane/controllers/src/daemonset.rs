@@ -1,5 +1,6 @@
 //! DaemonSet: one pod on every node that takes it.
 
+mod failures;
 mod rollout;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::claim::{self, Claims};
 use crate::revisions::{HASH, Revisions};
 use crate::rollout::scaled;
 use crate::{pods, selector};
+use failures::Failures;
 use rollout::Seen;
 
 /// Pods made or deleted in one plan, as upstream.
@@ -92,6 +94,7 @@ struct Work<'a> {
     /// The pods by the node they are on or meant for.
     pods: BTreeMap<String, Vec<Arc<Pod>>>,
     revisions: Revisions,
+    failures: Failures,
 }
 
 impl<'a> Work<'a> {
@@ -101,11 +104,13 @@ impl<'a> Work<'a> {
             by_node.entry(meant_for(&pod)).or_default().push(pod);
         }
         let revisions = Revisions::of(view, set, &spec.template, plan);
-        Work { set, spec, moment, nodes: view.of::<Node>().list(), pods: by_node, revisions }
+        let failures = Failures::of(view, set.metadata.generation, moment.now);
+        Work { set, spec, moment, nodes: view.of::<Node>().list(), pods: by_node, revisions, failures }
     }
 
     fn plan(mut self, plan: &mut Plan) {
         let surge = self.surge();
+        let mut failures = std::mem::take(&mut self.failures);
         let (mut wanting, mut going) = (Vec::new(), Vec::new());
         for node in &self.nodes {
             let name = node.metadata.name.as_deref().unwrap_or_default();
@@ -116,15 +121,18 @@ impl<'a> Work<'a> {
                 continue;
             }
             let (finished, alive): (Vec<_>, Vec<_>) = here.iter().cloned().partition(|pod| pods::is_finished(pod));
-            finished.iter().for_each(|pod| self.tell_of_end(name, pod, plan));
+            let ended = finished.iter().filter(|pod| self.is_replaced(pod, name, &mut failures, plan));
+            let ended: Vec<_> = ended.cloned().collect();
+            ended.iter().for_each(|pod| self.tell_of_end(name, pod, plan));
             let active: Vec<_> = alive.into_iter().filter(|pod| pods::is_active(pod)).collect();
             // Without surge the like of a pod is made only once it is gone.
             if begins && (here.is_empty() || surge > 0 && active.is_empty() && finished.is_empty()) {
                 wanting.push(name);
             }
-            going.extend(finished);
+            going.extend(ended);
             going.extend(rollout::excess(active, surge > 0, &|pod| self.seen(pod)));
         }
+        plan.memory = failures.memory();
         self.update(surge, &mut wanting, &mut going);
         let known = |name: &String| self.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
         going.extend(self.pods.iter().filter(|(name, _)| !known(name)).flat_map(|(_, pods)| pods.clone()));
@@ -140,6 +148,19 @@ impl<'a> Work<'a> {
         let used = |hash: &str| self.pods.values().flatten().any(|pod| revision(pod) == hash);
         self.revisions.trim(used, self.spec.revision_history_limit, plan);
         self.status(plan);
+    }
+
+    /// Whether a pod that has ended gives way now; one that failed may have to wait.
+    fn is_replaced(&self, pod: &Pod, node: &str, failures: &mut Failures, plan: &mut Plan) -> bool {
+        if pods::phase(pod) != "Failed" || pod.metadata.deletion_timestamp.is_some() {
+            return true;
+        }
+        if let Some(left) = failures.left(node, self.moment.now) {
+            plan.again(Duration::try_from(left).unwrap_or_default());
+            return false;
+        }
+        failures.replaced(node, self.moment.now);
+        true
     }
 
     fn tell_of_end(&self, node: &str, pod: &Pod, plan: &mut Plan) {

@@ -26,6 +26,9 @@ struct Case {
     /// What live reads answer, by path; a path that is not here is not there.
     #[serde(default)]
     reads: std::collections::BTreeMap<String, Value>,
+    /// What the plan before left to be remembered.
+    #[serde(default)]
+    memory: Option<Value>,
     #[serde(default)]
     then: Value,
 }
@@ -121,7 +124,7 @@ fn summary(objects: Vec<Value>) -> Vec<Value> {
 fn plan(controller: &dyn Controller, case: &Case, objects: &[Value], moment: Moment) -> Decision {
     let mut watches = Watches::fixed(objects);
     controller.watches(&mut watches);
-    let view = watches.view();
+    let view = watches.view().with_memory(case.memory.clone().map(std::sync::Arc::new));
     let mut answers = Answers::new();
     for _ in 0..ROUNDS {
         match controller.plan(&view.with_answers(answers.clone()), &case.key, moment) {
@@ -152,6 +155,10 @@ fn settles(
         plan_made.actions.retain(|action| !matches!(action, Action::Event(_)));
         if plan_made.actions.is_empty() {
             return Ok(objects);
+        }
+        // What was cut off is not remembered, as when the controller dies.
+        if plan_made.actions.len() <= most {
+            case.memory = plan_made.memory.take();
         }
         plan_made.actions.truncate(most);
         carry_out(&mut objects, plan_made, round);

@@ -11,18 +11,20 @@ use api::quota::Usage;
 
 use crate::object::Key;
 
+/// The terms of an object. It may choose among several by how many objects have each of them already.
+pub type Terms<K> = fn(&K, &dyn Fn(&str) -> usize) -> Vec<String>;
+
 /// By what objects are found.
 pub struct Index<K> {
     /// Its own among the indexes of its kind.
     pub name: &'static str,
-    /// The terms of an object. It may choose among several by how many objects have each of them already.
-    pub terms: fn(&K, &dyn Fn(&str) -> usize) -> Vec<String>,
+    pub terms: Terms<K>,
     /// What an object adds to the sums of its terms.
     pub amounts: fn(&K) -> Usage,
 }
 
 impl<K> Index<K> {
-    pub const fn of(name: &'static str, terms: fn(&K, &dyn Fn(&str) -> usize) -> Vec<String>) -> Index<K> {
+    pub const fn of(name: &'static str, terms: Terms<K>) -> Index<K> {
         Index { name, terms, amounts: |_| Usage::new() }
     }
 }
@@ -37,7 +39,7 @@ pub struct Tally<K> {
 
 /// One index, filled.
 pub(super) struct Filing<K> {
-    terms: fn(&K, &dyn Fn(&str) -> usize) -> Vec<String>,
+    terms: Terms<K>,
     amounts: fn(&K) -> Usage,
     by_term: BTreeMap<String, Term>,
     /// Where each object is, and with what: its terms may be others if they were worked out again.

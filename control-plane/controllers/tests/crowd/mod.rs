@@ -81,8 +81,11 @@ fn quota(deployments: usize) -> Value {
     })
 }
 
+/// The key of a controller's nth object.
+type KeyOf = fn(usize) -> Key;
+
 /// Every controller that is measured, with the key of its nth object.
-const MEASURED: [(&str, fn(usize) -> Key); 6] = [
+const MEASURED: [(&str, KeyOf); 6] = [
     ("deployment-controller", |n| Key::new("a", format!("d{n}"))),
     ("replicaset-controller", |n| Key::new("a", format!("d{n}-1"))),
     ("endpointslice-controller", |n| Key::new("a", format!("d{n}"))),
@@ -96,13 +99,13 @@ pub struct Planner {
     pub name: &'static str,
     controller: Arc<dyn Controller>,
     view: Arc<View>,
-    key: fn(usize) -> Key,
+    key: KeyOf,
     /// What finding out whom one object concerns took on average.
     pub change: Duration,
 }
 
 impl Planner {
-    fn of(name: &'static str, objects: &[Value], key: fn(usize) -> Key) -> Planner {
+    fn of(name: &'static str, objects: &[Value], key: KeyOf) -> Planner {
         let mut all = controllers::all(&controllers::Config::default());
         all.push(Arc::new(controllers::Quotas::of(&[("v1", "ConfigMap", "configmaps")])));
         let controller = all.into_iter().find(|controller| controller.name() == name).expect("it is there");
