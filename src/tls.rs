@@ -5,11 +5,16 @@ use arc_swap::ArcSwap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{Request, Response};
-use kube::client::Body;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::retry::RetryPolicy;
+use kube::client::{Body, ConfigExt};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+use tower::retry::RetryLayer;
 
 async fn config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
     let file = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
@@ -17,10 +22,39 @@ async fn config(kubeconfig: &Path) -> anyhow::Result<kube::Config> {
     config.with_context(|| format!("using {}", kubeconfig.display()))
 }
 
+/// A connection on which nothing comes is asked so often whether the other side is there; a watch that a partition has cut
+/// would else wait for a packet that the server sends again ever more seldom.
+const PROBE_AFTER: Duration = Duration::from_secs(15);
+const PROBE_EVERY: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+/// What is sent and not acknowledged for so long will not be: probes alone do not notice it.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+
+/// Connections end by themselves when the server cannot be reached for half a minute, as upstream's.
 fn client_of(mut config: kube::Config) -> anyhow::Result<kube::Client> {
-    // Watches are long, and every caller has its own time limits.
-    config.read_timeout = None;
-    kube::Client::try_from(config).context("making a client of the API")
+    if config.proxy_url.is_some() {
+        // Watches are long, and every caller has its own time limits.
+        config.read_timeout = None;
+        return kube::Client::try_from(config).context("making a client of the API");
+    }
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_keepalive(Some(PROBE_AFTER));
+    connector.set_keepalive_interval(Some(PROBE_EVERY));
+    connector.set_keepalive_retries(Some(PROBES));
+    connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+    let connector = config.rustls_https_connector_with_connector(connector).context("trusting the API")?;
+    let http = hyper_util::client::legacy::Builder::new(TokioExecutor::new()).build(connector);
+    let again = config.default_retry.then(|| RetryLayer::new(RetryPolicy::server_retry()));
+    let service = tower::ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(again)
+        .option_layer(config.auth_layer().context("reading the credentials")?)
+        .layer(config.extra_headers_layer().context("reading the identity to take")?)
+        .map_err(tower::BoxError::from)
+        .service(http);
+    Ok(kube::Client::new(service, config.default_namespace))
 }
 
 /// The certificate that a kubeconfig trusts its cluster by, as PEM; `None` where it trusts the machine's own roots.
@@ -94,5 +128,43 @@ impl tower::Service<Request<Body>> for Rotating {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let client = self.0.load_full();
         Box::pin(async move { client.send(request).await })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Whether the kernel probes the connection to a port of this machine: `02` among the timers of proc(5).
+    fn is_probed(port: u16) -> bool {
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let remote = format!("0100007F:{port:04X}");
+        let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        lines.any(|line| line.len() > 5 && line[2] == remote && line[5].starts_with("02:"))
+    }
+
+    #[tokio::test]
+    async fn connections_that_nothing_comes_on_are_probed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            assert!(socket.read(&mut request).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n";
+            socket.write_all(answer).await.unwrap();
+            socket
+        };
+        let client = client_of(kube::Config::new(format!("http://127.0.0.1:{port}").parse().unwrap())).unwrap();
+        let request = Request::get("/api/v1/pods?watch=true").body(Vec::new()).unwrap();
+        // The answer goes on, as that to a watch does.
+        let (_socket, _stream) = tokio::join!(server, async { client.request_stream(request).await.unwrap() });
+        let probed = async {
+            while !is_probed(port) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), probed).await.expect("the kernel probes the connection");
     }
 }
