@@ -409,6 +409,8 @@ pub struct Up {
     /// The loopback port of the registry of this node's images. Without this flag: 5000, or the next that is free.
     #[arg(long, value_name = "PORT")]
     pub registry_port: Option<u16>,
+    #[command(flatten)]
+    pub controllers: Controllers,
 }
 
 fn nodes(text: &str) -> Result<usize, String> {

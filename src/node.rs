@@ -205,7 +205,7 @@ fn run_proxy(
 ) -> impl Future<Output = ()> + use<> {
     // What leaves the nodes of this machine for elsewhere goes out as this machine.
     let pod_cidrs = std::iter::once(settings.pod_cidr).chain(settings.node_network).collect();
-    let node = proxy::Node { name: settings.node_name.clone(), pod_cidrs };
+    let node = proxy::Node { name: settings.node_name.clone(), pod_cidrs, zone: None };
     proxy::run(proxy::Config { node, table: settings.table() }, informers, stop)
 }
 

@@ -46,7 +46,7 @@ pub async fn proxy(flags: cli::Proxy, stop: CancellationToken) -> anyhow::Result
     machine::require_root("proxy")?;
     let informers = Informers::new(tls::client(&flags.remote.kubeconfig).await?, stop.clone());
     let name = flags.node_name.unwrap_or_else(machine::name);
-    let node = proxy::Node { name, pod_cidrs: flags.cluster_cidr.into_iter().collect() };
+    let node = proxy::Node { name, pod_cidrs: flags.cluster_cidr.into_iter().collect(), zone: None };
     proxy::run(proxy::Config { node, table: flags.table }, informers, stop).await;
     Ok(())
 }

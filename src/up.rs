@@ -46,7 +46,7 @@ pub async fn run(flags: cli::Up, stop: CancellationToken) -> anyhow::Result<()> 
     let address = api.advertise;
     let roles_stop = CancellationToken::new();
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, Timing::default(), None, &roles_stop, &mut roles);
+    start_roles(&api, &dir, Timing::default(), &flags.controllers, &roles_stop, &mut roles);
     started.done(&format!("https://{address}:{}", api.server.local_addr().port()));
 
     let started = Step::start("node");
@@ -122,7 +122,7 @@ pub async fn server(flags: cli::Server, stop: CancellationToken) -> anyhow::Resu
     let Some(api) = started.transpose()? else { return Ok(()) };
     println!("{}", dir.kubeconfig().display());
     let mut roles = JoinSet::new();
-    start_roles(&api, &dir, timing(&flags.election)?, Some(&flags.controllers), &stop, &mut roles);
+    start_roles(&api, &dir, timing(&flags.election)?, &flags.controllers, &stop, &mut roles);
     let join = join::publish(&api.client(InternalUser::Admin), &dir, &api).await?;
     eprintln!("A machine joins with a copy of {0}: wherry node --join {0}", join.display());
     if dir.settings.place.is_some() {
@@ -147,7 +147,7 @@ fn start_roles(
     api: &Api,
     dir: &DataDir,
     timing: Timing,
-    controllers: Option<&cli::Controllers>,
+    controllers: &cli::Controllers,
     stop: &CancellationToken,
     roles: &mut JoinSet<()>,
 ) {
@@ -160,8 +160,8 @@ fn start_roles(
             prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
         }],
         sign: Some(controllers::Sign::by(api.server.signer())),
-        chosen: controllers.map(|flags| flags.controllers.clone()).unwrap_or_default(),
-        effort: controllers.map(cli::Controllers::effort).unwrap_or_default(),
+        chosen: controllers.controllers.clone(),
+        effort: controllers.effort(),
         ..controllers::Config::default()
     };
     let metrics = config.metrics.clone();

@@ -10,6 +10,7 @@ pub mod nft;
 pub mod routes;
 pub mod rules;
 pub mod table;
+mod topology;
 
 pub use host_ports::{HostPort, HostPorts};
 pub use nft::Error;
@@ -17,7 +18,7 @@ pub use rules::{Node, Ruleset, rules};
 
 use client::Informers;
 use futures::FutureExt;
-use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::api::core::v1::{self as core, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,13 +41,16 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn run(config: Config, informers: Arc<Informers>, stop: CancellationToken) {
     let services = informers.of::<Service>();
     let slices = informers.of::<EndpointSlice>();
+    let own = informers.filtered::<core::Node>(&format!("metadata.name={}", config.node.name), "");
     let (mut service_changes, mut slice_changes) = (services.changes(), slices.changes());
+    let mut own_changes = own.changes();
     tokio::select! {
         () = stop.cancelled() => return,
-        () = async { tokio::join!(services.synced(), slices.synced()); } => {}
+        () = async { tokio::join!(services.synced(), slices.synced(), own.synced()); } => {}
     }
     let mut kernel = Kernel { config, tables: Vec::new() };
     loop {
+        kernel.config.node.zone = own.get("", &kernel.config.node.name).and_then(|node| zone(&node));
         let (all_services, all_slices) = (services.list(), slices.list());
         let ruleset = rules(all_services.iter().map(|s| &**s), all_slices.iter().map(|s| &**s), &kernel.config.node);
         let failed;
@@ -56,11 +60,17 @@ pub async fn run(config: Config, informers: Arc<Informers>, stop: CancellationTo
             () = tokio::time::sleep(RETRY), if failed => {}
             change = service_changes.next() => if change.is_none() { return },
             change = slice_changes.next() => if change.is_none() { return },
+            change = own_changes.next() => if change.is_none() { return },
         }
         // What else has come by now is in the same transaction.
         while service_changes.next().now_or_never().flatten().is_some() {}
         while slice_changes.next().now_or_never().flatten().is_some() {}
+        while own_changes.next().now_or_never().flatten().is_some() {}
     }
+}
+
+fn zone(node: &core::Node) -> Option<String> {
+    node.metadata.labels.as_ref()?.get("topology.kubernetes.io/zone").cloned()
 }
 
 /// The tables as the kernel has them.

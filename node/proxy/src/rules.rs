@@ -4,9 +4,10 @@
 //! The elements `front, index → endpoint` of all fronts lie in one map, so a Service costs a few elements and no chain
 //! of its own. Rules exist per distinct number of endpoints (and time-out of affinity), not per Service.
 
+use crate::topology;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the proxy must know of its node.
@@ -15,6 +16,8 @@ pub struct Node {
     pub name: String,
     /// The addresses of all pods of the cluster; what leaves them is masqueraded.
     pub pod_cidrs: Vec<ipnet::IpNet>,
+    /// Where the node is: traffic goes to endpoints that are meant for it first.
+    pub zone: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,7 +121,7 @@ fn add_service(out: &mut Ruleset, service: &Service, slices: &[&EndpointSlice], 
             let v6 = address.is_ipv6();
             let mut put = |address, number, local: bool, outside: bool| {
                 let target = Target {
-                    endpoints: endpoints(slices, port, v6, local.then_some(node.name.as_str())),
+                    endpoints: endpoints(slices, port, v6, node, local),
                     affinity_seconds,
                     masquerade: outside && !local,
                     drop_if_empty: outside && local,
@@ -158,20 +161,26 @@ fn affinity(service: &Service) -> u32 {
     u32::try_from(configured.unwrap_or(DEFAULT_SECONDS)).unwrap_or(0)
 }
 
-/// The endpoints that serve a port: the ready ones, or, where none is, those that end but still serve (KEP-1669).
-fn endpoints(slices: &[&EndpointSlice], port: &ServicePort, v6: bool, on: Option<&str>) -> Vec<(IpAddr, u16)> {
+/// The endpoints that serve a port: the ready ones, and of those the close ones, or, where none is ready, those that end but
+/// still serve (KEP-1669). Of a Service that is local, those of this node.
+fn endpoints(slices: &[&EndpointSlice], port: &ServicePort, v6: bool, node: &Node, local: bool) -> Vec<(IpAddr, u16)> {
     let family = if v6 { "IPv6" } else { "IPv4" };
+    let of_family = || slices.iter().filter(|slice| slice.address_type == family);
+    let all = || of_family().flat_map(|slice| slice.endpoints.iter().flatten());
+    let mut close: Vec<&Endpoint> = all().filter(|endpoint| matches!(readiness(endpoint), Readiness::Ready)).collect();
+    topology::close(&mut close, node);
+    let close: HashSet<*const Endpoint> = close.into_iter().map(std::ptr::from_ref).collect();
     let (mut ready, mut ending) = (BTreeSet::new(), BTreeSet::new());
-    for slice in slices.iter().filter(|s| s.address_type == family) {
+    for slice in of_family() {
         let Some(number) = slice_port(slice, port) else { continue };
         for endpoint in slice.endpoints.iter().flatten() {
-            if on.is_some_and(|node| endpoint.node_name.as_deref() != Some(node)) {
+            if local && endpoint.node_name.as_deref() != Some(&node.name) {
                 continue;
             }
             let group = match readiness(endpoint) {
-                Readiness::Ready => &mut ready,
+                Readiness::Ready if local || close.contains(&std::ptr::from_ref(endpoint)) => &mut ready,
                 Readiness::EndingButServing => &mut ending,
-                Readiness::Not => continue,
+                Readiness::Ready | Readiness::Not => continue,
             };
             group.extend(endpoint.addresses.iter().filter_map(|a| Some((a.parse::<IpAddr>().ok()?, number))));
         }

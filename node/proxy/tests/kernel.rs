@@ -16,7 +16,7 @@ use std::time::Duration;
 const TABLE: &str = "wherry-test";
 
 fn node() -> Node {
-    Node { name: "n1".into(), pod_cidrs: vec!["10.244.0.0/16".parse().expect("a network")] }
+    Node { name: "n1".into(), pod_cidrs: vec!["10.244.0.0/16".parse().expect("a network")], zone: None }
 }
 
 fn service(extra: serde_json::Value) -> Service {
