@@ -143,7 +143,7 @@ pub fn table(ruleset: &Ruleset, node: &Node, family: Family) -> Table {
 /// A table of ports of the node rather than of Services: it leaves what pods send elsewhere alone, and keeps strangers
 /// from the loopback's addresses.
 pub fn of_host_ports(ruleset: &Ruleset, family: Family) -> Table {
-    let mut out = table(ruleset, &Node { name: String::new(), pod_cidrs: Vec::new() }, family);
+    let mut out = table(ruleset, &Node { name: String::new(), pod_cidrs: Vec::new(), zone: None }, family);
     if family == Family::V4 {
         let hook = Some(Hook { kind: "filter", number: 1, priority: -1 });
         out.chains.push(Chain { name: "guard", hook, rules: vec![guard()] });
