@@ -135,12 +135,22 @@ impl<'a> Work<'a> {
         self.spec.completion_mode.as_deref() == Some("Indexed")
     }
 
+    /// A policy is asked of pods that have come to their end.
+    fn replaces_failed_only(&self) -> bool {
+        self.spec.pod_replacement_policy.as_deref() == Some("Failed") || self.spec.pod_failure_policy.is_some()
+    }
+
+    /// Pods that end and have not come to it yet, where what takes their place waits for that.
+    fn awaited(&self) -> impl Iterator<Item = &Arc<Pod>> {
+        let waits = self.replaces_failed_only();
+        self.pods
+            .iter()
+            .filter(move |pod| waits && pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod))
+    }
+
     /// A pod that is deleted counts as failed: it may never come to say so.
     fn has_failed(&self, pod: &Pod) -> bool {
-        // A policy is asked of pods that have come to their end.
-        let replaces_failed_only =
-            self.spec.pod_replacement_policy.as_deref() == Some("Failed") || self.spec.pod_failure_policy.is_some();
-        let going = pod.metadata.deletion_timestamp.is_some() && !replaces_failed_only;
+        let going = pod.metadata.deletion_timestamp.is_some() && !self.replaces_failed_only();
         pods::phase(pod) == "Failed" || going && pods::phase(pod) != "Succeeded"
     }
 
@@ -271,10 +281,12 @@ impl<'a> Work<'a> {
         if surplus > 0 {
             pods::by_loss(&mut active);
             active.iter().take(surplus.min(BURST) as usize).for_each(|pod| self.delete(pod, plan));
-        } else if surplus < 0 {
+        }
+        let missing = -surplus - self.awaited().count() as i32;
+        if missing > 0 {
             match self.backoff() {
                 Some(wait) => plan.again(wait),
-                None => self.create((-surplus).min(BURST) as usize, plan),
+                None => self.create(missing.min(BURST) as usize, plan),
             }
         }
     }
@@ -295,7 +307,8 @@ impl<'a> Work<'a> {
     fn create(&self, count: usize, plan: &mut Plan) {
         let name = self.job.metadata.name.as_deref().unwrap_or_default();
         let namespace = self.job.metadata.namespace.as_deref().unwrap_or_default();
-        let taken: BTreeSet<i32> = self.active().into_iter().filter_map(|pod| index_of(pod)).collect();
+        let taken: BTreeSet<i32> =
+            self.active().into_iter().chain(self.awaited()).filter_map(|pod| index_of(pod)).collect();
         let all = 0..self.spec.completions.unwrap_or(0);
         let held = self.held();
         let over = |index: &i32| self.completed.contains(index) || self.failed_indexes.contains(index);
