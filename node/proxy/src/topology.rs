@@ -47,8 +47,10 @@ mod tests {
 
     #[test]
     fn hints_are_heeded_if_all_have_them_and_one_is_for_here() {
-        // Of each endpoint the nodes and the zones that its hints name, and which endpoints are kept on node n1 in zone a.
-        let cases: [(&str, &[(&str, &str)], &[usize]); 8] = [
+        /// The node and the zone that an endpoint's hints name.
+        type Hints = (&'static str, &'static str);
+        // Of each endpoint its hints, and which endpoints are kept on node n1 in zone a.
+        let cases: [(&str, &[Hints], &[usize]); 8] = [
             ("no hints", &[("", ""), ("", "")], &[0, 1]),
             ("zones", &[("", "a"), ("", "b"), ("", "a")], &[0, 2]),
             ("nobody for this zone", &[("", "b"), ("", "c")], &[0, 1]),

@@ -59,6 +59,9 @@ async fn found(node: &Node) -> Found {
     }
 }
 
+/// A value, and when it was measured, in milliseconds.
+type Reading = (f64, Option<i64>);
+
 fn number(value: Option<&cri::UInt64Value>) -> Option<f64> {
     value.map(|v| v.value as f64)
 }
@@ -73,11 +76,11 @@ fn at(nanoseconds: i64) -> Option<i64> {
     Some(nanoseconds / 1_000_000).filter(|ms| *ms > 0)
 }
 
-fn cpu(usage: Option<&cri::CpuUsage>) -> Option<(f64, Option<i64>)> {
+fn cpu(usage: Option<&cri::CpuUsage>) -> Option<Reading> {
     usage.and_then(|u| Some((seconds(u.usage_core_nano_seconds.as_ref())?, at(u.timestamp))))
 }
 
-fn working_set(usage: Option<&cri::MemoryUsage>) -> Option<(f64, Option<i64>)> {
+fn working_set(usage: Option<&cri::MemoryUsage>) -> Option<Reading> {
     usage.and_then(|u| Some((number(u.working_set_bytes.as_ref())?, at(u.timestamp))))
 }
 
@@ -85,7 +88,7 @@ fn named(labels: &HashMap<String, String>, key: &str) -> String {
     labels.get(key).cloned().unwrap_or_default()
 }
 
-fn sample(labels: &[(&'static str, String)], value: Option<(f64, Option<i64>)>) -> Option<Sample> {
+fn sample(labels: &[(&'static str, String)], value: Option<Reading>) -> Option<Sample> {
     value.map(|(value, at)| Sample { labels: labels.to_vec(), value, at })
 }
 
@@ -103,7 +106,11 @@ fn containers<'a>(
 
 type Labels = Vec<(&'static str, String)>;
 
-fn started(one: &One<'_>) -> Option<(f64, Option<i64>)> {
+fn samples(all: &[One<'_>], read: &dyn Fn(&One<'_>) -> Option<Reading>) -> Vec<Sample> {
+    all.iter().filter_map(|one| sample(&one.labels, read(one))).collect()
+}
+
+fn started(one: &One<'_>) -> Option<Reading> {
     match one.known?.state {
         Life::Running { started } => Some((started.as_millisecond() as f64 / 1e3, None)),
         Life::Created | Life::Exited(_) | Life::Unknown => None,
@@ -122,9 +129,7 @@ pub fn resource_page(found: &Found) -> Page {
         ]
     };
     let all = containers(found, of_container);
-    let each = |f: &dyn Fn(&One<'_>) -> Option<(f64, Option<i64>)>| -> Vec<Sample> {
-        all.iter().filter_map(|one| sample(&one.labels, f(one))).collect()
-    };
+    let each = |f: &dyn Fn(&One<'_>) -> Option<Reading>| samples(&all, f);
     page.family(
         "container_cpu_usage_seconds_total",
         Kind::Counter,
@@ -168,7 +173,7 @@ pub fn resource_page(found: &Found) -> Page {
 }
 
 fn pods(found: &Found, page: &mut Page) {
-    let each = |f: &dyn Fn(&cri::LinuxPodSandboxStats) -> Option<(f64, Option<i64>)>| -> Vec<Sample> {
+    let each = |f: &dyn Fn(&cri::LinuxPodSandboxStats) -> Option<Reading>| -> Vec<Sample> {
         let pods = found.sandboxes.iter().filter_map(|s| Some((s.attributes.as_ref()?, s.linux.as_ref()?)));
         pods.filter_map(|(attributes, stats)| {
             let labels =
@@ -207,9 +212,7 @@ pub fn cadvisor_page(found: &Found) -> Page {
         ]
     };
     let all = containers(found, of_container);
-    let each = |f: &dyn Fn(&One<'_>) -> Option<(f64, Option<i64>)>| -> Vec<Sample> {
-        all.iter().filter_map(|one| sample(&one.labels, f(one))).collect()
-    };
+    let each = |f: &dyn Fn(&One<'_>) -> Option<Reading>| samples(&all, f);
     let mut cpu_samples = each(&|one| cpu(one.stats.cpu.as_ref()));
     cpu_samples.iter_mut().for_each(|s| s.labels.insert(1, ("cpu", "total".into())));
     page.family(
