@@ -18,6 +18,8 @@ use crate::{read, state};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 5;
+/// Longer than a write looks for a leader and a quorum, in the time of the simulation.
+const ABANDONED: Duration = Duration::from_secs(30);
 /// So that rows are often on their way into the tables.
 const ENOUGH: u64 = 60_000;
 
@@ -275,6 +277,8 @@ async fn life(seed: u64, members: u64, troubles: u64) -> String {
     town.net.heal();
     town.net.disturb(0, 0);
     restart(&mut town, members).await;
+    // Writes that nobody waits for any more come to their end, so that members are compared at one moment.
+    sleep(ABANDONED).await;
     let record = record.lock().clone();
     let writes = record.iter().filter(|done| done.wrote).count();
     assert!(writes > 20, "{what}: only {writes} writes");
