@@ -1,5 +1,5 @@
-//! What befalls a server of three while clients write through all: it is killed, stops, is cut off, or its disk is full or
-//! slow. Whatever was acknowledged is there afterwards.
+//! What befalls a server of three while clients write through all: it is killed, stops, is cut off, or its disk is full,
+//! slow, or fails. Whatever was acknowledged is there afterwards.
 
 use super::{Load, MEANWHILE, Servers, from_environment, succeeds};
 use crate::harness::{possible, text, until};
@@ -21,6 +21,8 @@ const DISK: u32 = 512;
 const LEFT: u64 = 512;
 /// A slow disk's sync, in milliseconds more than its own.
 const SLOW: &str = "300";
+/// Every sync fails.
+const BROKEN: &str = "-1";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fault {
@@ -35,11 +37,21 @@ enum Fault {
     Mute,
     FullDisk,
     SlowDisk,
+    /// Its store fails for good, and it ends with the reason.
+    BrokenDisk,
 }
 
 impl Fault {
-    const ALL: [Fault; 7] =
-        [Fault::Deaf, Fault::Mute, Fault::CutOff, Fault::Freeze, Fault::SlowDisk, Fault::FullDisk, Fault::Kill];
+    const ALL: [Fault; 8] = [
+        Fault::Deaf,
+        Fault::Mute,
+        Fault::CutOff,
+        Fault::Freeze,
+        Fault::SlowDisk,
+        Fault::BrokenDisk,
+        Fault::FullDisk,
+        Fault::Kill,
+    ];
 
     fn begin(self, servers: &mut Servers, victim: usize) {
         match self {
@@ -50,6 +62,7 @@ impl Fault {
             Fault::Mute => servers.drop_packets(victim, &["output"]),
             Fault::FullDisk => servers.fill_disk(victim),
             Fault::SlowDisk => std::fs::write(servers.delay_file(victim), SLOW).expect("written"),
+            Fault::BrokenDisk => std::fs::write(servers.delay_file(victim), BROKEN).expect("written"),
         }
     }
 
@@ -62,6 +75,10 @@ impl Fault {
             }
             Fault::FullDisk => std::fs::remove_file(servers.filler(victim)).expect("removed"),
             Fault::SlowDisk => std::fs::remove_file(servers.delay_file(victim)).expect("removed"),
+            Fault::BrokenDisk => {
+                until("a server whose disk has failed to end", || servers.has_ended(victim));
+                std::fs::remove_file(servers.delay_file(victim)).expect("removed");
+            }
         }
         // One that could not write has ended, with an error that says so; whoever looks after it starts it again.
         if servers.has_ended(victim) {
@@ -121,15 +138,16 @@ fn tools() -> bool {
     missing.is_none()
 }
 
-/// Stands before the C library's two functions that sync a file: each call waits as long as a file says. There is no
-/// slow block device to be had without kernel modules.
+/// Stands before the C library's two functions that sync a file: each call waits as long as a file says, or fails when that
+/// is less than nothing. There is no slow block device to be had without kernel modules.
 const SLOW_SYNC: &str = r#"
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-static void wait_as_told(void) {
+#include <errno.h>
+static int wait_as_told(void) {
     const char *name = getenv("SYNC_DELAY_FILE");
     FILE *file = name ? fopen(name, "r") : NULL;
     int milliseconds = 0;
@@ -138,13 +156,15 @@ static void wait_as_told(void) {
         fclose(file);
     }
     if (milliseconds > 0) usleep(milliseconds * 1000);
+    if (milliseconds < 0) errno = EIO;
+    return milliseconds < 0;
 }
 int fdatasync(int fd) {
-    wait_as_told();
+    if (wait_as_told()) return -1;
     return ((int (*)(int))dlsym(RTLD_NEXT, "fdatasync"))(fd);
 }
 int fsync(int fd) {
-    wait_as_told();
+    if (wait_as_told()) return -1;
     return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
 }
 "#;
