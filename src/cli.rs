@@ -1,5 +1,13 @@
 //! The command line.
 
+mod machine;
+mod objects;
+mod store;
+
+pub use machine::{Machine, MachineEnter, MachineInit};
+pub use objects::{Apply, Delete, Get, Logs};
+pub use store::{Member, Snapshot, SnapshotFile, Store, StoreDir};
+
 use crate::ranges::Ranges;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
@@ -77,61 +85,6 @@ pub enum Command {
     /// Look after the data of a control plane.
     #[command(subcommand)]
     Store(Store),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Store {
-    /// What the store holds, and how much space it takes.
-    Status(StoreDir),
-    /// Read everything and compare what must agree.
-    Check(StoreDir),
-    /// Write the tables anew, without the holes that removed objects left.
-    Defrag(StoreDir),
-    /// Everything in one file.
-    #[command(subcommand)]
-    Snapshot(Snapshot),
-    /// The servers whose stores are one, asked while they run.
-    #[command(subcommand)]
-    Member(Member),
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Member {
-    /// Show them, and which one leads.
-    List(StoreDir),
-    /// Have the others go on without a server that is gone for good.
-    Remove(MemberNumber),
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct MemberNumber {
-    #[command(flatten)]
-    pub store: StoreDir,
-    /// The number that `wherry store member list` shows.
-    pub id: u64,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Snapshot {
-    /// Write a snapshot.
-    Save(SnapshotFile),
-    /// Make a store from a snapshot. Clients of the old one are told to start anew.
-    Restore(SnapshotFile),
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct SnapshotFile {
-    #[command(flatten)]
-    pub store: StoreDir,
-    #[arg(value_name = "FILE")]
-    pub file: PathBuf,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct StoreDir {
-    /// The directory of the cluster.
-    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
-    pub data_dir: PathBuf,
 }
 
 /// Where a cluster keeps everything, and how it is reached.
@@ -335,66 +288,6 @@ pub struct Scheduler {
     pub health: SchedulerHealth,
 }
 
-/// How the small client reaches a cluster.
-#[derive(Debug, Clone, Args)]
-pub struct Client {
-    /// The directory of the cluster, whose admin.kubeconfig is used.
-    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// Other credentials.
-    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
-    kubeconfig: Option<PathBuf>,
-    #[arg(short, long, default_value = "default")]
-    pub namespace: String,
-}
-
-impl Client {
-    pub fn kubeconfig(&self) -> PathBuf {
-        self.kubeconfig.clone().unwrap_or_else(|| self.data_dir.join("admin.kubeconfig"))
-    }
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Apply {
-    #[command(flatten)]
-    pub client: Client,
-    /// Files, or directories of files.
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Get {
-    #[command(flatten)]
-    pub client: Client,
-    #[arg(short = 'A', long)]
-    pub all_namespaces: bool,
-    /// A resource: pods, svc, deployments, …
-    pub resource: String,
-    pub name: Option<String>,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Logs {
-    #[command(flatten)]
-    pub client: Client,
-    /// Goes on until the container ends.
-    #[arg(short, long)]
-    pub follow: bool,
-    #[arg(short, long)]
-    pub container: Option<String>,
-    pub pod: String,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct Delete {
-    #[command(flatten)]
-    pub client: Client,
-    /// Files, or directories of files.
-    #[arg(required = true, value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
-}
-
 #[derive(Debug, Clone, Args)]
 pub struct Up {
     #[command(flatten)]
@@ -417,59 +310,6 @@ fn nodes(text: &str) -> Result<usize, String> {
     let most = crate::machines::MOST;
     let number = text.parse().ok().filter(|n| (1..=most).contains(n));
     number.ok_or_else(|| format!("a number of nodes from 1 to {most} is needed"))
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Machine {
-    /// Show the machines, and whether they run.
-    List(Reset),
-    /// Start a machine that was stopped or killed.
-    Start(MachineName),
-    /// Stop a machine: its node, then its pods.
-    Stop(MachineName),
-    /// End a machine as a power cut does.
-    Kill(MachineName),
-    /// Cut a machine off from the others.
-    Cut(MachineName),
-    /// Let a machine that was cut off back in.
-    Heal(MachineName),
-    #[command(hide = true)]
-    Enter(MachineEnter),
-    #[command(hide = true)]
-    Init(MachineInit),
-    #[command(hide = true)]
-    Halt(Reset),
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct MachineName {
-    /// The directory of the cluster.
-    #[arg(long, default_value = "/var/lib/wherry", value_name = "DIR")]
-    pub data_dir: PathBuf,
-    /// The name of its node.
-    pub name: String,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct MachineEnter {
-    #[command(flatten)]
-    pub init: MachineInit,
-    /// The machine's control group, below the root of every hierarchy.
-    #[arg(long)]
-    pub group: String,
-    /// The file that its network namespace is pinned to.
-    #[arg(long, value_name = "FILE")]
-    pub netns: PathBuf,
-}
-
-#[derive(Debug, Clone, Args)]
-pub struct MachineInit {
-    #[arg(long)]
-    pub name: String,
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: PathBuf,
-    #[arg(long, value_name = "FILE")]
-    pub join: PathBuf,
 }
 
 #[derive(Debug, Clone, Args)]
