@@ -17,6 +17,7 @@ mod preempt;
 pub mod profile;
 pub mod queue;
 mod refusals;
+mod resources;
 mod run;
 mod schedule;
 mod selectors;

@@ -1,15 +1,18 @@
-//! When leases end. Deadlines are the leader's alone, as in etcd: a start gives every lease its whole time again.
+//! When leases end. Deadlines are the leader's alone, as in etcd, and by its own clock: a start or a change of the leader
+//! gives every lease its whole time again.
+//!
+//! INVARIANT: a lease that was kept alive lives its whole time from then on, by the clock of whoever ends it. Therefore a
+//! member ends leases only in the term in which it saw all of that time pass, and keeps alive only what it is not ending.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::command::Command;
+use crate::clock::{self, Instant};
 use crate::contract::{Error, Result};
-use crate::writer::Writer;
+use crate::member::Member;
 
 /// After a revocation that failed.
 const RETRY: Duration = Duration::from_secs(1);
@@ -18,6 +21,14 @@ const RETRY: Duration = Duration::from_secs(1);
 struct Lease {
     ttl: Duration,
     ends: Instant,
+    /// Its end is on the way through the log, where nothing can stop it.
+    is_ending: bool,
+}
+
+impl Lease {
+    fn whole(ttl: Duration) -> Self {
+        Self { ttl, ends: Instant::now() + ttl, is_ending: false }
+    }
 }
 
 #[derive(Default)]
@@ -28,8 +39,7 @@ pub struct Leases {
 
 impl Leases {
     pub fn add(&self, lease: u64, ttl_seconds: u64) {
-        let ttl = Duration::from_secs(ttl_seconds);
-        self.leases.lock().insert(lease, Lease { ttl, ends: Instant::now() + ttl });
+        self.leases.lock().insert(lease, Lease::whole(Duration::from_secs(ttl_seconds)));
         self.changed.notify_one();
     }
 
@@ -41,11 +51,11 @@ impl Leases {
         }
     }
 
-    /// The whole time again, in seconds.
+    /// The whole time again, in seconds. Of one that is about to end it says that there is none.
     pub fn renew(&self, lease: u64) -> Result<u64> {
         let mut leases = self.leases.lock();
-        let found = leases.get_mut(&lease).ok_or_else(|| unknown(lease))?;
-        found.ends = Instant::now() + found.ttl;
+        let found = leases.get_mut(&lease).filter(|found| !found.is_ending).ok_or_else(|| unknown(lease))?;
+        *found = Lease::whole(found.ttl);
         Ok(found.ttl.as_secs())
     }
 
@@ -61,13 +71,21 @@ impl Leases {
     /// Gives every lease its whole time again.
     fn restart(&self) {
         for lease in self.leases.lock().values_mut() {
-            lease.ends = Instant::now() + lease.ttl;
+            *lease = Lease::whole(lease.ttl);
         }
     }
 
-    /// Ends leases whose time is over, for ever. `leads` tells the term that this member leads in.
-    pub async fn run(&self, writer: &Writer, leads: impl Fn() -> Option<u64>) {
-        let mut led = leads();
+    /// Unless it was kept alive in the meantime.
+    fn begin_to_end(&self, lease: u64) -> bool {
+        let mut leases = self.leases.lock();
+        let over = leases.get_mut(&lease).filter(|found| found.ends <= Instant::now());
+        over.map(|found| found.is_ending = true).is_some()
+    }
+
+    /// Ends leases whose time is over, for ever.
+    pub async fn run(&self, member: &Member) {
+        let mut led = member.lead();
+        self.restart();
         loop {
             let Some((lease, ends)) = self.next() else {
                 self.changed.notified().await;
@@ -76,23 +94,26 @@ impl Leases {
             if ends > Instant::now() {
                 tokio::select! {
                     biased;
-                    () = tokio::time::sleep_until(ends) => {}
+                    () = clock::sleep_until(ends) => {}
                     () = self.changed.notified() => {}
                 }
                 continue;
             }
-            let term = leads();
-            if term.is_none() || term != led {
+            let leads = member.lead();
+            let Some(lead) = leads.filter(|_| leads == led) else {
                 // Keep-alives went to another member until now.
-                led = term;
+                led = leads;
                 self.restart();
                 continue;
+            };
+            if !self.begin_to_end(lease) {
+                continue;
             }
-            match writer.write(Command::Revoke { lease }).await {
-                Ok(_) => self.remove(lease),
+            match member.expire(lease, lead).await {
+                Ok(()) => self.remove(lease),
                 Err(error) => {
                     tracing::warn!(%error, lease, "an expired lease could not be ended yet");
-                    tokio::time::sleep(RETRY).await;
+                    clock::sleep(RETRY).await;
                 }
             }
         }

@@ -82,7 +82,7 @@ impl Flusher {
     #[cfg(test)]
     fn round_in_a_while(&self) {
         let shared = self.shared.clone();
-        tokio::spawn(async move {
+        crate::clock::spawn(async move {
             crate::proof::disk_time().await;
             let jobs = std::mem::take(&mut shared.queue.lock().jobs);
             if !jobs.is_empty() {

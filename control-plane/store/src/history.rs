@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
-
+use crate::clock::{self, Instant};
 use crate::command::{Command, Outcome};
 use crate::contract::{Error, Result, Revision};
 use crate::layers::Layers;
@@ -47,7 +46,7 @@ impl Marks {
         }
         let mut old = None;
         while let Some((since, revision)) = self.marks.front().copied() {
-            if now.duration_since(since) < age {
+            if now.saturating_duration_since(since) < age {
                 break;
             }
             old = Some(revision);
@@ -66,12 +65,10 @@ impl Marks {
 
 /// The leader's business.
 pub async fn run(shared: &Shared, writer: &Writer, leads: impl Fn() -> bool, keep: Keep) {
-    let mut ticks = tokio::time::interval((keep.age / STEPS).max(Duration::from_millis(10)));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let step = (keep.age / STEPS).max(Duration::from_millis(10));
     let mut marks = Marks::default();
     loop {
-        let now = ticks.tick().await;
-        let mut upto = marks.step(now, shared.revision(), keep.age);
+        let mut upto = marks.step(Instant::now(), shared.revision(), keep.age);
         let over = shared.history.load(Ordering::Relaxed) > keep.changes
             || shared.history_bytes.load(Ordering::Relaxed) > keep.bytes;
         if over {
@@ -83,6 +80,7 @@ pub async fn run(shared: &Shared, writer: &Writer, leads: impl Fn() -> bool, kee
         {
             tracing::warn!(%error, "history could not be compacted");
         }
+        clock::sleep(step).await;
     }
 }
 

@@ -8,6 +8,7 @@
 //! The store knows no kind, and refuses to interpret a value.
 
 mod blocking;
+mod clock;
 mod codec;
 mod command;
 mod contract;

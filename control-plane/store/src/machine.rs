@@ -12,6 +12,7 @@ use redb::{Database, ReadTransaction};
 use tokio::sync::mpsc;
 
 use crate::blocking;
+use crate::clock;
 use crate::command::{Command, Group, Outcome};
 use crate::contract::{Result, Revision};
 use crate::count::Counts;
@@ -72,7 +73,7 @@ impl Machine {
         let plain: Vec<&Entry> = entries.iter().map(|(entry, _)| entry).collect();
         let (outcomes, batches) = self.write(&plain)?;
         if self.shared.layers.is_due() {
-            tokio::spawn(checkpoint(self.shared.clone(), self.checkpoints.clone()));
+            clock::spawn(checkpoint(self.shared.clone(), self.checkpoints.clone()));
         }
         self.shared.history.store(self.numbers.history, Ordering::Relaxed);
         self.shared.history_bytes.store(self.numbers.history_bytes, Ordering::Relaxed);

@@ -11,10 +11,10 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared as SharedFuture};
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, LinearizableReadError, RaftError};
-use openraft::{BasicNode, ChangeMembers, ReadPolicy};
+use openraft::{BasicNode, ChangeMembers, ReadPolicy, ServerState};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
 
+use crate::clock::{Instant, sleep, timeout};
 use crate::command::{Command, Outcome};
 use crate::contract::{Error, Result};
 use crate::disk::{DiskFile, Opening};
@@ -24,7 +24,7 @@ use crate::machine::{Image, Shared};
 use crate::message::{self, Letter, Piece, Request, Response};
 use crate::network::{self, ask};
 use crate::outgoing::Outgoing;
-use crate::raft::{Raft, Snapshot, SnapshotMeta, Types};
+use crate::raft::{LeaderId, Raft, Snapshot, SnapshotMeta, Types};
 use crate::tables;
 use crate::wire::{Answer, Wire};
 use crate::{blocking, writer};
@@ -123,7 +123,7 @@ impl Member {
             return if self.give_way().await { Ok(writer::Proposed::NotLeader(None)) } else { Err(full) };
         }
         let late = |_| Error::Unavailable("no quorum took the write in time; it may be carried out later".into());
-        tokio::time::timeout(QUORUM, writer::propose(&self.raft, &self.log, commands)).await.map_err(late)?
+        timeout(QUORUM, writer::propose(&self.raft, &self.log, commands)).await.map_err(late)?
     }
 
     /// A leader whose disk is full hands the lead over, lest nobody can write; whether it tried. Not again and again:
@@ -139,6 +139,36 @@ impl Member {
         tracing::warn!("the disk is full: another member shall lead");
         self.hand_over(GIVE_WAY).await;
         true
+    }
+
+    /// The lead, if this member has it: another one in each term. All of one look, lest the term be of another time.
+    pub fn lead(&self) -> Option<LeaderId> {
+        let metrics = self.raft.metrics().borrow_watched().clone();
+        (metrics.state == ServerState::Leader).then_some(metrics.vote.leader_id)
+    }
+
+    /// Gives a lease its whole time again where this member leads, and has led since before it was asked: then no other
+    /// has ended it meanwhile, and every end by another from before is known here.
+    pub async fn keep_alive(&self, lease: u64) -> Result<Option<u64>> {
+        let Some(lead) = self.lead() else { return Ok(None) };
+        if self.wire.is_some() {
+            self.catch_up().await?;
+            if self.lead() != Some(lead) {
+                return Ok(None);
+            }
+        }
+        self.leases.renew(lease).map(Some)
+    }
+
+    /// Ends a lease by what this member knows of it as the leader of a term. Another leader knows better.
+    pub async fn expire(&self, lease: u64, lead: LeaderId) -> Result<()> {
+        let commands = Arc::new(vec![Command::Revoke { lease }]);
+        writer::reserve(&self.log, &commands)?;
+        let late = |_| Error::Unavailable("no quorum took it in time; it may be carried out later".into());
+        match timeout(QUORUM, writer::propose_in(&self.raft, &self.log, &commands, lead)).await.map_err(late)?? {
+            writer::Proposed::Done(..) => Ok(()),
+            writer::Proposed::NotLeader(_) => Err(Error::Unavailable("this member does not lead any more".into())),
+        }
     }
 
     /// Waits until this member has applied what the leader has carried out for it: who writes here reads it here. The
@@ -191,7 +221,7 @@ impl Member {
     /// What must be applied for a read of now; `None` when nobody leads at the moment.
     async fn read_index(&self, until: Instant) -> Result<Option<u64>> {
         let within = until.saturating_duration_since(Instant::now());
-        let reading = tokio::time::timeout(within, self.raft.get_read_linearizer(ReadPolicy::ReadIndex));
+        let reading = timeout(within, self.raft.get_read_linearizer(ReadPolicy::ReadIndex));
         let no_quorum = || Error::Unavailable("no quorum answers this member".into());
         let leader = match reading.await.map_err(|_| no_quorum())? {
             Ok(linearizer) => return Ok(Some(linearizer.read_log_id().index())),
@@ -307,12 +337,15 @@ impl Member {
                 }
                 Err(error) => return Err(Error::Unavailable(error.to_string())),
             },
-            Request::KeepAlive(_) | Request::Join { .. } | Request::Leave { .. } if !self.raft.is_leader() => {
+            Request::Join { .. } | Request::Leave { .. } if !self.raft.is_leader() => {
                 Response::NotLeader(self.leader_address())
             }
             Request::Members => Response::Members { members: self.members(), leader: self.raft.current_leader().await },
             Request::Copy { taker, number } => self.give(taker, number).await?,
-            Request::KeepAlive(lease) => Response::KeptAlive(self.leases.renew(lease)?),
+            Request::KeepAlive(lease) => match self.keep_alive(lease).await? {
+                Some(ttl_seconds) => Response::KeptAlive(ttl_seconds),
+                None => Response::NotLeader(self.leader_address()),
+            },
             Request::Join { id, address } => self.join(id, address).await?,
             Request::Leave { id } => self.change(ChangeMembers::RemoveVoters(BTreeSet::from([id])), false).await?,
         })

@@ -20,7 +20,7 @@ use crate::machine::Image;
 use crate::message::{self, Letter, Piece, Request, Response};
 use crate::raft::{Snapshot, SnapshotMeta, Types, VoteOf};
 use crate::wire::Wire;
-use crate::{blocking, image};
+use crate::{blocking, clock, image};
 
 /// Blocks of an image that wait for their turn.
 const BLOCKS_AHEAD: usize = 2;
@@ -36,7 +36,7 @@ pub async fn ask(wire: &dyn Wire, address: &str, request: &Request, within: Dura
 
 async fn send(wire: &dyn Wire, address: &str, letter: &Letter<&Request>, within: Duration) -> io::Result<Response> {
     let request = message::encode(letter)?;
-    let answer = tokio::time::timeout(within, wire.call(address, request)).await??;
+    let answer = clock::timeout(within, wire.call(address, request)).await??;
     message::decode(&answer)
 }
 
@@ -188,7 +188,7 @@ fn received(block: Option<Result<Bytes, Error>>) -> Result<Bytes, RPCError<Types
 /// The blocks of an image as they are made.
 pub fn blocks(image: Image) -> mpsc::Receiver<Result<Bytes, Error>> {
     let (send, receive) = mpsc::channel(BLOCKS_AHEAD);
-    tokio::spawn(async move {
+    clock::spawn(async move {
         let Image::Here(read) = image else {
             let why = Error::Unavailable("a member's image is its own, and is not passed on".into());
             return drop(send.send(Err(why)).await);
@@ -204,7 +204,7 @@ pub fn blocks(image: Image) -> mpsc::Receiver<Result<Bytes, Error>> {
                     made.push(block);
                     Ok(())
                 })?;
-                tokio::spawn(async move {
+                clock::spawn(async move {
                     for block in made {
                         if send.send(Ok(block)).await.is_err() {
                             return;

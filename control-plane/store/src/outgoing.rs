@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{Mutex, mpsc};
-use tokio::time::Instant;
 
+use crate::clock::{self, Instant};
 use crate::contract::{Error, Result, Revision};
 
 /// Who has not asked for this long has gone. Until then the rows that were there at the beginning cannot be dropped.
@@ -32,7 +32,7 @@ impl Outgoing {
         }
         *taking = Some(Taking { taker, next: 0, revision, blocks, asked: Instant::now() });
         let place = self.0.clone();
-        tokio::spawn(async move {
+        clock::spawn(async move {
             loop {
                 let until = match &*place.lock().await {
                     Some(taking) if taking.taker == taker => taking.asked + GONE,
@@ -42,7 +42,7 @@ impl Outgoing {
                     *place.lock().await = None;
                     return;
                 }
-                tokio::time::sleep_until(until).await;
+                clock::sleep_until(until).await;
             }
         });
         Ok(())

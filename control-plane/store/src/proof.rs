@@ -3,12 +3,11 @@
 
 use std::cell::Cell;
 
-use openraft::TokioRuntime;
-use openraft_rt::deterministic_rng::DeterministicRng;
-
 mod anomalies;
+pub mod clock;
 mod cuts;
 mod disk;
+mod leases;
 mod members;
 mod net;
 
@@ -39,17 +38,16 @@ fn simulate<F: Future>(seed: u64, run: F) -> F::Output {
     output
 }
 
-/// Elections draw from a seed.
-pub type Runtime = DeterministicRng<TokioRuntime>;
+pub use clock::Runtime;
 
 /// Runs with elections that repeat.
 async fn seeded<F: Future>(seed: u64, run: F) -> F::Output {
-    Runtime::scope(seed, run).await
+    Runtime::seeded(seed, run).await
 }
 
 /// Numbers that look random, and repeat with their seed.
 #[derive(Debug, Clone)]
-struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
     fn new(seed: u64) -> Self {

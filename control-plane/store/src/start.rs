@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::async_runtime::watch::WatchReceiver;
 use openraft::{BasicNode, ServerState, SnapshotPolicy};
 use parking_lot::Mutex;
 use redb::{Database, ReadableDatabase};
@@ -12,6 +11,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::blocking;
+use crate::clock::{self, Instant};
 use crate::contract::{Error, Result};
 use crate::count::Counts;
 use crate::database;
@@ -44,13 +44,12 @@ pub async fn start(config: Config) -> Result<Inner> {
     let leases = Arc::new(Leases::default());
     let (member, checkpoints) = start_raft(&config, &dir, &log, database, &leases).await?;
     let mut tasks = Vec::new();
-    let shared = member.shared.clone();
     // From here on raft runs: a failure must not leave it behind.
     let keep_log = if config.cluster.is_some() { KEEP_FOR_OTHERS } else { 0 };
-    let purging = tokio::spawn(purge(member.raft.clone(), log.clone(), keep_log, checkpoints));
+    let purging = clock::spawn(purge(member.raft.clone(), log.clone(), keep_log, checkpoints));
     let entered = match config.cluster {
         Some(cluster) => {
-            tasks.push(tokio::spawn((cluster.serve)(member.clone())));
+            tasks.push(clock::spawn((cluster.serve)(member.clone())));
             enter(&member, &cluster.address, &cluster.join).await
         }
         None => lead(&member.raft, config.node_id, &log).await,
@@ -66,8 +65,8 @@ pub async fn start(config: Config) -> Result<Inner> {
     }
     let (writer, writing) = Writer::start(member.clone());
     tasks.push(writing);
-    leases.set(shared.layers.view().look().leases()?);
     tasks.extend(start_tasks(&member, &writer, config.keep));
+    let shared = member.shared.clone();
     Ok(Inner { shared, member, writer, tasks: Mutex::new(tasks), purging: Mutex::new(Some(purging)) })
 }
 
@@ -133,6 +132,7 @@ async fn start_raft(
 ) -> Result<(Arc<Member>, mpsc::UnboundedReceiver<()>)> {
     let layers = Layers::new(database, config.enough)?;
     let numbers = layers.view().numbers();
+    leases.set(layers.view().look().leases()?);
     let shared = Arc::new(Shared {
         layers,
         counts: Counts::default(),
@@ -188,9 +188,9 @@ async fn enter(member: &Arc<Member>, address: &str, join: &[String]) -> Result<(
     } else if !known {
         member.join_through(join, address).await?;
     }
-    let until = tokio::time::Instant::now() + START;
+    let until = Instant::now() + START;
     while let Err(error) = member.barrier().await {
-        if tokio::time::Instant::now() >= until {
+        if Instant::now() >= until {
             return Err(error);
         }
     }
@@ -199,21 +199,16 @@ async fn enter(member: &Arc<Member>, address: &str, join: &[String]) -> Result<(
 }
 
 fn start_tasks(member: &Arc<Member>, writer: &Writer, keep: Keep) -> Vec<JoinHandle<()>> {
-    let (expiring, expirer, led) = (member.leases.clone(), writer.clone(), member.raft.clone());
+    let expirer = member.clone();
     let (aging, compacter, leading) = (member.shared.clone(), writer.clone(), member.raft.clone());
     let progressing = member.shared.clone();
-    let term = move || {
-        let metrics = led.metrics();
-        let term = metrics.borrow_watched().current_term;
-        led.is_leader().then_some(term)
-    };
     vec![
-        tokio::spawn(async move { expiring.run(&expirer, term).await }),
-        tokio::spawn(async move { history::run(&aging, &compacter, || leading.is_leader(), keep).await }),
-        tokio::spawn(async move {
+        clock::spawn(async move { expirer.leases.run(&expirer).await }),
+        clock::spawn(async move { history::run(&aging, &compacter, || leading.is_leader(), keep).await }),
+        clock::spawn(async move {
             loop {
                 progressing.hub.behind().await;
-                tokio::time::sleep(PROGRESS).await;
+                clock::sleep(PROGRESS).await;
                 progressing.hub.request_progress();
             }
         }),

@@ -19,7 +19,7 @@ use crate::raft::Types;
 use crate::watch::Watch;
 use crate::wire::{self, Answer, Dial, Framed, Listen, Wire};
 use crate::writer::{Writer, stopped};
-use crate::{blocking, expiry, layers, read, saving, start};
+use crate::{blocking, clock, expiry, layers, read, saving, start};
 
 /// Items that a list reads on the caller's own thread; longer ones go to a thread that may block.
 const LIST_INLINE: usize = 64;
@@ -232,8 +232,8 @@ impl Store {
     /// Gives a lease its whole time again; that time in seconds.
     pub async fn keep_alive(&self, lease: u64) -> Result<u64> {
         let member = &self.inner.member;
-        if member.wire.is_none() || member.raft.is_leader() {
-            return member.leases.renew(lease);
+        if let Some(ttl_seconds) = member.keep_alive(lease).await? {
+            return Ok(ttl_seconds);
         }
         match member.ask_leader(Request::KeepAlive(lease), &[], KEEP_ALIVE).await? {
             Response::KeptAlive(ttl_seconds) => Ok(ttl_seconds),
@@ -304,7 +304,7 @@ impl Store {
         let stopped = self.inner.member.raft.shutdown().await;
         let purging = self.inner.purging.lock().take();
         if let Some(purging) = purging
-            && tokio::time::timeout(LET_GO, purging).await.is_err()
+            && clock::timeout(LET_GO, purging).await.is_err()
         {
             tracing::warn!("raft still holds the tables after it was stopped");
         }

@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::task::JoinSet;
 
+use crate::clock;
+
 /// A frame holds at most one group of the largest transactions, or one block of an image.
 const MAX_FRAME: usize = 96 << 20;
 /// Connections to one member that are kept for the next request.
@@ -79,7 +81,7 @@ impl Wire for Framed {
             };
             let mut stream = match known {
                 Some(stream) => stream,
-                None => tokio::time::timeout(DIAL, dial.dial(address.clone())).await??,
+                None => clock::timeout(DIAL, dial.dial(address.clone())).await??,
             };
             write(&mut stream, &request).await?;
             let answer = read(&mut stream).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -115,7 +117,7 @@ pub async fn serve(mut listen: Box<dyn Listen>, answer: Arc<dyn Answer>) {
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection of another member could not be accepted");
-                tokio::time::sleep(ACCEPT_AGAIN).await;
+                clock::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
@@ -123,7 +125,7 @@ pub async fn serve(mut listen: Box<dyn Listen>, answer: Arc<dyn Answer>) {
 
 async fn serve_one(mut stream: Stream, answer: Arc<dyn Answer>) {
     let ended = async {
-        while let Some(request) = tokio::time::timeout(SILENCE, read(&mut stream)).await?? {
+        while let Some(request) = clock::timeout(SILENCE, read(&mut stream)).await?? {
             let answer = answer.answer(request).await?;
             write(&mut stream, &answer).await?;
         }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use openraft::EntryPayload;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use openraft::impls::ProgressResponder;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::clock;
 use crate::command::{Command, Group, Outcome};
 use crate::contract::{Compare, Error, Op, Result, Txn};
 use crate::log::Log;
 use crate::member::Member;
-use crate::raft::{Entry, Raft, Types};
+use crate::raft::{Entry, LeaderId, Raft, Types};
 
 /// Writes that wait at most; the ones after wait for a place. More than any group takes.
 const WAITING: usize = 1024;
@@ -48,7 +50,7 @@ impl Writer {
     /// The task ends when nobody can write any more, or is aborted.
     pub fn start(member: Arc<Member>) -> (Self, JoinHandle<()>) {
         let (requests, waiting) = mpsc::channel(WAITING);
-        let task = tokio::spawn(work(member, waiting));
+        let task = clock::spawn(work(member, waiting));
         (Self { requests }, task)
     }
 
@@ -137,11 +139,29 @@ pub fn reserve_entries(log: &Log, entries: &[Entry]) -> Result<()> {
 pub async fn propose(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>) -> Result<Proposed> {
     match raft.client_write(Group { commands: commands.clone() }).await {
         Ok(response) => Ok(Proposed::Done(response.data, response.log_id.index)),
-        Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+        Err(RaftError::APIError(error)) => refused(error),
+        Err(RaftError::Fatal(fatal)) => Err(stopped(log, &fatal)),
+    }
+}
+
+/// The same, while the member leads in a term that it once led in; not in a later one.
+pub async fn propose_in(raft: &Raft, log: &Log, commands: &Arc<Vec<Command>>, lead: LeaderId) -> Result<Proposed> {
+    let (responder, done) = ProgressResponder::complete_only();
+    let proposing = raft.write(Group { commands: commands.clone() }).with_leader(lead).responder(responder);
+    proposing.await.map_err(|fatal| stopped(log, &fatal))?;
+    match done.await {
+        Ok(Ok(response)) => Ok(Proposed::Done(response.data, response.log_id.index)),
+        Ok(Err(error)) => refused(error),
+        Err(_) => Err(stopped(log, &Fatal::Stopped)),
+    }
+}
+
+fn refused(error: ClientWriteError<Types>) -> Result<Proposed> {
+    match error {
+        ClientWriteError::ForwardToLeader(forward) => {
             Ok(Proposed::NotLeader(forward.leader_node.map(|node| node.addr)))
         }
-        Err(RaftError::APIError(error)) => Err(Error::Unavailable(error.to_string())),
-        Err(RaftError::Fatal(fatal)) => Err(stopped(log, &fatal)),
+        error => Err(Error::Unavailable(error.to_string())),
     }
 }
 

@@ -1,7 +1,8 @@
-//! Several members in one thread and in a time of their own: clients put and get through any of them while messages are
-//! lost, members are cut off, and lose their power in the middle of a write.
+//! Several members in one thread and in a time of their own: clients put and get through any of them, and keep leases
+//! alive, while messages are lost, members are cut off, and lose their power in the middle of a write. Each member has a
+//! clock of its own that runs wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,25 +10,68 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::clock::Clock;
 use super::disk::Simulated;
+use super::leases::{self, keeper};
 use super::net::Net;
 use super::{Chance, budget, seeded, simulate};
-use crate::contract::{Event, Op, Revision, Txn, TxnOutcome};
+use crate::contract::{Error, Event, Op, Revision, Txn, TxnOutcome};
+use crate::history::Keep;
 use crate::store::{Cluster, Config, Store, Timing};
 use crate::{read, state};
 
 const KEYS: u64 = 4;
 const CLIENTS: u64 = 5;
+/// Of a client with one request.
+const PATIENCE: Duration = Duration::from_secs(8);
 /// Longer than a write looks for a leader and a quorum, in the time of the simulation.
 const ABANDONED: Duration = Duration::from_secs(30);
 /// So that rows are often on their way into the tables.
 const ENOUGH: u64 = 60_000;
+const KEEPERS: u64 = 8;
+/// Shorter than a life, so that the age of history is judged by wrong clocks.
+const AGE: Duration = Duration::from_secs(20);
+/// A clock that leaps may end the time of a question at once; it is asked again.
+const TRIES: usize = 30;
+
+/// A member that runs, and the clock it lives by.
+#[derive(Clone)]
+pub struct Running {
+    pub store: Store,
+    pub clock: Arc<Clock>,
+}
+
+impl Running {
+    /// What is asked of a member is timed by its clock; who asks has the true time.
+    pub async fn asked<F: Future>(&self, question: F) -> Option<F::Output> {
+        timeout(PATIENCE, self.clock.scope(question)).await.ok()
+    }
+}
+
+pub type Up = Arc<Mutex<BTreeMap<u64, Running>>>;
+
+pub fn any(up: &Up, chance: &mut Chance) -> Option<Running> {
+    let up = up.lock();
+    let at = chance.below(up.len() as u64) as usize;
+    up.values().nth(at).cloned()
+}
+
+/// All clocks of a life, those of members that are gone too.
+pub type Clocks = Arc<Mutex<Vec<Arc<Clock>>>>;
+
+/// Whether some member may say that so much time is over.
+pub fn may_be_over(clocks: &Clocks, time: Duration, since: Instant) -> bool {
+    let now = Instant::now();
+    clocks.lock().iter().any(|clock| clock.passes(since, now) >= time)
+}
 
 /// Members by number; one that is down has a disk and no store.
 struct Town {
     net: Net,
     disks: BTreeMap<u64, Simulated>,
-    up: Arc<Mutex<BTreeMap<u64, Store>>>,
+    up: Up,
+    clocks: Clocks,
+    keep: Keep,
     chance: Chance,
 }
 
@@ -37,7 +81,12 @@ fn address(id: u64) -> String {
 
 impl Town {
     fn new(seed: u64) -> Self {
-        Self { net: Net::new(seed), disks: BTreeMap::new(), up: Arc::default(), chance: Chance::new(seed + 1) }
+        let mut keep = Keep::default();
+        if seed.is_multiple_of(3) {
+            keep.age = AGE;
+        }
+        let (disks, up, clocks) = Default::default();
+        Self { net: Net::new(seed), disks, up, clocks, keep, chance: Chance::new(seed + 1) }
     }
 
     async fn start(&mut self, id: u64, join: &[u64]) -> crate::contract::Result<()> {
@@ -53,12 +102,19 @@ impl Town {
         let config = Config {
             node_id: id,
             cluster: Some(cluster),
+            keep: self.keep,
             disk: Arc::new(disk),
             enough: ENOUGH,
             ..Config::new(format!("/{id}"))
         };
-        let store = seeded(self.chance.below(u64::MAX), Store::open(config)).await?;
-        self.up.lock().insert(id, store);
+        let clock = {
+            let mut clocks = self.clocks.lock();
+            let clock = Clock::new(1 + clocks.len() as u64, Chance::new(self.chance.below(u64::MAX)));
+            clocks.push(clock.clone());
+            clock
+        };
+        let store = clock.scope(seeded(self.chance.below(u64::MAX), Store::open(config))).await?;
+        self.up.lock().insert(id, Running { store, clock });
         Ok(())
     }
 
@@ -72,18 +128,12 @@ impl Town {
         }
         disk.die_at(0);
         self.net.gone(&address(id));
-        let store = self.up.lock().remove(&id);
+        let member = self.up.lock().remove(&id);
         self.disks.insert(id, disk.after_cut_now(&mut self.chance));
-        if let Some(store) = store {
+        if let Some(member) = member {
             // What it still says, nobody hears, and what it still writes is gone.
-            let _ = timeout(Duration::from_secs(30), store.close()).await;
+            let _ = timeout(Duration::from_secs(30), member.clock.scope(member.store.close())).await;
         }
-    }
-
-    fn any(&mut self) -> Option<Store> {
-        let up = self.up.lock();
-        let at = self.chance.below(up.len() as u64) as usize;
-        up.values().nth(at).cloned()
     }
 }
 
@@ -101,28 +151,23 @@ struct Done {
 type Record = Arc<Mutex<Vec<Done>>>;
 
 /// Puts and gets through members taken by chance.
-async fn client(number: u64, up: Arc<Mutex<BTreeMap<u64, Store>>>, record: Record, until: Instant, mut chance: Chance) {
+async fn client(number: u64, up: Up, record: Record, until: Instant, mut chance: Chance) {
     let mut count = 0;
     while Instant::now() < until {
         sleep(Duration::from_millis(chance.below(30))).await;
-        let store = {
-            let up = up.lock();
-            let at = chance.below(up.len() as u64) as usize;
-            up.values().nth(at).cloned()
-        };
-        let Some(store) = store else { continue };
+        let Some(member) = any(&up, &mut chance) else { continue };
         let key = Bytes::from(format!("/{}", chance.below(KEYS)));
         let begun = Instant::now();
         if chance.one_in(2) {
             count += 1;
             let value = Bytes::from(format!("{number} {count}"));
             let op = Op::Put { key: key.clone(), value: value.clone(), lease: 0 };
-            let put = timeout(Duration::from_secs(8), store.txn(Txn { ops: vec![op], ..Txn::default() })).await;
-            if let Ok(Ok(TxnOutcome::Committed(Revision(revision)))) = put {
+            let put = member.asked(member.store.txn(Txn { ops: vec![op], ..Txn::default() })).await;
+            if let Some(Ok(TxnOutcome::Committed(Revision(revision)))) = put {
                 let value = Some(value);
                 record.lock().push(Done { begun, ended: Instant::now(), key, revision, value, wrote: true });
             }
-        } else if let Ok(Ok(found)) = timeout(Duration::from_secs(8), store.get(&key, None)).await {
+        } else if let Some(Ok(found)) = member.asked(member.store.get(&key, None)).await {
             let revision = found.as_ref().map_or(0, |kv| kv.mod_revision.0);
             let value = found.map(|kv| kv.value);
             record.lock().push(Done { begun, ended: Instant::now(), key, revision, value, wrote: false });
@@ -152,51 +197,116 @@ fn check_order(record: &[Done], what: &str) {
     }
 }
 
-/// Every member has the same history, with everything in it that was acknowledged.
-async fn check_members(town: &Town, record: &[Done], what: &str) {
-    let stores: Vec<_> = town.up.lock().iter().map(|(id, store)| (*id, store.clone())).collect();
+/// Every member has the same history, with everything in it that was acknowledged and that nobody may have forgotten.
+async fn check_members(town: &Town, record: &[Done], what: &str) -> Revision {
+    let members: Vec<_> = town.up.lock().iter().map(|(id, member)| (*id, member.clone())).collect();
     let mut first: Option<Vec<Event>> = None;
-    for (id, store) in stores {
-        let newest = store.current_revision().await.unwrap_or_else(|error| panic!("{what}: member {id}: {error}"));
-        let rows = &store.tables().layers;
-        let events = read::events(rows, b"", state::FIRST, usize::MAX).unwrap().events;
-        assert_eq!(events.len() as u64, newest.0 - state::FIRST.0, "{what}: member {id} has a gap");
+    let mut compacted = state::FIRST;
+    for (id, member) in members {
+        let what = format!("{what}: member {id}");
+        let newest = insist(&what, &member, || member.store.current_revision()).await;
+        let rows = &member.store.tables().layers;
+        compacted = rows.view().numbers().compacted;
+        let events = read::events(rows, b"", compacted, usize::MAX).unwrap().events;
+        let revisions: BTreeSet<u64> = events.iter().map(|event| revision_of(event).0).collect();
+        assert!(revisions.into_iter().eq(compacted.0 + 1..=newest.0), "{what} has a gap");
         for done in record.iter().filter(|done| done.wrote) {
+            if done.revision < compacted.0 {
+                let why = "forgot revision";
+                assert!(may_be_over(&town.clocks, town.keep.age, done.begun), "{what} {why} {}", done.revision);
+                continue;
+            }
             let found = read::get(rows, &done.key, Some(Revision(done.revision))).unwrap();
-            assert_eq!(found.map(|kv| kv.value), done.value, "{what}: member {id} lost revision {}", done.revision);
+            assert_eq!(found.map(|kv| kv.value), done.value, "{what} lost revision {}", done.revision);
         }
         match &first {
-            Some(first) => assert!(*first == events, "{what}: member {id} has another history"),
+            Some(first) => assert!(*first == events, "{what} has another history"),
             None => first = Some(events),
+        }
+    }
+    compacted
+}
+
+/// Asks until there is an answer: with nothing else in the way, a clock is all that can have prevented it.
+pub async fn insist<T, F>(what: &str, member: &Running, ask: impl Fn() -> F) -> T
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut last = None;
+    for _ in 0..TRIES {
+        match member.asked(ask()).await {
+            Some(Ok(answer)) => return answer,
+            failed => last = failed.and_then(Result::err),
+        }
+    }
+    panic!("{what}: does not answer: {last:?}");
+}
+
+fn revision_of(event: &Event) -> Revision {
+    match event {
+        Event::Put { kv, .. } => kv.mod_revision,
+        Event::Delete { revision, .. } | Event::Progress(revision) => *revision,
+    }
+}
+
+/// Revisions that a watcher heard of, and the last one of each time it was told that it had come too late for some.
+#[derive(Default)]
+struct Heard {
+    revisions: Vec<u64>,
+    forgotten: Vec<(u64, u64)>,
+}
+
+/// Follows one member after the other from the first revision on: nothing twice, nothing missing, in order.
+async fn watcher(up: Up, heard: Arc<Mutex<Heard>>, mut chance: Chance) {
+    let mut last = state::FIRST;
+    loop {
+        sleep(Duration::from_millis(50)).await;
+        let Some(member) = any(&up, &mut chance) else { continue };
+        let Some(begun) = member.asked(member.store.watch(b"/", last)).await else { continue };
+        let mut watch = match begun {
+            Ok(watch) => watch,
+            Err(error) => {
+                last = forgotten(&heard, last, &error);
+                continue;
+            }
+        };
+        let clock = member.clock.clone();
+        drop(member);
+        while let Ok(Some(events)) = timeout(Duration::from_secs(3), clock.scope(watch.next())).await {
+            let events = match events {
+                Ok(events) => events,
+                Err(error) => {
+                    last = forgotten(&heard, last, &error);
+                    break;
+                }
+            };
+            for event in events {
+                let revision = revision_of(&event);
+                if !matches!(event, Event::Progress(_)) {
+                    heard.lock().revisions.push(revision.0);
+                }
+                last = last.max(revision);
+            }
         }
     }
 }
 
-/// Follows one member after the other from the first revision on: nothing twice, nothing missing, in order.
-async fn watcher(up: Arc<Mutex<BTreeMap<u64, Store>>>, seen: Arc<Mutex<Vec<u64>>>, mut chance: Chance) {
-    let mut last = state::FIRST;
-    loop {
-        sleep(Duration::from_millis(50)).await;
-        let store = {
-            let up = up.lock();
-            let at = chance.below(up.len() as u64) as usize;
-            up.values().nth(at).cloned()
-        };
-        let Some(store) = store else { continue };
-        let Ok(Ok(mut watch)) = timeout(Duration::from_secs(8), store.watch(b"/", last)).await else { continue };
-        drop(store);
-        while let Ok(Some(Ok(events))) = timeout(Duration::from_secs(3), watch.next()).await {
-            for event in events {
-                match event {
-                    Event::Put { kv, .. } => {
-                        last = kv.mod_revision;
-                        seen.lock().push(last.0);
-                    }
-                    Event::Delete { revision, .. } => last = revision,
-                    Event::Progress(revision) => last = last.max(revision),
-                }
-            }
-        }
+/// Where a watcher goes on.
+fn forgotten(heard: &Mutex<Heard>, last: Revision, error: &Error) -> Revision {
+    let Error::Compacted { oldest, .. } = error else { return last };
+    heard.lock().forgotten.push((last.0, oldest.0));
+    *oldest
+}
+
+impl Heard {
+    fn check(&self, newest: Revision, compacted: Revision, what: &str) {
+        let missed = |revision: &u64| self.forgotten.iter().any(|(after, upto)| (after + 1..=*upto).contains(revision));
+        let expected: Vec<u64> = (state::FIRST.0 + 1..=newest.0).filter(|revision| !missed(revision)).collect();
+        assert!(self.revisions == expected, "{what}: the watcher missed some, or heard some twice");
+        assert!(
+            self.forgotten.iter().all(|(_, upto)| *upto <= compacted.0),
+            "{what}: told of a compaction that is none"
+        );
     }
 }
 
@@ -246,6 +356,8 @@ async fn restart(town: &mut Town, members: u64) {
             net: town.net.clone(),
             disks: BTreeMap::from([(id, town.disks[&id].clone())]),
             up: town.up.clone(),
+            clocks: town.clocks.clone(),
+            keep: town.keep,
             chance: Chance::new(town.chance.below(u64::MAX)),
         };
         starting.push(async move { one.start(id, &[]).await.unwrap_or_else(|error| panic!("member {id}: {error}")) });
@@ -262,46 +374,56 @@ async fn life(seed: u64, members: u64, troubles: u64) -> String {
         town.start(id, join).await.unwrap_or_else(|error| panic!("{what}: member {id}: {error}"));
     }
     town.net.disturb(0, 8);
-    let (record, seen): (Record, Arc<Mutex<Vec<u64>>>) = Default::default();
+    let (record, heard): (Record, Arc<Mutex<Heard>>) = Default::default();
     let until = Instant::now() + Duration::from_secs(6 * troubles);
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..CLIENTS {
         let chance = Chance::new(seed * 100 + number);
         clients.spawn(client(number, town.up.clone(), record.clone(), until, chance));
     }
-    let watching = tokio::spawn(watcher(town.up.clone(), seen.clone(), Chance::new(seed + 7)));
+    let mut keepers = tokio::task::JoinSet::new();
+    for number in 0..KEEPERS {
+        let chance = Chance::new(seed * 100 + 50 + number);
+        keepers.spawn(keeper(number, town.up.clone(), town.clocks.clone(), until, chance));
+    }
+    let watching = tokio::spawn(watcher(town.up.clone(), heard.clone(), Chance::new(seed + 7)));
     for _ in 0..troubles {
         trouble(&mut town, members).await;
     }
     clients.join_all().await;
+    let kept = keepers.join_all().await.into_iter().sum::<leases::Kept>();
     town.net.heal();
     town.net.disturb(0, 0);
     restart(&mut town, members).await;
     // Writes that nobody waits for any more come to their end, so that members are compared at one moment.
     sleep(ABANDONED).await;
+    leases::all_end(&town.up, &mut town.chance, &what).await;
     let record = record.lock().clone();
     let writes = record.iter().filter(|done| done.wrote).count();
     assert!(writes > 20, "{what}: only {writes} writes");
     check_order(&record, &what);
-    check_members(&town, &record, &what).await;
-    let newest = town.any().expect("every member is up").revision();
-    let told = timeout(Duration::from_secs(30), async {
-        while seen.lock().last() < Some(&newest.0) {
+    let compacted = check_members(&town, &record, &what).await;
+    let newest = any(&town.up, &mut town.chance).expect("every member is up").store.revision();
+    let told = timeout(Duration::from_secs(60), async {
+        while heard.lock().revisions.last() < Some(&newest.0) {
             sleep(Duration::from_millis(100)).await;
         }
     });
-    told.await.unwrap_or_else(|_| panic!("{what}: the watcher heard of {:?} of {newest:?}", seen.lock().last()));
+    let told = told.await;
     watching.abort();
-    let expected: Vec<u64> = (state::FIRST.0 + 1..=newest.0).collect();
-    assert!(*seen.lock() == expected, "{what}: the watcher missed some, or heard some twice");
-    let stores: Vec<_> = std::mem::take(&mut *town.up.lock()).into_values().collect();
-    for store in stores {
-        store.close().await.unwrap_or_else(|error| panic!("{what}: closing: {error}"));
+    let heard = std::mem::take(&mut *heard.lock());
+    assert!(told.is_ok(), "{what}: the watcher heard of {:?} of {newest:?}", heard.revisions.last());
+    heard.check(newest, compacted, &what);
+    let members: Vec<_> = std::mem::take(&mut *town.up.lock()).into_values().collect();
+    for member in members {
+        let closed = member.clock.scope(member.store.close()).await;
+        closed.unwrap_or_else(|error| panic!("{what}: closing: {error}"));
     }
     format!(
-        "{what}: {writes} writes, {} reads, revision {}, {} messages",
+        "{what}: {writes} writes, {} reads, {kept}, revision {}, compacted {}, {} messages",
         record.len() - writes,
         newest.0,
+        compacted.0,
         town.net.messages()
     )
 }

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::Chance;
+use super::clock::{self, Clock};
 use crate::store::Serve;
 use crate::wire::{Answer, Wire};
 
@@ -20,7 +21,7 @@ use crate::wire::{Answer, Wire};
 pub struct Net(Arc<Mutex<State>>);
 
 struct State {
-    members: BTreeMap<String, Arc<dyn Answer>>,
+    members: BTreeMap<String, Reached>,
     cut: BTreeSet<(String, String)>,
     chance: Chance,
     /// One message in so many is lost, and one in so many comes twice; 0 is none.
@@ -28,6 +29,9 @@ struct State {
     double: u64,
     messages: u64,
 }
+
+/// Who answers, by the member's own clock.
+type Reached = (Arc<dyn Answer>, Option<Arc<Clock>>);
 
 /// One member's way to the others.
 struct From {
@@ -48,7 +52,7 @@ impl Net {
     pub fn serve(&self, address: &str) -> Serve {
         let (net, address) = (self.clone(), address.to_owned());
         Box::new(move |answer| {
-            net.0.lock().members.insert(address, answer);
+            net.0.lock().members.insert(address, (answer, clock::current()));
             Box::pin(pending())
         })
     }
@@ -107,14 +111,21 @@ impl Wire for From {
                 let (member, request) = (member.clone(), request.clone());
                 tokio::spawn(async move {
                     net.travel(&from, &to).await;
-                    drop(member.answer(request).await);
+                    drop(answer(member, request).await);
                 });
             }
             // Carried out whether or not somebody still waits for the answer.
-            let answered = tokio::spawn(async move { member.answer(request).await });
+            let answered = tokio::spawn(answer(member, request));
             let answer = answered.await.map_err(io::Error::other)??;
             net.travel(&to, &from).await;
             Ok(answer)
         })
+    }
+}
+
+async fn answer((member, clock): Reached, request: Bytes) -> io::Result<Bytes> {
+    match clock {
+        Some(clock) => clock.scope(member.answer(request)).await,
+        None => member.answer(request).await,
     }
 }
