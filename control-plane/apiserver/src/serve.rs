@@ -32,8 +32,26 @@ const HEADER_BYTES: u32 = 64 << 10;
 /// After a failed accept (too many files open), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// A client that has vanished without a word is noticed after three minutes and nine probes, as upstream: its watches
+/// would else stay for ever.
+const PROBE_AFTER_SECONDS: u32 = 180;
+const PROBE_EVERY_SECONDS: u32 = 15;
+
 pub(crate) async fn bind(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+    let bound = TcpListener::bind(address).await.and_then(|listener| {
+        keep_alive(&listener)?;
+        Ok(listener)
+    });
+    bound.map_err(|source| Error::Listen { address, source })
+}
+
+/// Sockets that are accepted here take these options over (`tcp(7)`).
+fn keep_alive(listener: &TcpListener) -> std::io::Result<()> {
+    use nix::sys::socket::{setsockopt, sockopt};
+    setsockopt(listener, sockopt::KeepAlive, &true)?;
+    setsockopt(listener, sockopt::TcpKeepIdle, &PROBE_AFTER_SECONDS)?;
+    setsockopt(listener, sockopt::TcpKeepInterval, &PROBE_EVERY_SECONDS)?;
+    Ok(())
 }
 
 /// Believes client certificates of the cluster's CA, and lets in clients without one.
@@ -127,4 +145,21 @@ async fn connection(
 
 fn owned(chain: &[CertificateDer<'static>]) -> Arc<Vec<CertificateDer<'static>>> {
     Arc::new(chain.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{getsockopt, sockopt};
+
+    #[tokio::test]
+    async fn an_accepted_socket_is_probed() {
+        let listener = bind((std::net::Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        assert!(getsockopt(&accepted, sockopt::KeepAlive).unwrap());
+        assert_eq!(getsockopt(&accepted, sockopt::TcpKeepIdle).unwrap(), PROBE_AFTER_SECONDS);
+        assert_eq!(getsockopt(&accepted, sockopt::TcpKeepInterval).unwrap(), PROBE_EVERY_SECONDS);
+        drop(client);
+    }
 }

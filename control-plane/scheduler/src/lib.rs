@@ -17,7 +17,6 @@ mod preempt;
 pub mod profile;
 pub mod queue;
 mod refusals;
-mod resources;
 mod run;
 mod schedule;
 mod selectors;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use fit::HostPort;
+use fit::resources::{self, Amounts};
 use k8s_openapi::api::core::v1::{Node, Taint};
 
-use crate::pod::{HostPort, PodInfo};
-use crate::resources::{self, Amounts};
+use crate::pod::PodInfo;
 use crate::selectors::Labels;
 
 /// Cheap to clone but for the list of pods: trying what would be without some of them works on [`NodeInfo::sums`].

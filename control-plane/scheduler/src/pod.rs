@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodAffinityTerm, WeightedPodAffinityTerm};
+use fit::HostPort;
+use fit::resources::{self, Amounts};
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, WeightedPodAffinityTerm};
 
 use crate::profile::DEFAULT_NAME;
-use crate::resources::{self, Amounts};
 use crate::selectors::{Labels, Selector};
 
 #[derive(Debug, Clone)]
@@ -18,14 +19,6 @@ pub struct PodInfo {
     pub terms: Terms,
     /// Since when it runs, as far as that is known.
     pub started: Option<jiff::Timestamp>,
-}
-
-/// A port of the node itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostPort {
-    address: String,
-    protocol: String,
-    port: i32,
 }
 
 /// What the pod wants of other pods.
@@ -77,7 +70,7 @@ impl PodInfo {
     pub fn new(pod: Arc<Pod>) -> PodInfo {
         let priority = pod.spec.as_ref().and_then(|spec| spec.priority).unwrap_or(0);
         let (requests, likely) = (resources::requests(&pod), resources::likely_requests(&pod));
-        let (ports, terms) = (host_ports(&pod), Terms::of(&pod));
+        let (ports, terms) = (HostPort::of(&pod), Terms::of(&pod));
         let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref()).map(|time| time.0);
         PodInfo { pod, priority, requests, likely, ports, terms, started }
     }
@@ -147,31 +140,6 @@ impl Term {
         let by_label = term.namespace_selector.as_ref().map(|selector| Selector::new(Some(selector)));
         Term { choice: Choice { namespaces, by_label, selector }, topology_key: term.topology_key.clone() }
     }
-}
-
-impl HostPort {
-    /// The whole address 0.0.0.0 collides with every address.
-    pub fn collides(&self, other: &HostPort) -> bool {
-        let every = |port: &HostPort| port.address == "0.0.0.0" || port.address == "::";
-        self.port == other.port
-            && self.protocol == other.protocol
-            && (self.address == other.address || every(self) || every(other))
-    }
-}
-
-fn host_ports(pod: &Pod) -> Vec<HostPort> {
-    let Some(spec) = pod.spec.as_ref() else { return vec![] };
-    let sidecar = |container: &&Container| container.restart_policy.as_deref() == Some("Always");
-    let sidecars = spec.init_containers.iter().flatten().filter(sidecar);
-    let ports = spec.containers.iter().chain(sidecars).flat_map(|container| container.ports.iter().flatten());
-    let or = |text: &Option<String>, default: &str| {
-        text.clone().filter(|text| !text.is_empty()).unwrap_or_else(|| default.to_owned())
-    };
-    let host = ports.filter_map(|port| {
-        let number = port.host_port.filter(|number| *number > 0)?;
-        Some(HostPort { address: or(&port.host_ip, "0.0.0.0"), protocol: or(&port.protocol, "TCP"), port: number })
-    });
-    host.collect()
 }
 
 pub fn uid(pod: &Pod) -> &str {

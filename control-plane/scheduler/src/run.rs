@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use client::{Change, Changes, Executor, Informer, Informers, Key, Plan, Recorder};
+use fit::resources::requests;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,6 @@ use crate::pod::{PodInfo, is_finished, node_name, scheduler_name, uid};
 use crate::preempt;
 use crate::profile::Profile;
 use crate::queue::{Event, Happening, Queue, Rules};
-use crate::resources::requests;
 use crate::schedule::{Nowhere, Placement};
 use crate::snapshot::Snapshot;
 

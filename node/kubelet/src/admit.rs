@@ -1,7 +1,17 @@
 //! Whether a pod can run here at all: what this node would have to ignore, and must not, fails the pod with a reason.
 
-use crate::observed::EndReason;
+mod place;
+
+pub use place::{Objection, objections};
+
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+
+/// Why a pod is not run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reason: String,
+    pub message: String,
+}
 
 /// Upstream's safe set: these belong to the pod's own namespaces and harm no neighbour.
 const SAFE_SYSCTLS: [&str; 12] = [
@@ -19,11 +29,11 @@ const SAFE_SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_wmem",
 ];
 
-/// Why the pod is refused.
-pub fn refusal(pod: &Pod) -> Option<EndReason> {
+/// Why the pod is refused, whatever else runs here.
+pub fn refusal(pod: &Pod) -> Option<Refusal> {
     let spec = pod.spec.as_ref()?;
     let (reason, message) = sysctl(spec).or_else(|| unsupported(spec))?;
-    Some(EndReason::Failed { reason: reason.to_owned(), message })
+    Some(Refusal { reason: reason.to_owned(), message })
 }
 
 type Said = (&'static str, String);
@@ -74,10 +84,7 @@ mod tests {
             (json!({"containers": [], "hostUsers": false}), Some("UnexpectedAdmissionError")),
         ] {
             let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap();
-            let got = refusal(&pod).map(|r| match r {
-                EndReason::Failed { reason, .. } => reason,
-                other => panic!("{other:?}"),
-            });
+            let got = refusal(&pod).map(|r| r.reason);
             assert_eq!(got.as_deref(), reason, "{pod:?}");
         }
     }

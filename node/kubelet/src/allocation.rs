@@ -11,9 +11,10 @@ mod settle;
 pub use amounts::{Allocation, Amounts};
 pub use settle::{Pending, Reason};
 
+use crate::admit::{Objection, objections};
 use crate::volumes::pod_dir;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use parking_lot::Mutex;
 use settle::Claim;
 use std::collections::BTreeMap;
@@ -61,6 +62,23 @@ impl Ledger {
             Some(Entry { claim, .. }) => Answer { pod: claim.effective(), pending: claim.pending.clone() },
             None => Answer { pod: pod.clone(), pending: None },
         }
+    }
+
+    /// Gives a pod that comes its place beside the others, each with what it was given.
+    ///
+    /// # Errors
+    /// There is none for it, and why.
+    pub fn admit(&self, pod: &Arc<Pod>, node: &Node, now: Timestamp) -> Result<(), Vec<Objection>> {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let mut entries = self.entries.lock();
+        let others: Vec<Arc<Pod>> =
+            entries.iter().filter(|(other, _)| **other != uid).map(|(_, entry)| entry.claim.effective()).collect();
+        let objections = objections(pod, node, others.iter().map(Arc::as_ref));
+        if !objections.is_empty() {
+            return Err(objections);
+        }
+        entries.entry(uid.clone()).or_insert_with(|| self.entry(&uid, pod, now));
+        Ok(())
     }
 
     /// Takes note of the pods that were here before, so that none of them is given what another one has.

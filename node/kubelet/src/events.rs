@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use tokio::sync::mpsc;
 
@@ -25,9 +26,11 @@ pub struct Events {
 struct Record {
     about: ObjectReference,
     warning: bool,
-    reason: &'static str,
+    reason: Reason,
     message: String,
 }
+
+type Reason = Cow<'static, str>;
 
 impl Events {
     pub fn start(client: kube::Client, node: String) -> Events {
@@ -36,12 +39,12 @@ impl Events {
         Events { queue }
     }
 
-    pub fn normal(&self, pod: &Pod, container: Option<&str>, reason: &'static str, message: impl Into<String>) {
-        self.put(about(pod, container), false, reason, message.into());
+    pub fn normal(&self, pod: &Pod, container: Option<&str>, reason: impl Into<Reason>, message: impl Into<String>) {
+        self.put(about(pod, container), false, reason.into(), message.into());
     }
 
-    pub fn warning(&self, pod: &Pod, container: Option<&str>, reason: &'static str, message: impl Into<String>) {
-        self.put(about(pod, container), true, reason, message.into());
+    pub fn warning(&self, pod: &Pod, container: Option<&str>, reason: impl Into<Reason>, message: impl Into<String>) {
+        self.put(about(pod, container), true, reason.into(), message.into());
     }
 
     pub fn node(&self, name: &str, reason: &'static str, message: impl Into<String>) {
@@ -51,16 +54,17 @@ impl Events {
             uid: Some(name.into()),
             ..ObjectReference::default()
         };
-        self.put(about, false, reason, message.into());
+        self.put(about, false, reason.into(), message.into());
     }
 
-    fn put(&self, about: ObjectReference, warning: bool, reason: &'static str, mut message: String) {
+    fn put(&self, about: ObjectReference, warning: bool, reason: Reason, mut message: String) {
         if message.len() > MESSAGE_BYTES {
             let end = (0..=MESSAGE_BYTES).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
             message.truncate(end);
         }
-        if self.queue.try_send(Record { about, warning, reason, message }).is_err() {
-            tracing::debug!(reason, "an event was dropped: too many are waiting");
+        if let Err(lost) = self.queue.try_send(Record { about, warning, reason, message }) {
+            let reason = lost.into_inner().reason;
+            tracing::debug!(%reason, "an event was dropped: too many are waiting");
         }
     }
 }
@@ -83,7 +87,7 @@ fn about(pod: &Pod, container: Option<&str>) -> ObjectReference {
     }
 }
 
-type Key = (String, String, String, &'static str, String);
+type Key = (String, String, String, Reason, String);
 
 async fn write(client: kube::Client, node: String, mut records: mpsc::Receiver<Record>) {
     let mut seen: HashMap<Key, (String, i32, Timestamp)> = HashMap::new();
@@ -94,7 +98,7 @@ async fn write(client: kube::Client, node: String, mut records: mpsc::Receiver<R
             about.uid.clone().unwrap_or_default(),
             about.name.clone().unwrap_or_default(),
             about.field_path.clone().unwrap_or_default(),
-            record.reason,
+            record.reason.clone(),
             record.message.clone(),
         );
         let namespace = about.namespace.clone().unwrap_or_else(|| "default".into());
@@ -148,7 +152,7 @@ async fn create(api: &Api<Event>, node: &str, record: Record, now: Timestamp) ->
             ..ObjectMeta::default()
         },
         involved_object: record.about,
-        reason: Some(record.reason.into()),
+        reason: Some(record.reason.into_owned()),
         message: Some(record.message),
         type_: Some(if record.warning { "Warning" } else { "Normal" }.into()),
         count: Some(1),

@@ -1,6 +1,7 @@
 //! The one loop above the pod workers: who has a pod, who hears of what, what happens every now and then.
 
-use crate::allocation::{Amounts, Ledger};
+use crate::admit::{self, Objection, Refusal};
+use crate::allocation::{self, Amounts, Ledger};
 use crate::config::{Config, Error};
 use crate::events::Events;
 use crate::identity::{self, PodId};
@@ -14,11 +15,11 @@ use crate::worker::{self, Event, Handle};
 use crate::{logs, server, statics, sweep};
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, Service};
+use k8s_openapi::api::core::v1::{self as core, Pod, PodSpec, Service};
 use k8s_openapi::api::node::v1::RuntimeClass;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use rpc::cri;
 use std::collections::{HashMap, HashSet};
@@ -49,6 +50,9 @@ enum Change {
 struct Kubelet {
     node: Arc<Node>,
     node_uid: String,
+    /// The Node object as it was made, and as it is.
+    registered: core::Node,
+    own: Store<core::Node>,
     workers: HashMap<String, Handle>,
     /// Uids of pods from files.
     statics: HashMap<String, Pod>,
@@ -74,18 +78,22 @@ async fn serve(config: Config, client: kube::Client) -> Result<(), Error> {
     let port = server::start(&node, &mut tasks).await?;
     let registered = register::register(&node, port).await;
     let node_uid = registered.metadata.uid.clone().unwrap_or_default();
+    let named = watcher::Config::default().fields(&format!("metadata.name={}", node.config.node_name));
+    let own = follow_some::<core::Node>(&node.client, named, &mut tasks);
     node.events.node(&node.config.node_name, "Starting", "Starting kubelet.");
     tasks.spawn(lease::renew(node.clone(), node_uid.clone()));
-    tasks.spawn(register::keep(node.clone(), port, registered.status));
+    tasks.spawn(register::keep(node.clone(), port, registered.status.clone()));
     let before = node.runtime.pods().await?.into_iter().map(|(id, _)| id.uid).collect();
     let (ended, mut ends) = mpsc::unbounded_channel();
-    let mut changes = watch_all(&node, &mut tasks);
+    let mut changes = watch_all(&node, own.clone(), &mut tasks);
     let mut sources = node.sources.changes();
     let mut chores = tokio::time::interval(CHORES);
     chores.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut kubelet = Kubelet {
         node,
         node_uid,
+        registered,
+        own,
         workers: HashMap::new(),
         statics: HashMap::new(),
         listed: Vec::new(),
@@ -153,16 +161,24 @@ where
     K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     K::DynamicType: Default + Eq + std::hash::Hash + Clone + Unpin,
 {
+    follow_some(client, watcher::Config::default(), tasks)
+}
+
+fn follow_some<K>(client: &kube::Client, which: watcher::Config, tasks: &mut JoinSet<()>) -> Store<K>
+where
+    K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+    K::DynamicType: Default + Eq + std::hash::Hash + Clone + Unpin,
+{
     let (store, writer) = reflector::store();
-    let stream = watcher(Api::<K>::all(client.clone()), watcher::Config::default());
+    let stream = watcher(Api::<K>::all(client.clone()), which);
     let stream = reflector::reflector(writer, stream).default_backoff();
     tasks.spawn(async move { stream.for_each(|_| async {}).await });
     store
 }
 
-fn watch_all(node: &Arc<Node>, tasks: &mut JoinSet<()>) -> mpsc::Receiver<Change> {
+fn watch_all(node: &Arc<Node>, own: Store<core::Node>, tasks: &mut JoinSet<()>) -> mpsc::Receiver<Change> {
     let (out, changes) = mpsc::channel(QUEUE);
-    tasks.spawn(watch_pods(node.clone(), out.clone()));
+    tasks.spawn(watch_pods(node.clone(), own, out.clone()));
     tasks.spawn(watch_runtime(node.clone(), out.clone()));
     if node.config.static_pods.is_some() {
         tasks.spawn(watch_statics(node.clone(), out));
@@ -170,9 +186,10 @@ fn watch_all(node: &Arc<Node>, tasks: &mut JoinSet<()>) -> mpsc::Receiver<Change
     changes
 }
 
-async fn watch_pods(node: Arc<Node>, out: mpsc::Sender<Change>) {
-    // A container's environment needs the services that were there before it.
-    let ready = futures::future::join(node.services.wait_until_ready(), node.classes.wait_until_ready());
+async fn watch_pods(node: Arc<Node>, own: Store<core::Node>, out: mpsc::Sender<Change>) {
+    // A container's environment needs the services that were there before it, and admission the node.
+    let (services, classes) = (node.services.wait_until_ready(), node.classes.wait_until_ready());
+    let ready = futures::future::join3(services, classes, own.wait_until_ready());
     let _ = ready.await;
     let config = watcher::Config::default().fields(&format!("spec.nodeName={}", node.config.node_name));
     let mut stream = std::pin::pin!(watcher(Api::<Pod>::all(node.client.clone()), config).default_backoff());
@@ -298,22 +315,53 @@ impl Kubelet {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
         match self.workers.get(&uid) {
             Some(_) => self.tell(&uid, Event::Pod(pod)).await,
-            None => self.adopt(pod, false),
+            None => self.adopt(pod).await,
         }
     }
 
-    fn adopt(&mut self, pod: Arc<Pod>, gone: bool) {
+    async fn adopt(&mut self, pod: Arc<Pod>) {
+        let new = self.is_new(&pod);
+        // Who is here already stays, whatever has become of the node since: no restart of ours ends what runs.
+        let comes = new && !allocation::over(&pod) && pod.metadata.deletion_timestamp.is_none();
+        let refused = if comes { self.refusal(&pod).await } else { None };
+        self.start(pod, worker::Start { gone: false, new, refused });
+    }
+
+    fn is_new(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_ref().is_none_or(|uid| !self.before.contains(uid))
+    }
+
+    fn start(&mut self, pod: Arc<Pod>, start: worker::Start) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
-        let new = !self.before.contains(&uid);
-        let handle = worker::spawn(self.node.clone(), pod, worker::Start { gone, new }, self.ended.clone());
+        let handle = worker::spawn(self.node.clone(), pod, start, self.ended.clone());
         self.workers.insert(uid, handle);
+    }
+
+    /// Why the pod is not let in; otherwise it has its place from now on.
+    async fn refusal(&self, pod: &Arc<Pod>) -> Option<Refusal> {
+        if let Some(refusal) = admit::refusal(pod) {
+            return Some(refusal);
+        }
+        let name = &self.node.config.node_name;
+        let known = self.own.get(&ObjectRef::new(name)).unwrap_or_else(|| Arc::new(self.registered.clone()));
+        let mut refused = self.node.ledger.admit(pod, &known, Timestamp::now()).err()?;
+        // Whoever placed it may have seen labels that have not come here yet.
+        if refused.iter().all(Objection::is_of_labels)
+            && let Ok(fresh) = Api::<core::Node>::all(self.node.client.clone()).get(name).await
+        {
+            refused = self.node.ledger.admit(pod, &fresh, Timestamp::now()).err()?;
+        }
+        refused.first().map(Refusal::from)
     }
 
     /// After a list: what is in it is told, what is not is gone, and what only the runtime knows is ended.
     async fn relisted(&mut self) {
-        let listed = std::mem::take(&mut self.listed);
+        let mut listed = std::mem::take(&mut self.listed);
         let uids: HashSet<String> = listed.iter().filter_map(|p| p.metadata.uid.clone()).collect();
-        self.node.ledger.found(listed.iter().filter(|p| !statics::is_mirror(p)), Timestamp::now());
+        // Of those that come at once, who was made first comes first.
+        listed.sort_by_key(|pod| created(pod));
+        let here = |pod: &&Arc<Pod>| !statics::is_mirror(pod) && (!self.is_new(pod) || self.has(pod));
+        self.node.ledger.found(listed.iter().filter(here), Timestamp::now());
         for pod in listed {
             self.seen(pod).await;
         }
@@ -323,6 +371,10 @@ impl Kubelet {
             self.tell(&uid, Event::Gone).await;
         }
         self.orphans(&uids).await;
+    }
+
+    fn has(&self, pod: &Pod) -> bool {
+        pod.metadata.uid.as_ref().is_some_and(|uid| self.workers.contains_key(uid))
     }
 
     async fn orphans(&mut self, listed: &HashSet<String>) {
@@ -338,7 +390,9 @@ impl Kubelet {
             if !known && !self.statics.contains_key(&id.uid) {
                 tracing::info!(pod = %id, "a pod is gone from the API: ending it");
                 let grace = sandbox.annotations.get(identity::GRACE).and_then(|g| g.parse().ok());
-                self.adopt(Arc::new(orphan(id, grace)), true);
+                let pod = Arc::new(orphan(id, grace));
+                let new = self.is_new(&pod);
+                self.start(pod, worker::Start { gone: true, new, refused: None });
             }
         }
     }
@@ -357,7 +411,7 @@ impl Kubelet {
         }
         for (uid, pod) in now {
             if !self.workers.contains_key(&uid) {
-                self.adopt(Arc::new(pod.clone()), false);
+                self.adopt(Arc::new(pod.clone())).await;
             }
             self.statics.insert(uid, pod);
         }
@@ -388,6 +442,10 @@ impl Kubelet {
             sweep::sweep(&self.node, &known).await;
         }
     }
+}
+
+fn created(pod: &Pod) -> Option<Timestamp> {
+    pod.metadata.creation_timestamp.as_ref().map(|time| time.0)
 }
 
 /// What is known of a pod whose object is gone: enough to end it.

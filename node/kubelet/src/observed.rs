@@ -208,6 +208,8 @@ pub enum EndReason {
     Gone,
     /// The node ends it: the status says why.
     Failed { reason: String, message: String },
+    /// It was not let in: nothing of it ever ran here.
+    Refused { reason: String, message: String },
     /// All of it has ended by itself; the object stays.
     Over,
 }

@@ -15,7 +15,7 @@ pub use phase::verdict;
 use crate::observed::{EndReason, RuntimeStatus};
 use crate::units::{Role, Unit};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodIP, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, HostIP, Pod, PodCondition, PodIP, PodStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 /// What of the node a pod's status shows.
@@ -31,6 +31,9 @@ pub fn status(pod: &Pod, rt: &RuntimeStatus, host: &Host, now: Timestamp) -> Pod
     let old = pod.status.clone().unwrap_or_default();
     if settled(&old, rt) {
         return old;
+    }
+    if let Some(EndReason::Refused { reason, message }) = rt.ending.as_ref().map(|e| &e.why) {
+        return refused(pod, old, reason, message, now);
     }
     let ips = ips(pod, rt, host);
     let phase = phase::phase(pod, rt);
@@ -53,6 +56,21 @@ pub fn status(pod: &Pod, rt: &RuntimeStatus, host: &Host, now: Timestamp) -> Pod
     }
     conditions::set(pod, rt, &mut new, now);
     new
+}
+
+/// Of a pod that was not let in nothing is told but why, as upstream: what others said of it stays.
+fn refused(pod: &Pod, old: PodStatus, reason: &str, message: &str, now: Timestamp) -> PodStatus {
+    let theirs = |c: &PodCondition| !OWNED.contains(&c.type_.as_str());
+    PodStatus {
+        phase: Some("Failed".to_owned()),
+        reason: Some(reason.to_owned()),
+        message: Some(format!("Pod was rejected: {message}")),
+        start_time: Some(old.start_time.unwrap_or_else(|| Time(second(now)))),
+        observed_generation: pod.metadata.generation,
+        conditions: old.conditions.map(|all| all.into_iter().filter(theirs).collect()),
+        qos_class: old.qos_class,
+        ..PodStatus::default()
+    }
 }
 
 /// A pod that was said to have ended, with every container, is not described again: the runtime forgets them in time.

@@ -9,7 +9,7 @@ mod publish;
 mod watch;
 
 use crate::act::{self, Failed, Job};
-use crate::admit;
+use crate::admit::Refusal;
 use crate::backoff::Backoff;
 use crate::identity::PodId;
 use crate::node::Node;
@@ -128,6 +128,8 @@ pub struct Start {
     pub gone: bool,
     /// The runtime cannot know it yet.
     pub new: bool,
+    /// It was not let in.
+    pub refused: Option<Refusal>,
 }
 
 /// Starts a worker. It ends when the pod is gone from here and from the API; `ended` hears its uid.
@@ -189,18 +191,15 @@ impl Worker {
         if start.gone {
             worker.end(EndReason::Gone, plan::grace(&worker.pod), now);
         }
+        if let Some(refusal) = start.refused {
+            worker.refuse(refusal, now);
+        }
         worker
     }
 
     async fn run(mut self) {
         let first = Event::Pod(self.pod.clone());
         self.apply(first, Timestamp::now());
-        if let Some(why) = admit::refusal(&self.pod).filter(|_| self.rt.ending.is_none()) {
-            if let EndReason::Failed { reason: _, message } = &why {
-                self.node.events.warning(&self.pod, None, "FailedAdmission", message.clone());
-            }
-            self.end(why, plan::grace(&self.pod), Timestamp::now());
-        }
         while !self.done {
             while let Ok(event) = self.inbox.try_recv() {
                 self.apply(event, Timestamp::now());
@@ -290,6 +289,13 @@ impl Worker {
             }
         }
         self.stale = true;
+    }
+
+    fn refuse(&mut self, refusal: Refusal, now: Timestamp) {
+        let Refusal { reason, message } = refusal;
+        self.node.events.warning(&self.pod, None, reason.clone(), message.clone());
+        self.end(EndReason::Refused { reason, message }, 0, now);
+        self.stale = false;
     }
 
     fn job(&self) -> Job {
@@ -385,6 +391,8 @@ impl Worker {
         if std::mem::replace(&mut self.removing, true) {
             return;
         }
+        // Its place is free before its object goes: who comes in its stead must find it so.
+        self.node.ledger.forget(&self.uid());
         let delete = self.rt.ending.as_ref().is_some_and(|e| e.why == EndReason::Deleted);
         let last = delete.then(|| self.status(Timestamp::now())).flatten();
         self.spawn(async move {

@@ -1,8 +1,9 @@
 //! Nodes whose resources would be used to like shares are better: none then runs out while another lies idle.
 
+use fit::Resource;
+
 use super::{BEST, Context, Plugin, Point, Score};
 use crate::node::NodeInfo;
-use crate::resources::Resource;
 
 #[derive(Debug)]
 pub(super) struct NodeResourcesBalancedAllocation;
@@ -33,28 +34,33 @@ impl Plugin for NodeResourcesBalancedAllocation {
 }
 
 impl Balance<'_> {
-    /// The shares of the node's resources that would be used, of those that count there.
-    fn shares(&self, node: &NodeInfo) -> impl Iterator<Item = f64> {
-        self.0.iter().filter_map(|(resource, asked)| {
+    /// The shares of the node's resources that are used, of those that count there; `asks` is 1 with the pod and 0 without it.
+    fn shares(&self, node: &NodeInfo, asks: i64) -> impl Iterator<Item = f64> {
+        self.0.iter().filter_map(move |(resource, asked)| {
             let has = node.facts.allocatable.of(*resource);
             let counts = has > 0 && (*asked > 0 || !matches!(resource, Resource::Other(_)));
-            counts.then(|| ((node.requested.of(*resource) + asked) as f64 / has as f64).min(1.0))
+            counts.then(|| ((node.requested.of(*resource) + asks * asked) as f64 / has as f64).min(1.0))
         })
     }
-}
 
-impl Score for Balance<'_> {
-    fn of(&self, node: &NodeInfo) -> i64 {
-        let mut shares = self.shares(node);
+    fn balance(&self, node: &NodeInfo, asks: i64) -> i64 {
+        let mut shares = self.shares(node, asks);
         let deviation = match [shares.next(), shares.next(), shares.next()] {
             [_, None, _] => return BEST,
             [Some(one), Some(other), None] => (one - other).abs() / 2.0,
             _ => {
-                let count = self.shares(node).count() as f64;
-                let mean = self.shares(node).sum::<f64>() / count;
-                (self.shares(node).map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt()
+                let count = self.shares(node, asks).count() as f64;
+                let mean = self.shares(node, asks).sum::<f64>() / count;
+                (self.shares(node, asks).map(|share| (share - mean).powi(2)).sum::<f64>() / count).sqrt()
             }
         };
         ((1.0 - deviation) * BEST as f64) as i64
+    }
+}
+
+impl Score for Balance<'_> {
+    /// What the pod does to the balance, not what it is: a pod that mends it goes before one that keeps it, as upstream.
+    fn of(&self, node: &NodeInfo) -> i64 {
+        BEST / 2 + (BEST / 2 + self.balance(node, 1) - self.balance(node, 0)) / 2
     }
 }

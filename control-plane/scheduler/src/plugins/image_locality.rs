@@ -32,8 +32,10 @@ impl Plugin for ImageLocality {
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         let spec = cx.pod.pod.spec.as_ref()?;
         let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
-        let images: Vec<String> = containers.filter_map(|c| c.image.as_deref().map(normalized)).collect();
-        let most = MOST * images.len().max(1) as i64;
+        let most = MOST * containers.clone().count().max(1) as i64;
+        let mounted = spec.volumes.iter().flatten().filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+        let images: Vec<String> =
+            containers.filter_map(|c| c.image.as_deref()).chain(mounted).map(normalized).collect();
         let nodes = cx.snapshot.order().len().max(1) as f64;
         let share = |name: String| {
             let having = cx.snapshot.nodes_with_image(&name);

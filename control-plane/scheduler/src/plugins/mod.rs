@@ -38,9 +38,6 @@ use crate::snapshot::Snapshot;
 pub use crate::framework::Point;
 pub(crate) use priority_sort::PrioritySort;
 
-pub use node_affinity::matches as matches_affinity;
-pub use taint_toleration::tolerates;
-
 /// A plugin as profiles hold it: it lives as long as the process.
 pub type Registered = &'static dyn Plugin;
 

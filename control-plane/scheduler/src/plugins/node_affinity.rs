@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::core::v1::{Node, NodeAffinity as Terms, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
+use fit::nodes::{self, UNMATCHED, asks, matches};
+use k8s_openapi::api::core::v1::{NodeAffinity as Terms, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 
 use super::{Context, Filter, Plugin, Point, Reject, Score, to_largest};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};
-use crate::selectors;
 
 #[derive(Debug)]
 pub(super) struct NodeAffinity;
@@ -48,30 +48,11 @@ impl Plugin for NodeAffinity {
     }
 
     fn score<'a>(&self, cx: Context<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
-        let terms = terms(&cx.pod.pod).into_iter().chain(cx.args.added_affinity.as_ref());
+        let terms = nodes::affinity(&cx.pod.pod).into_iter().chain(cx.args.added_affinity.as_ref());
         let wishes = terms.flat_map(|t| t.preferred_during_scheduling_ignored_during_execution.iter().flatten());
         let wishes: Vec<_> = wishes.collect();
         (!wishes.is_empty()).then(|| Box::new(Preferred(wishes)) as Box<dyn Score>)
     }
-}
-
-fn terms(pod: &Pod) -> Option<&Terms> {
-    pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
-}
-
-/// Whether the pod asks anything of nodes.
-pub fn asks(pod: &Pod) -> bool {
-    let selects = pod.spec.as_ref().and_then(|spec| spec.node_selector.as_ref()).is_some_and(|s| !s.is_empty());
-    selects || terms(pod).is_some_and(|terms| terms.required_during_scheduling_ignored_during_execution.is_some())
-}
-
-/// Whether the node is what the pod's selector and required affinity ask for.
-pub fn matches(pod: &Pod, node: &Node) -> bool {
-    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
-    let selector = pod.spec.iter().flat_map(|spec| spec.node_selector.iter().flatten());
-    let selected = selector.into_iter().all(|(key, value)| label(key) == Some(value));
-    let required = terms(pod).and_then(|terms| terms.required_during_scheduling_ignored_during_execution.as_ref());
-    selected && required.is_none_or(|required| selectors::chooses(required, node))
 }
 
 /// The nodes a term names, if it names any: all of its field requirements must agree.
@@ -83,31 +64,27 @@ fn named(term: &NodeSelectorTerm) -> Option<BTreeSet<&str>> {
 
 impl Filter for Required<'_> {
     fn only(&self) -> Option<BTreeSet<&str>> {
-        let required = terms(self.pod)?.required_during_scheduling_ignored_during_execution.as_ref()?;
+        let required = nodes::required(self.pod)?;
         let names: Option<Vec<_>> = required.node_selector_terms.iter().map(named).collect();
         names.filter(|names| !names.is_empty()).map(|names| names.into_iter().flatten().collect())
     }
 
     fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
         let Some(node) = node.facts.node.as_deref() else {
-            return Reject::firmly("node(s) didn't match Pod's node affinity/selector");
+            return Reject::firmly(UNMATCHED);
         };
         let added = self.added.and_then(|added| added.required_during_scheduling_ignored_during_execution.as_ref());
-        if added.is_some_and(|added| !selectors::chooses(added, node)) {
+        if added.is_some_and(|added| !nodes::chooses(added, node)) {
             return Reject::firmly("node(s) didn't match scheduler-enforced node affinity");
         }
-        if matches(self.pod, node) {
-            Ok(())
-        } else {
-            Reject::firmly("node(s) didn't match Pod's node affinity/selector")
-        }
+        if matches(self.pod, node) { Ok(()) } else { Reject::firmly(UNMATCHED) }
     }
 }
 
 impl Score for Preferred<'_> {
     fn of(&self, node: &NodeInfo) -> i64 {
         let Some(node) = node.facts.node.as_deref() else { return 0 };
-        let met = self.0.iter().filter(|wish| selectors::term_chooses(&wish.preference, node));
+        let met = self.0.iter().filter(|wish| nodes::term_chooses(&wish.preference, node));
         met.map(|wish| i64::from(wish.weight)).sum()
     }
 

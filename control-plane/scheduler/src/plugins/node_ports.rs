@@ -1,8 +1,11 @@
 //! Two pods do not have the same port of a node.
 
+use fit::HostPort;
+use fit::ports::{TAKEN, any_collides};
+
 use super::{Context, Filter, Plugin, Point, Reject};
 use crate::node::NodeInfo;
-use crate::pod::{HostPort, PodInfo};
+use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};
 
 #[derive(Debug)]
@@ -35,12 +38,8 @@ impl Plugin for NodePorts {
 impl Filter for Wanted<'_> {
     fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
         match any_collides(self.0, &node.ports) {
-            true => Reject::for_now("node(s) didn't have free ports for the requested pod ports"),
+            true => Reject::for_now(TAKEN),
             false => Ok(()),
         }
     }
-}
-
-fn any_collides(wanted: &[HostPort], taken: &[HostPort]) -> bool {
-    wanted.iter().any(|wanted| taken.iter().any(|taken| wanted.collides(taken)))
 }

@@ -1,8 +1,9 @@
 //! A cordoned node takes only pods that tolerate it.
 
+use fit::taints::tolerates;
 use k8s_openapi::api::core::v1::Taint;
 
-use super::{Context, Filter, Plugin, Point, Reject, tolerates};
+use super::{Context, Filter, Plugin, Point, Reject};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::queue::{Event, Happening};

@@ -1,11 +1,15 @@
 //! The node has room for what the pod asks for; which of those with room is better is the profile's strategy.
 
+use fit::resources;
+use fit::{Lack, Resource};
+
 use super::{BEST, Context, Filter, Plugin, Point, Reason, Reject, Score};
 use crate::node::NodeInfo;
 use crate::pod::PodInfo;
 use crate::profile::{Args, Shape, Strategy};
 use crate::queue::{Event, Happening};
-use crate::resources::Resource;
+
+const TOO_MANY: Reason = Reason::Plain("Too many pods");
 
 #[derive(Debug)]
 pub(super) struct NodeResourcesFit;
@@ -61,47 +65,37 @@ impl Plugin for NodeResourcesFit {
 
 impl Filter for Fit<'_> {
     fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
-        let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
-        let lacks = |asked: i64, used: i64, has: i64| asked > 0 && asked > has - used;
         let full = node.pod_count as i64 >= node.facts.most_pods;
-        let cpu = lacks(asked.cpu, used.cpu, has.cpu);
-        let memory = lacks(asked.memory, used.memory, has.memory);
-        let storage = lacks(asked.storage, used.storage, has.storage);
-        let mut others =
-            asked.others().filter(|(name, asked)| lacks(*asked, used.get(name), has.get(name)) && !self.ignores(name));
-        if !full && !cpu && !memory && !storage && others.next().is_none() {
-            return Ok(());
+        match full || self.lacking(node).next().is_some() {
+            true => Err(self.reject(node, full)),
+            false => Ok(()),
         }
-        Err(self.reject(node, full, [cpu, memory, storage]))
     }
 }
 
 impl Fit<'_> {
-    fn reject(&self, node: &NodeInfo, full: bool, lacking: [bool; 3]) -> Reject {
-        let (asked, used, has) = (&self.pod.requests, &node.requested, &node.facts.allocatable);
-        let (mut first, mut more, mut preemption_helps) = (None, vec![], true);
+    fn lacking<'a>(&'a self, node: &'a NodeInfo) -> impl Iterator<Item = Lack<'a>> {
+        let lacking = resources::lacking(&self.pod.requests, &node.requested, &node.facts.allocatable);
+        lacking.filter(|lack| !matches!(lack.resource, Resource::Other(name) if self.ignores(name)))
+    }
+
+    fn reject(&self, node: &NodeInfo, full: bool) -> Reject {
+        let (mut first, mut more, mut preemption_helps) = (full.then_some(TOO_MANY), vec![], true);
         // The first has its own place: most nodes lack one thing, and then nothing is allocated.
-        let mut lacks = |reason: Reason, fits: bool| {
-            preemption_helps &= fits;
+        for lack in self.lacking(node) {
+            preemption_helps &= lack.requested <= lack.capacity;
+            let reason = match lack.resource {
+                Resource::Cpu => Reason::Plain("Insufficient cpu"),
+                Resource::Memory => Reason::Plain("Insufficient memory"),
+                Resource::Storage => Reason::Plain("Insufficient ephemeral-storage"),
+                Resource::Other(name) => Reason::Insufficient(name.into()),
+            };
             match &first {
                 None => first = Some(reason),
                 Some(_) => more.push(reason),
             }
-        };
-        if full {
-            lacks(Reason::Plain("Too many pods"), true);
         }
-        let named = ["Insufficient cpu", "Insufficient memory", "Insufficient ephemeral-storage"];
-        let fits = [asked.cpu <= has.cpu, asked.memory <= has.memory, asked.storage <= has.storage];
-        for ((reason, _), fits) in named.into_iter().zip(lacking).zip(fits).filter(|((_, lacks), _)| *lacks) {
-            lacks(Reason::Plain(reason), fits);
-        }
-        for (name, asked) in asked.others().filter(|(name, asked)| *asked > 0 && !self.ignores(name)) {
-            if asked > has.get(name) - used.get(name) {
-                lacks(Reason::Insufficient(name.clone()), asked <= has.get(name));
-            }
-        }
-        Reject { reason: first.unwrap_or(Reason::Plain("Too many pods")), more, preemption_helps }
+        Reject { reason: first.unwrap_or(TOO_MANY), more, preemption_helps }
     }
 
     fn ignores(&self, name: &str) -> bool {

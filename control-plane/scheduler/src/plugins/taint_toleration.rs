@@ -1,6 +1,7 @@
 //! Taints keep pods away that do not tolerate them.
 
-use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
+use fit::taints::{UNTOLERATED, tolerates};
+use k8s_openapi::api::core::v1::{Pod, Taint};
 
 use super::{Context, Filter, Plugin, Point, Reject, Score, to_largest};
 use crate::node::NodeInfo;
@@ -48,7 +49,7 @@ impl Filter for Taints<'_> {
         let hard = |taint: &&Taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
         match node.facts.taints.iter().filter(hard).all(|taint| tolerates(self.0, taint)) {
             true => Ok(()),
-            false => Reject::firmly("node(s) had untolerated taint(s)"),
+            false => Reject::firmly(UNTOLERATED),
         }
     }
 }
@@ -62,28 +63,4 @@ impl Score for Taints<'_> {
     fn normalize(&self, scores: &mut [i64]) {
         to_largest(scores, true);
     }
-}
-
-/// Whether one of the pod's tolerations is for this taint.
-pub fn tolerates(pod: &Pod, taint: &Taint) -> bool {
-    pod.spec.iter().flat_map(|spec| spec.tolerations.iter().flatten()).any(|toleration| is_for(toleration, taint))
-}
-
-fn is_for(toleration: &Toleration, taint: &Taint) -> bool {
-    fn text(text: &Option<String>) -> &str {
-        text.as_deref().unwrap_or_default()
-    }
-    let (effect, key) = (text(&toleration.effect), text(&toleration.key));
-    let effect = effect.is_empty() || effect == taint.effect;
-    let key_fits = key.is_empty() || key == taint.key;
-    let (asked, has) = (text(&toleration.value), text(&taint.value));
-    let numbers = || Some((has.parse::<i64>().ok()?, asked.parse::<i64>().ok()?));
-    let value = || match toleration.operator.as_deref().unwrap_or_default() {
-        "Exists" => true,
-        "" | "Equal" => !key.is_empty() && asked == has,
-        "Lt" => numbers().is_some_and(|(has, asked)| has < asked),
-        "Gt" => numbers().is_some_and(|(has, asked)| has > asked),
-        _ => false,
-    };
-    effect && key_fits && value()
 }

@@ -1,7 +1,6 @@
 //! The resources of a pod's containers, and their sums.
 
 use crate::quantity::{milli_of, value_of};
-use crate::units::is_sidecar;
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, ResourceRequirements};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -79,10 +78,6 @@ impl Amounts {
         Amounts { cpu: milli_of(list, "cpu"), memory: value_of(list, "memory") }
     }
 
-    fn asked(container: &Container) -> Amounts {
-        Amounts::in_list(container.resources.as_ref().and_then(|r| r.requests.as_ref()))
-    }
-
     pub fn plus(self, other: Amounts) -> Amounts {
         Amounts { cpu: self.cpu.saturating_add(other.cpu), memory: self.memory.saturating_add(other.memory) }
     }
@@ -91,31 +86,9 @@ impl Amounts {
         Amounts { cpu: self.cpu.saturating_sub(other.cpu), memory: self.memory.saturating_sub(other.memory) }
     }
 
-    fn at_least(self, other: Amounts) -> Amounts {
-        Amounts { cpu: self.cpu.max(other.cpu), memory: self.memory.max(other.memory) }
-    }
-
-    /// What the pod asks the node for: the containers that run together, or a larger initial one; the pod's own words go
-    /// before the containers', and the sandbox comes on top.
+    /// What the pod asks the node for.
     pub fn requested(pod: &Pod) -> Amounts {
-        let Some(spec) = &pod.spec else { return Amounts::default() };
-        let mut all = spec.containers.iter().map(Amounts::asked).fold(Amounts::default(), Amounts::plus);
-        let (mut sidecars, mut largest) = (Amounts::default(), Amounts::default());
-        for init in spec.init_containers.iter().flatten() {
-            let asked = Amounts::asked(init);
-            let now = sidecars.plus(asked);
-            largest = largest.at_least(now);
-            if is_sidecar(init) {
-                sidecars = now;
-                all = all.plus(asked);
-            }
-        }
-        all = all.at_least(largest);
-        let whole = spec.resources.as_ref().and_then(|r| r.requests.as_ref());
-        let own = Amounts::in_list(whole);
-        let says = |name: &str| whole.is_some_and(|w| w.contains_key(name));
-        all.cpu = if says("cpu") { own.cpu } else { all.cpu };
-        all.memory = if says("memory") { own.memory } else { all.memory };
-        all.plus(Amounts::in_list(spec.overhead.as_ref()))
+        let all = fit::resources::asked(pod);
+        Amounts { cpu: all.cpu, memory: all.memory }
     }
 }

@@ -24,8 +24,10 @@ pub(super) fn plan(pod: &Pod, rt: &RuntimeStatus, ending: &Ending, now: Timestam
     }
     match &ending.why {
         EndReason::Deleted | EndReason::Gone => vec![Step::Remove],
-        EndReason::Over | EndReason::Failed { .. } if rt.volumes != Volumes::Absent => vec![Step::Unmount],
-        EndReason::Over | EndReason::Failed { .. } => Vec::new(),
+        EndReason::Over | EndReason::Failed { .. } | EndReason::Refused { .. } if rt.volumes != Volumes::Absent => {
+            vec![Step::Unmount]
+        }
+        EndReason::Over | EndReason::Failed { .. } | EndReason::Refused { .. } => Vec::new(),
     }
 }
 

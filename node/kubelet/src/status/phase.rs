@@ -52,6 +52,7 @@ pub(super) fn phase(pod: &Pod, rt: &RuntimeStatus) -> &'static str {
     let verdict = verdict(pod, rt);
     let ends = match rt.ending.as_ref().map(|e| &e.why) {
         Some(EndReason::Failed { .. }) => return if runs { running_or(last) } else { "Failed" },
+        Some(EndReason::Refused { .. }) => return "Failed",
         Some(EndReason::Deleted | EndReason::Gone) => !runs && !rt.busy(),
         Some(EndReason::Over) | None => false,
     };

@@ -10,8 +10,9 @@ use std::sync::atomic::Ordering;
 impl Worker {
     /// Asks the ledger, and sees the pod from now on with what it was given.
     pub(super) fn allocate(&mut self, now: Timestamp) {
-        let gone = self.rt.ending.as_ref().is_some_and(|e| e.why == EndReason::Gone);
-        if gone || allocation::over(&self.asked) {
+        let why = self.rt.ending.as_ref().map(|e| &e.why);
+        let has_none = matches!(why, Some(EndReason::Gone | EndReason::Refused { .. }));
+        if has_none || self.removing || allocation::over(&self.asked) {
             self.pod = self.asked.clone();
             return;
         }

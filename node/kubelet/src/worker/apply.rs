@@ -59,6 +59,8 @@ impl Worker {
             Some(e) => e.why = EndReason::Gone,
             None => self.end(EndReason::Gone, grace, now),
         }
+        // Whoever removes an object at once does not wait for what runs of it.
+        self.node.ledger.forget(&self.uid());
     }
 
     fn source(&mut self, now: Timestamp) {

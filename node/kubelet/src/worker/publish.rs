@@ -22,9 +22,8 @@ impl Worker {
     pub(super) fn status(&self, now: Timestamp) -> Option<PodStatus> {
         match self.rt.ending.as_ref().map(|e| &e.why) {
             Some(EndReason::Gone) => None,
-            Some(EndReason::Over | EndReason::Deleted | EndReason::Failed { .. }) | None => {
-                Some(status::status(&self.with_written(), &self.rt, &self.node.host, now))
-            }
+            Some(EndReason::Over | EndReason::Deleted | EndReason::Failed { .. } | EndReason::Refused { .. })
+            | None => Some(status::status(&self.with_written(), &self.rt, &self.node.host, now)),
         }
     }
 

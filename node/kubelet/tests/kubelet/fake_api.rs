@@ -18,6 +18,9 @@ use tower::ServiceExt;
 struct Table {
     pods: BTreeMap<String, Value>,
     config_maps: BTreeMap<String, Value>,
+    /// What a person says of the node.
+    taints: Value,
+    node_status: Value,
     deleted: HashMap<String, Value>,
     events: Vec<String>,
     revision: u64,
@@ -28,6 +31,15 @@ pub struct FakeApi {
     /// (resource, type, object) of every change.
     changes: broadcast::Sender<(&'static str, &'static str, Value)>,
     moved: watch::Sender<u64>,
+}
+
+impl Table {
+    fn node(&self) -> Value {
+        json!({
+            "apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1", "uid": "node-uid"},
+            "spec": {"taints": self.taints}, "status": self.node_status,
+        })
+    }
 }
 
 impl FakeApi {
@@ -91,6 +103,13 @@ impl FakeApi {
         table.pods.insert(name.into(), pod);
     }
 
+    pub fn taint(&self, taints: Value) {
+        let mut table = self.table.lock();
+        table.taints = taints;
+        let mut node = table.node();
+        self.change(&mut table, "nodes", "MODIFIED", &mut node);
+    }
+
     pub fn clear_conditions(&self, name: &str) {
         if let Some(pod) = self.table.lock().pods.get_mut(name) {
             pod["status"]["conditions"] = json!([]);
@@ -136,9 +155,10 @@ impl FakeApi {
         let path = parts.uri.path().to_owned();
         let query = parts.uri.query().unwrap_or_default().to_owned();
         let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
-        let resource = ["pods", "configmaps", "services", "runtimeclasses", "secrets"]
+        let resource = ["pods", "configmaps", "services", "runtimeclasses", "secrets", "nodes"]
             .into_iter()
             .find(|r| segments.last() == Some(r));
+        let resource = resource.filter(|_| parts.method == Method::GET);
         match (&parts.method, resource) {
             (&Method::GET, Some(r)) if query.contains("watch=true") => self.watch(r, &query),
             (&Method::GET, Some(r)) => self.list(r, &query),
@@ -181,13 +201,16 @@ impl FakeApi {
                 table.events.push(body["reason"].as_str().unwrap_or_default().into());
                 reply(&body)
             }
-            ("GET", ["api", "v1", "nodes", _]) => missing(),
+            ("GET", ["api", "v1", "nodes", _]) if table.node_status.is_null() => missing(),
+            ("GET", ["api", "v1", "nodes", _]) => reply(&table.node()),
             ("POST", ["api", "v1", "nodes"]) => reply(&body),
-            ("PATCH", ["api", "v1", "nodes", name, ..]) => {
-                body["metadata"] = json!({"name": name, "uid": "node-uid"});
-                body["apiVersion"] = "v1".into();
-                body["kind"] = "Node".into();
-                reply(&body)
+            ("PATCH", ["api", "v1", "nodes", _, ..]) => {
+                if body["status"].is_object() {
+                    table.node_status = body["status"].take();
+                }
+                let mut node = table.node();
+                self.change(&mut table, "nodes", "MODIFIED", &mut node);
+                reply(&node)
             }
             ("PATCH", ["apis", "coordination.k8s.io", "v1", "namespaces", _, "leases", _]) => reply(&body),
             _ => missing(),
@@ -199,6 +222,7 @@ impl FakeApi {
         let list: Vec<Value> = match resource {
             "pods" => table.pods.values().cloned().collect(),
             "configmaps" => table.config_maps.values().cloned().collect(),
+            "nodes" if !table.node_status.is_null() => vec![table.node()],
             "services" => vec![json!({
                 "metadata": {"name": "kubernetes", "namespace": "default"},
                 "spec": {"clusterIP": "10.96.0.1", "ports": [{"name": "https", "port": 443, "protocol": "TCP"}]},

@@ -359,6 +359,66 @@ async fn a_container_whose_policy_says_so_starts_again_when_resized() {
     cluster.stop().await;
 }
 
+fn on_port(name: &str, port: u16) -> Value {
+    pod(name, one(json!({"name": name, "ports": [{"containerPort": 80, "hostPort": port, "protocol": "TCP"}]})))
+}
+
+#[tokio::test]
+async fn a_pod_without_a_place_is_refused() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(on_port("first", 21017));
+    cluster.api.status("first", |s| s["phase"] == "Running").await;
+    let mut greedy = pod("greedy", one(json!({"name": "greedy"})));
+    greedy["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "100000"}});
+    let mut choosy = pod("choosy", one(json!({"name": "choosy"})));
+    choosy["spec"]["nodeSelector"] = json!({"disk": "ssd"});
+    for (pod, reason, words) in [
+        (on_port("second", 21017), "NodePorts", "Predicate NodePorts failed: node(s) didn't have free ports"),
+        (greedy, "OutOfcpu", "Node didn't have enough resource: cpu, requested: 100000000, used: 0, capacity: "),
+        (choosy, "NodeAffinity", "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"),
+    ] {
+        let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+        cluster.api.put(pod);
+        let status = cluster.api.status(&name, |s| s["phase"] == "Failed").await;
+        assert_eq!(status["reason"], reason);
+        let message = status["message"].as_str().unwrap();
+        assert!(message.starts_with(&format!("Pod was rejected: {words}")), "{message}");
+        assert!(status["containerStatuses"].is_null() && condition(&status, "Ready").is_empty(), "{status:#}");
+        cluster.until("the event is there", || cluster.api.events().contains(&reason.to_owned())).await;
+        cluster.api.delete(&name, 0);
+        cluster.until("the object is deleted", || cluster.api.deleted(&name).is_some()).await;
+    }
+    assert_eq!(cluster.cri.calls().iter().filter(|call| call.starts_with("start ")).count(), 1);
+    // The place is free when the object of who had it is gone, not later.
+    cluster.api.delete("first", 0);
+    cluster.until("the object is deleted", || cluster.api.deleted("first").is_some()).await;
+    cluster.api.put(on_port("third", 21017));
+    cluster.api.status("third", |s| s["phase"] == "Running").await;
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn who_runs_stays_whatever_becomes_of_the_node() {
+    let cluster = Cluster::start().await;
+    cluster.api.put(on_port("web", 21017));
+    cluster.api.status("web", |s| s["phase"] == "Running").await;
+    let calls = cluster.cri.changes();
+    let taint = json!([{"key": "out", "effect": "NoExecute"}]);
+    let cluster = cluster.restart_with(|api| api.taint(taint)).await;
+    // Its port is known to be taken before anybody else is let in.
+    let mut late = on_port("late", 21017);
+    late["spec"]["tolerations"] = json!([{"operator": "Exists"}]);
+    cluster.api.put(late);
+    let status = cluster.api.status("late", |s| s["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "NodePorts");
+    cluster.api.put(on_port("other", 21018));
+    let status = cluster.api.status("other", |s| s["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "TaintToleration");
+    assert_eq!(cluster.cri.changes(), calls, "nothing was started or stopped");
+    assert_eq!(cluster.api.now("web")["phase"], "Running");
+    cluster.stop().await;
+}
+
 fn condition(status: &Value, kind: &str) -> String {
     let list = status["conditions"].as_array().cloned().unwrap_or_default();
     let found = list.iter().find(|c| c["type"] == kind);

@@ -12,7 +12,6 @@ use crate::worlds::http::Pre;
 use bytes::Bytes;
 use container::log::Stream;
 use container::{Error, Exit};
-use futures::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
@@ -28,6 +27,7 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wasmtime_wasi_http::Error as HttpError;
 
@@ -112,10 +112,11 @@ impl Server {
         let instances = Arc::new(Semaphore::new(INSTANCES));
         let slots = Arc::new(Semaphore::new(CONNECTIONS));
         let connections = TaskTracker::new();
+        let closing = CancellationToken::new();
         let spawn = |(stream, slot): Accepted| {
-            let (server, instances) = (self.clone(), instances.clone());
+            let (server, instances, closing) = (self.clone(), instances.clone(), closing.clone());
             connections.spawn(async move {
-                server.connection(stream, instances).await;
+                server.connection(stream, instances, closing).await;
                 drop(slot);
             });
         };
@@ -129,14 +130,8 @@ impl Server {
                 },
             }
         }
-        // Who has connected already is still served. Who connects during this may be, but cannot hold up the end.
-        for _ in 0..BACKLOG {
-            match accept(&listener, &slots).now_or_never() {
-                Some(Some(accepted)) => spawn(accepted),
-                Some(None) | None => break,
-            }
-        }
-        drop(listener);
+        last_accepts(listener, &slots, spawn).await;
+        closing.cancel();
         connections.close();
         live.guests.close();
         let exit = tokio::select! {
@@ -149,7 +144,7 @@ impl Server {
         self.host.ended(&self.container, exit);
     }
 
-    async fn connection(&self, stream: TcpStream, instances: Arc<Semaphore>) {
+    async fn connection(&self, stream: TcpStream, instances: Arc<Semaphore>, closing: CancellationToken) {
         let Ok(live) = self.container.live() else { return };
         let _ = stream.set_nodelay(true);
         let Ok(reached) = stream.local_addr() else { return };
@@ -171,9 +166,9 @@ impl Server {
         let ended = tokio::select! {
             biased;
             () = live.kill.cancelled() => return,
-            // Before the drain: a request that has arrived is read, and then counts as being at hand.
+            // Before the closing: a request that has arrived is read, and then counts as being at hand.
             ended = &mut connection => ended,
-            () = live.drain.cancelled() => {
+            () = closing.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     () = live.kill.cancelled() => return,
@@ -263,6 +258,35 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<Accept
     let slot = slots.clone().acquire_owned().await.ok()?;
     let (stream, _) = listener.accept().await.ok()?;
     Some((stream, slot))
+}
+
+/// Takes who has connected before the drain, and returns once what they had sent by then can be read: who connects during
+/// this may be served, but cannot hold up the end.
+async fn last_accepts(listener: TcpListener, slots: &Arc<Semaphore>, spawn: impl Fn(Accepted)) {
+    let Ok(listener) = listener.into_std() else { return };
+    // The second round is for handshakes whose last packet was on its way in the first.
+    for _ in 0..2 {
+        // Straight from the kernel: tokio would tell only of what its reactor has heard of.
+        for _ in 0..BACKLOG {
+            let Ok(slot) = slots.clone().try_acquire_owned() else { break };
+            let Ok((stream, _)) = listener.accept() else { break };
+            if stream.set_nonblocking(true).is_ok()
+                && let Ok(stream) = TcpStream::from_std(stream)
+            {
+                spawn((stream, slot));
+            }
+        }
+        reactor_has_caught_up().await;
+    }
+}
+
+/// Waits until tokio's reactor has told of everything that descriptors registered with it were ready for at the call.
+/// epoll reports in the order in which descriptors became ready (`epoll(7)`), so one that is made ready now comes last.
+async fn reactor_has_caught_up() {
+    if let Ok((mine, theirs)) = tokio::net::UnixStream::pair() {
+        drop(theirs);
+        let _ = mine.readable().await;
+    }
 }
 
 /// The request with the authority that every `wasi:http` request has. HTTP/1.0 clients may leave it out: then it is the

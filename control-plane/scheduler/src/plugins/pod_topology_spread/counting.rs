@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use fit::nodes::{asks, matches};
+use fit::taints::tolerates;
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 
-use super::super::node_affinity::asks;
-use super::super::{Context, matches_affinity, tolerates};
+use super::super::Context;
 use super::{HOSTNAME, has_all};
 use crate::index::{Group, sum};
 use crate::node::NodeInfo;
@@ -106,7 +107,7 @@ impl Constraint {
         let mut mask = vec![false; cx.snapshot.slots()];
         for node in cx.snapshot.nodes().filter(|node| has_all(all, node.slot)) {
             let there = node.facts.node.as_deref();
-            let lets = !affinity || there.is_some_and(|there| matches_affinity(&cx.pod.pod, there));
+            let lets = !affinity || there.is_some_and(|there| matches(&cx.pod.pod, there));
             mask[node.slot] = lets && (!self.honours_taints || is_tolerated(cx.pod, node));
         }
         Some(mask)

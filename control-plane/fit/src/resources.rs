@@ -28,6 +28,15 @@ pub enum Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
+    pub fn name(self) -> &'a str {
+        match self {
+            Resource::Cpu => "cpu",
+            Resource::Memory => "memory",
+            Resource::Storage => "ephemeral-storage",
+            Resource::Other(name) => name,
+        }
+    }
+
     pub fn named(name: &'a str) -> Resource<'a> {
         match name {
             "cpu" => Resource::Cpu,
@@ -124,18 +133,23 @@ fn amount(name: &str, quantity: &Quantity) -> i64 {
 }
 
 /// What a pod asks for: the containers that run together, or a larger initial one, and the overhead of its sandbox.
+/// One that is being resized counts with what it has where that is more.
 pub fn requests(pod: &Pod) -> Amounts {
-    total(pod, false)
+    total(pod, |container| container_requests(pod, container))
 }
 
-/// The same with a guess for containers that ask for nothing.
+/// The same by its manifest alone.
+pub fn asked(pod: &Pod) -> Amounts {
+    total(pod, |container| requested(&container.resources))
+}
+
+/// What it asks for, with a guess for containers that ask for nothing.
 pub fn likely_requests(pod: &Pod) -> Amounts {
-    total(pod, true)
+    total(pod, |container| guessed(container, container_requests(pod, container)))
 }
 
-fn total(pod: &Pod, guess: bool) -> Amounts {
+fn total(pod: &Pod, of: impl Fn(&Container) -> Amounts) -> Amounts {
     let Some(spec) = pod.spec.as_ref() else { return Amounts::default() };
-    let of = |container: &Container| container_requests(pod, container, guess);
     let mut all = Amounts::default();
     spec.containers.iter().for_each(|container| all.add(&of(container)));
     let (mut sidecars, mut largest) = (Amounts::default(), Amounts::default());
@@ -167,12 +181,14 @@ fn infeasible(pod: &Pod) -> bool {
     conditions.into_iter().any(|c| c.type_ == "PodResizePending" && c.reason.as_deref() == Some("Infeasible"))
 }
 
+fn requested(resources: &Option<ResourceRequirements>) -> Amounts {
+    amounts(resources.as_ref().and_then(|r| r.requests.as_ref()))
+}
+
 /// A container that is being resized counts with the larger of what it has and what it asks for; with what it has alone
 /// where its node never has what it asks for.
-fn container_requests(pod: &Pod, container: &Container, guess: bool) -> Amounts {
-    let asked =
-        |resources: &Option<ResourceRequirements>| amounts(resources.as_ref().and_then(|r| r.requests.as_ref()));
-    let mut requests = asked(&container.resources);
+fn container_requests(pod: &Pod, container: &Container) -> Amounts {
+    let mut requests = requested(&container.resources);
     let statuses = pod.status.as_ref().map(|status| {
         status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
     });
@@ -181,13 +197,38 @@ fn container_requests(pod: &Pod, container: &Container, guess: bool) -> Amounts 
             requests = Amounts::default();
         }
         requests.raise(&amounts(status.allocated_resources.as_ref()));
-        requests.raise(&asked(&status.resources));
-    }
-    if guess {
-        let named = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
-        let says = |name: &str| named.is_some_and(|named| named.contains_key(name));
-        requests.cpu = if says("cpu") || requests.cpu > 0 { requests.cpu } else { CPU_GUESS };
-        requests.memory = if says("memory") || requests.memory > 0 { requests.memory } else { MEMORY_GUESS };
+        requests.raise(&requested(&status.resources));
     }
     requests
+}
+
+fn guessed(container: &Container, mut requests: Amounts) -> Amounts {
+    let named = container.resources.as_ref().and_then(|resources| resources.requests.as_ref());
+    let says = |name: &str| named.is_some_and(|named| named.contains_key(name));
+    requests.cpu = if says("cpu") || requests.cpu > 0 { requests.cpu } else { CPU_GUESS };
+    requests.memory = if says("memory") || requests.memory > 0 { requests.memory } else { MEMORY_GUESS };
+    requests
+}
+
+/// A resource of which a node has too little left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lack<'a> {
+    pub resource: Resource<'a>,
+    pub requested: i64,
+    pub used: i64,
+    pub capacity: i64,
+}
+
+/// What is too little on a node for who asks for so much: CPU, memory, ephemeral storage, then all others by name.
+pub fn lacking<'a>(asked: &'a Amounts, used: &'a Amounts, has: &'a Amounts) -> impl Iterator<Item = Lack<'a>> {
+    let named = [Resource::Cpu, Resource::Memory, Resource::Storage];
+    let others = asked.others().map(|(name, _)| Resource::Other(name));
+    let all = named.into_iter().chain(others);
+    all.map(|resource| Lack {
+        resource,
+        requested: asked.of(resource),
+        used: used.of(resource),
+        capacity: has.of(resource),
+    })
+    .filter(|lack| lack.requested > 0 && lack.requested > lack.capacity - lack.used)
 }
