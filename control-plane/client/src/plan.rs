@@ -245,7 +245,7 @@ impl Action {
 
 fn replace(value: &mut Value, words: &str) {
     match value {
-        Value::String(text) if text == REFUSAL => *text = words.to_owned(),
+        Value::String(text) if text.contains(REFUSAL) => *text = text.replace(REFUSAL, words),
         Value::Array(items) => items.iter_mut().for_each(|item| replace(item, words)),
         Value::Object(fields) => fields.values_mut().for_each(|field| replace(field, words)),
         _ => {}

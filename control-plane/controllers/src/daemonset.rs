@@ -22,7 +22,7 @@ use crate::revisions::{HASH, Revisions};
 use crate::rollout::scaled;
 use crate::{pods, selector};
 use failures::Failures;
-use rollout::Seen;
+use rollout::{Place, Seen};
 
 /// Pods made or deleted in one plan, as upstream.
 const BURST: usize = 250;
@@ -100,7 +100,9 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn begin(view: &View, set: &'a DaemonSet, spec: &'a DaemonSetSpec, moment: Moment, plan: &mut Plan) -> Work<'a> {
         let mut by_node: BTreeMap<String, Vec<Arc<Pod>>> = BTreeMap::new();
-        for pod in claim::claim::<Pod, DaemonSet>(view, set, plan) {
+        // One that has ended and is being deleted is somebody else's: it keeps no successor waiting.
+        let is_over = |pod: &Pod| pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some();
+        for pod in claim::claim::<Pod, DaemonSet>(view, set, plan).into_iter().filter(|pod| !is_over(pod)) {
             by_node.entry(meant_for(&pod)).or_default().push(pod);
         }
         let revisions = Revisions::of(view, set, &spec.template, plan);
@@ -135,7 +137,9 @@ impl<'a> Work<'a> {
         plan.memory = failures.memory();
         self.update(surge, &mut wanting, &mut going);
         let known = |name: &String| self.nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
-        going.extend(self.pods.iter().filter(|(name, _)| !known(name)).flat_map(|(_, pods)| pods.clone()));
+        // Those that were placed on a node that is gone are somebody else's to remove.
+        let lost = self.pods.iter().filter(|(name, _)| !known(name)).flat_map(|(_, pods)| pods);
+        going.extend(lost.filter(|pod| pods::node(pod).is_empty()).cloned());
         going.retain(|pod| pod.metadata.deletion_timestamp.is_none());
         going.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
         going.dedup_by(|a, b| a.metadata.name == b.metadata.name);
@@ -230,11 +234,7 @@ impl<'a> Work<'a> {
         if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("OnDelete") {
             return;
         }
-        let nodes: Vec<(&str, Vec<Arc<Pod>>)> = self
-            .wanting()
-            .map(|node| (node, self.pods.get(node).cloned().unwrap_or_default()))
-            .map(|(node, pods)| (node, pods.into_iter().filter(|pod| pods::is_active(pod)).collect()))
-            .collect();
+        let nodes: Vec<Place<'_>> = self.nodes.iter().filter_map(|node| self.place(node)).collect();
         if surge > 0 {
             let (more, less) = rollout::surge(&nodes, surge, &|pod| self.seen(pod));
             wanting.extend(more.into_iter().filter(|node| !wanting.contains(node)).collect::<Vec<_>>());
@@ -242,8 +242,20 @@ impl<'a> Work<'a> {
         }
         let one = IntOrString::Int(1);
         let most = self.rolling().and_then(|rolling| rolling.max_unavailable.as_ref()).unwrap_or(&one);
-        let most = usize::try_from(scaled(most, nodes.len() as i32, true)).unwrap_or(0).max(1);
+        let wanting = nodes.iter().filter(|place| place.begins).count() as i32;
+        let most = usize::try_from(scaled(most, wanting, true)).unwrap_or(0).max(1);
         going.extend(rollout::replace(&nodes, most, &|pod| self.seen(pod)));
+    }
+
+    /// A node that takes the daemon, or has it and lets it stay.
+    fn place<'b>(&self, node: &'b Node) -> Option<Place<'b>> {
+        let name = node.metadata.name.as_deref()?;
+        let mut pods = self.pods.get(name).cloned().unwrap_or_default();
+        pods.retain(|pod| pods::is_active(pod));
+        let template = self.template(name);
+        let begins = takes(&template, node, true);
+        let stays = !pods.is_empty() && takes(&template, node, false);
+        (begins || stays).then_some(Place { name, begins, pods })
     }
 
     fn wanting(&self) -> impl Iterator<Item = &str> {
@@ -267,7 +279,8 @@ impl<'a> Work<'a> {
         for node in &self.nodes {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             let here = self.pods.get(name).map(Vec::as_slice).unwrap_or_default();
-            let pod = here.iter().filter(|pod| pods::is_active(pod)).min_by_key(|pod| rollout::age(pod));
+            // One that ends counts as long as it is there.
+            let pod = here.iter().min_by_key(|pod| rollout::age(pod));
             if !takes(&self.template(name), node, true) {
                 status.number_misscheduled += i32::from(pod.is_some());
                 continue;
@@ -347,6 +360,7 @@ fn bear(spec: &mut PodSpec) {
 /// Whether a node takes the daemon: to begin with, or to keep it.
 fn takes(spec: &PodSpec, node: &Node, begin: bool) -> bool {
     let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    let named = spec.node_name.as_ref().is_none_or(|name| node.metadata.name.as_ref() == Some(name));
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| label(key) == Some(value));
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
@@ -356,5 +370,5 @@ fn takes(spec: &PodSpec, node: &Node, begin: bool) -> bool {
     let borne = taints.all(|taint| {
         !keeps_away(&taint.effect) || spec.tolerations.iter().flatten().any(|t| crate::eviction::meets(t, taint))
     });
-    selected && affine && borne
+    named && selected && affine && borne
 }

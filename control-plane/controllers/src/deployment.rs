@@ -1,5 +1,7 @@
 //! Deployment: a ReplicaSet for its template, and the way from the old ones to it.
 
+mod rollback;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,14 +26,8 @@ const MOST: &str = "deployment.kubernetes.io/max-replicas";
 /// Past revisions remembered on a set that is used again: what fits an annotation, as upstream.
 const HISTORY_BYTES: usize = 2000;
 /// Annotations that belong to the deployment alone.
-const NOT_COPIED: [&str; 6] = [
-    "kubectl.kubernetes.io/last-applied-configuration",
-    REVISION,
-    REVISION_HISTORY,
-    DESIRED,
-    MOST,
-    "deprecated.deployment.rollback.to",
-];
+pub(crate) const NOT_COPIED: [&str; 6] =
+    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, REVISION_HISTORY, DESIRED, MOST, rollback::ASKED];
 
 pub(crate) struct Deployments;
 
@@ -96,12 +92,18 @@ fn plan(view: &View, deployment: &Deployment, moment: Moment) -> Plan {
     }
     let mut made = status::Progress::default();
     let bounds = Bounds::of(deployment);
+    if spec.paused != Some(true) && rollback::is_asked_for(deployment) {
+        rollback::roll_back(deployment, &sets, &mut plan);
+        return plan;
+    }
     if spec.paused == Some(true) || sets.all().any(|set| is_scaled(set, deployment)) {
         scale(deployment, &sets, bounds, &mut plan);
     } else {
         made = roll(view, deployment, &sets, bounds, &mut plan);
     }
-    if spec.paused == Some(true) || status::is_complete(deployment, &sets) {
+    // A set that is asked for is still there when the pause ends.
+    let paused = spec.paused == Some(true) && !rollback::is_asked_for(deployment);
+    if paused || status::is_complete(deployment, &sets) && spec.paused != Some(true) {
         clean_up(deployment, &sets, &mut plan);
     }
     status::set(deployment, &sets, Some(made), moment, &mut plan);
@@ -121,7 +123,7 @@ fn sort(deployment: &Deployment, mut sets: Vec<Arc<ReplicaSet>>) -> Sets {
     Sets { new, old: sets }
 }
 
-fn without_hash(mut template: PodTemplateSpec) -> PodTemplateSpec {
+pub(crate) fn without_hash(mut template: PodTemplateSpec) -> PodTemplateSpec {
     let meta = template.metadata.get_or_insert_default();
     if let Some(labels) = meta.labels.as_mut() {
         labels.remove(HASH);
@@ -295,13 +297,18 @@ fn scale(deployment: &Deployment, sets: &Sets, bounds: Bounds, plan: &mut Plan) 
         return;
     }
     let mut active = active;
-    // Largest first; of equals the newest when growing.
-    active.sort_by_key(|set| {
+    // Largest first; of equals the newest when growing, the oldest when shrinking.
+    let total: i32 = active.iter().map(|set| Size::of(set).asked).sum();
+    let grows = rollout::allowed(bounds) > total;
+    active.sort_by_cached_key(|set| {
         let created = set.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (std::cmp::Reverse(Size::of(set).asked), std::cmp::Reverse(created))
+        let (newest, oldest) = (grows.then_some(std::cmp::Reverse(created)), (!grows).then_some(created));
+        (std::cmp::Reverse(Size::of(set).asked), newest, oldest, set.metadata.name.clone())
     });
-    let most_before =
-        |set: &ReplicaSet| annotation(set, MOST).and_then(|text| text.parse().ok()).unwrap_or_else(|| bounds.most());
+    // A set that does not say for what it was sized was sized for what there is.
+    let there = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or(0);
+    let told = |set: &ReplicaSet| annotation(set, MOST).and_then(|text| text.parse().ok()).filter(|most| *most != 0);
+    let most_before = |set: &ReplicaSet| told(set).unwrap_or(there);
     let sizes: Vec<_> = active.iter().map(|set| (Size::of(set).asked, most_before(set))).collect();
     for (set, next) in active.into_iter().zip(rollout::spread(bounds, &sizes)) {
         resize_to(deployment, set, next, bounds, plan);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::plan::REFUSAL;
 use client::{Moment, Plan};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, ReplicaSet};
@@ -12,6 +13,9 @@ use crate::conditions::{self, Wanted};
 use crate::deployment::{REVISION, Sets, revision};
 use crate::replicaset::FAILURE;
 use crate::rollout::{Bounds, Size};
+
+const COMPLETE: &str = "NewReplicaSetAvailable";
+const MISSED: &str = "ProgressDeadlineExceeded";
 
 /// What this plan itself does to the rollout.
 #[derive(Debug, Default)]
@@ -48,6 +52,7 @@ pub(crate) fn set(deployment: &Deployment, sets: &Sets, progress: Option<Progres
             status.collision_count = Some(status.collision_count.unwrap_or(0) + 1);
         }
         let mut all = status.conditions.take().unwrap_or_default();
+        if_not_made(deployment, &status, &all, &progress, moment.now, plan);
         available(deployment, &status, moment.now, &mut all);
         progressing(deployment, sets, &status, &progress, moment.now, &mut all, plan);
         failing(sets, &mut all);
@@ -60,6 +65,31 @@ pub(crate) fn set(deployment: &Deployment, sets: &Sets, progress: Option<Progres
     } else {
         write(deployment, status, plan);
     }
+}
+
+/// What is said of a set that the server does not let be made.
+fn if_not_made(
+    deployment: &Deployment,
+    status: &DeploymentStatus,
+    before: &[DeploymentCondition],
+    progress: &Progress,
+    now: Timestamp,
+    plan: &mut Plan,
+) {
+    let Some((name, _)) = progress.made.as_ref().filter(|_| deadline(deployment).is_some()) else { return };
+    let mut all = before.to_vec();
+    let message = format!("Failed to create new replica set {name:?}: {REFUSAL}");
+    set_progressing(&mut all, false, "ReplicaSetCreateError", message, now);
+    all.sort_by(|a, b| a.type_.cmp(&b.type_));
+    let status = DeploymentStatus { conditions: Some(all), ..status.clone() };
+    if sorted(deployment.status.clone().unwrap_or_default()).conditions != status.conditions {
+        plan.status_if_refused(&Deployment { status: Some(status), ..deployment.clone() });
+    }
+}
+
+/// No deadline, or the largest number, which stands for none: nothing is said about progress.
+fn deadline(deployment: &Deployment) -> Option<i32> {
+    deployment.spec.as_ref()?.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX)
 }
 
 /// True if there is something to write.
@@ -131,15 +161,15 @@ fn progressing(
     plan: &mut Plan,
 ) {
     let Some(spec) = deployment.spec.as_ref() else { return };
-    // No deadline (or the largest number, which stands for none): nothing is said about progress.
-    let Some(deadline) = spec.progress_deadline_seconds.filter(|seconds| *seconds != i32::MAX) else {
+    let Some(deadline) = deadline(deployment) else {
         all.retain(|condition| condition.type_ != "Progressing");
         return;
     };
     let before = conditions::get(all, "Progressing").cloned();
     let reason_before = before.as_ref().and_then(|condition| condition.reason.clone()).unwrap_or_default();
     if spec.paused == Some(true) {
-        if reason_before != "DeploymentPaused" {
+        // That a deadline was missed is not hidden by a pause.
+        if reason_before != "DeploymentPaused" && reason_before != MISSED {
             all.retain(|condition| condition.type_ != "Progressing");
             let message = "Deployment is paused".to_owned();
             all.push(unknown("DeploymentPaused", message, now));
@@ -152,15 +182,20 @@ fn progressing(
         plan.again(Duration::from_secs(deadline.max(0) as u64 + 1));
         return;
     }
+    if let Some((name, _)) = &progress.made {
+        renew(all, "NewReplicaSetCreated", format!("Created new replica set \"{name}\""), now);
+        return overdue(deadline, sets, now, all, plan);
+    }
+    // A rollout that has come to its end stays so when it is scaled or when its pods come and go.
+    if reason_before == COMPLETE && status.replicas == status.updated_replicas {
+        return;
+    }
     if is_complete(deployment, sets) {
         let name = sets.new.as_ref().and_then(|set| set.metadata.name.as_deref()).unwrap_or_default();
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
-        return set_progressing(all, true, "NewReplicaSetAvailable", message, now);
+        return set_progressing(all, true, COMPLETE, message, now);
     }
-    if let Some((name, _)) = &progress.made {
-        let message = format!("Created new replica set \"{name}\"");
-        renew(all, "NewReplicaSetCreated", message, now);
-    } else if advanced(deployment, status) {
+    if advanced(deployment, status) {
         let name = |meta: &ObjectMeta| meta.name.clone().unwrap_or_default();
         let message = match &sets.new {
             Some(set) => format!("ReplicaSet \"{}\" is progressing.", name(&set.metadata)),
@@ -211,7 +246,7 @@ fn advanced(deployment: &Deployment, status: &DeploymentStatus) -> bool {
 fn overdue(deadline: i32, sets: &Sets, now: Timestamp, all: &mut Vec<DeploymentCondition>, plan: &mut Plan) {
     let Some(condition) = conditions::get(all, "Progressing") else { return };
     let reason = condition.reason.as_deref().unwrap_or_default();
-    if reason == "NewReplicaSetAvailable" || reason == "ProgressDeadlineExceeded" {
+    if reason == COMPLETE || reason == MISSED {
         return;
     }
     let Some(moved) = condition.last_update_time.as_ref().map(|time| time.0) else { return };
@@ -223,7 +258,7 @@ fn overdue(deadline: i32, sets: &Sets, now: Timestamp, all: &mut Vec<DeploymentC
     }
     let name = sets.new.as_ref().and_then(|set| set.metadata.name.as_deref()).unwrap_or_default();
     let message = format!("ReplicaSet \"{name}\" has timed out progressing.");
-    set_progressing(all, false, "ProgressDeadlineExceeded", message, now);
+    set_progressing(all, false, MISSED, message, now);
 }
 
 fn set_progressing(all: &mut Vec<DeploymentCondition>, status: bool, reason: &str, message: String, now: Timestamp) {

@@ -16,7 +16,7 @@ use k8s_openapi::api::discovery::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::index;
+use crate::{index, pods};
 use members::{Member, families, members};
 use slices::{Groups, Shape, ports_key};
 
@@ -40,7 +40,14 @@ impl Controller for EndpointSlices {
     fn watches(&self, watches: &mut Watches<'_>) {
         watches.own::<Service>();
         watches.mapped::<Pod>(|view, change| services(view, &change.before, &change.after));
-        watches.seen::<Node>();
+        watches.mapped::<Node>(|view, change| {
+            let zone = |node: &Arc<Node>| node.metadata.labels.as_ref().and_then(|labels| labels.get(ZONE).cloned());
+            if change.before.as_ref().map(zone) == change.after.as_ref().map(zone) {
+                return vec![];
+            }
+            let here = index::pods_on(view, &change.key.name);
+            here.into_iter().flat_map(|pod| services(view, &None, &Some(pod))).collect()
+        });
         watches.mapped::<EndpointSlice>(|_, change| {
             let slices = [&change.before, &change.after].into_iter().flatten();
             let mut keys: Vec<Key> = slices.filter_map(|slice| service_of(slice)).collect();
@@ -63,7 +70,8 @@ impl Controller for EndpointSlices {
         for family in families(&service) {
             let (of_family, rest): (Vec<_>, Vec<_>) = mine.into_iter().partition(|s| s.address_type == family);
             let mut groups = Groups::new();
-            for member in members(view, &service, family) {
+            for member in members(view, &service, family).into_iter().filter(|member| is_placed(view, &service, member))
+            {
                 let endpoint = endpoint(view, &service, &member);
                 groups.entry(ports_key(&member.ports)).or_insert_with(|| (member.ports, vec![])).1.push(endpoint);
             }
@@ -118,13 +126,14 @@ fn endpoint(view: &View, service: &Service, member: &Member) -> Endpoint {
     let node_name = spec.and_then(|spec| spec.node_name.clone());
     let node = node_name.as_ref().and_then(|name| view.of::<Node>().get("", name));
     let terminating = member.pod.metadata.deletion_timestamp.is_some();
-    let ready = member.serving && (!terminating || members::publishes_not_ready(service));
+    let serving = pods::is_ready(&member.pod);
+    let ready = serving && !terminating || members::publishes_not_ready(service);
     let zone = node.and_then(|node| node.metadata.labels.as_ref()?.get(ZONE).cloned());
     Endpoint {
         addresses: vec![member.address.clone()],
         conditions: Some(EndpointConditions {
             ready: Some(ready),
-            serving: Some(member.serving),
+            serving: Some(serving),
             terminating: Some(terminating),
         }),
         hostname: member.hostname.clone(),
@@ -147,6 +156,11 @@ fn hints(service: &Service, zone: Option<&str>, node: Option<&str>) -> Option<En
     let for_zones = zone.map(|name| vec![ForZone { name: name.to_owned() }]);
     let for_nodes = node.filter(|_| by_node).map(|name| vec![ForNode { name: name.to_owned() }]);
     (for_zones.is_some() || for_nodes.is_some()).then_some(EndpointHints { for_nodes, for_zones })
+}
+
+/// A pod of a node that is not there any more answers nobody, whatever it told last.
+fn is_placed(view: &View, service: &Service, member: &Member) -> bool {
+    members::publishes_not_ready(service) || view.of::<Node>().get("", pods::node(&member.pod)).is_some()
 }
 
 fn is_headless(service: &Service) -> bool {

@@ -5,8 +5,9 @@
 
 use std::sync::Arc;
 
-use client::plan::{Action, DeleteOptions, Preconditions, Target};
+use client::plan::{Action, DeleteOptions, Note, Preconditions, Severity, Target};
 use client::{Change, Controller, Decision, Key, Meta, Moment, Plan, Read, View, Watches};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -39,9 +40,13 @@ impl Garbage {
         Garbage { kinds: served.collect() }
     }
 
-    fn owner<'a>(&'a self, owner: &OwnerReference, namespace: &str) -> Option<(&'a ApiResource, Key)> {
+    fn kind(&self, owner: &OwnerReference) -> Option<&Served> {
         let group = owner.api_version.split_once('/').map_or("", |(group, _)| group);
-        let kind = self.kinds.iter().find(|k| k.resource.group == group && k.resource.kind == owner.kind)?;
+        self.kinds.iter().find(|k| k.resource.group == group && k.resource.kind == owner.kind)
+    }
+
+    fn owner<'a>(&'a self, owner: &OwnerReference, namespace: &str) -> Option<(&'a ApiResource, Key)> {
+        let kind = self.kind(owner)?;
         // A namespaced owner of a cluster-scoped object cannot be: nothing is concluded from it.
         let namespace = if kind.namespaced { Some(namespace).filter(|ns| !ns.is_empty())? } else { "" };
         Some((&kind.resource, Key::new(namespace, &owner.name)))
@@ -134,6 +139,10 @@ fn dependents<'a>(view: &'a View, uid: &'a str) -> impl Iterator<Item = (&'a Api
     all.flat_map(move |(resource, informer)| informer.owned_by(uid).into_iter().map(move |object| (resource, object)))
 }
 
+fn waits_for_dependents(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some() && has_finalizer(meta, FOREGROUND)
+}
+
 fn has_finalizer(meta: &ObjectMeta, name: &str) -> bool {
     meta.finalizers.iter().flatten().any(|finalizer| finalizer == name)
 }
@@ -168,6 +177,9 @@ impl Garbage {
         }
         let has = |state: Owner| states.contains(&state);
         let mut plan = Plan::done();
+        for (owner, _) in owners.iter().zip(&states).filter(|(_, s)| matches!(s, Owner::Gone | Owner::Unknown)) {
+            self.tell_of_another_namespace(view, &at, object, owner, &mut plan);
+        }
         if has(Owner::Lives) || has(Owner::Unknown) {
             if has(Owner::Gone) || has(Owner::Waits) {
                 let kept = owners.iter().zip(&states).filter(|(_, s)| matches!(s, Owner::Lives | Owner::Unknown));
@@ -176,7 +188,16 @@ impl Garbage {
             return plan.into();
         }
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        let policy = match has(Owner::Waits) && dependents(view, uid).next().is_some() {
+        let waits = has(Owner::Waits) && dependents(view, uid).next().is_some();
+        let in_circle = || dependents(view, uid).any(|(_, dependent)| waits_for_dependents(&dependent.metadata));
+        if waits && owners.iter().any(|owner| owner.block_owner_deletion == Some(true)) && in_circle() {
+            // Who waits for this one is waited for by it: somebody must stop.
+            let mut owners: Vec<OwnerReference> = owners.into_iter().cloned().collect();
+            owners.iter_mut().for_each(|owner| owner.block_owner_deletion = Some(false));
+            plan.actions.push(with_owners(at, object, owners.iter().collect()));
+            return plan.into();
+        }
+        let policy = match waits {
             true => "Foreground",
             false if has_finalizer(&object.metadata, ORPHAN) => "Orphan",
             false if has_finalizer(&object.metadata, FOREGROUND) => "Foreground",
@@ -186,12 +207,48 @@ impl Garbage {
         plan.into()
     }
 
+    /// Says of an owner that is there, but in another namespace, that it owns nothing here.
+    fn tell_of_another_namespace(
+        &self,
+        view: &View,
+        at: &Target,
+        object: &Meta,
+        owner: &OwnerReference,
+        plan: &mut Plan,
+    ) {
+        let Some(kind) = self.kind(owner).filter(|kind| kind.namespaced) else { return };
+        let Some(informer) = view.metadata().get(&kind.resource) else { return };
+        let is_it = |namespace: &String| {
+            let known = informer.get(namespace, &owner.name);
+            known.is_some_and(|known| known.metadata.uid.as_deref() == Some(&owner.uid))
+        };
+        let namespace = &at.key.namespace;
+        if !informer.namespaces().iter().any(|other| other != namespace && is_it(other)) {
+            return;
+        }
+        let regarding = ObjectReference {
+            api_version: Some(at.resource.api_version.clone()),
+            kind: Some(at.resource.kind.clone()),
+            namespace: Some(namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            name: Some(at.key.name.clone()),
+            uid: object.metadata.uid.clone(),
+            ..ObjectReference::default()
+        };
+        let (version, kind) = (&owner.api_version, &owner.kind);
+        let known = format!("[{version}/{kind}, namespace: {namespace}, name: {}, uid: {}]", owner.name, owner.uid);
+        plan.actions.push(Action::Event(Note {
+            regarding,
+            severity: Severity::Warning,
+            reason: "OwnerRefInvalidNamespace".to_owned(),
+            message: format!("ownerRef {known} does not exist in namespace {namespace:?}"),
+        }));
+    }
+
     fn state(&self, view: &View, owner: &OwnerReference, namespace: &str) -> Result<Owner, Read> {
         let Some((resource, key)) = self.owner(owner, namespace) else { return Ok(Owner::Unknown) };
         let cached = view.metadata().get(resource).and_then(|informer| informer.get_key(&key));
         if let Some(cached) = cached.filter(|cached| cached.metadata.uid.as_deref() == Some(&owner.uid)) {
-            let waits = cached.metadata.deletion_timestamp.is_some() && has_finalizer(&cached.metadata, FOREGROUND);
-            return Ok(if waits { Owner::Waits } else { Owner::Lives });
+            return Ok(if waits_for_dependents(&cached.metadata) { Owner::Waits } else { Owner::Lives });
         }
         let read = Read::object(resource, &key).metadata();
         match view.answer(&read) {

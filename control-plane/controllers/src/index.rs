@@ -146,8 +146,8 @@ pub(crate) fn pods_of_job(view: &View, job: &Key) -> Vec<Arc<Pod>> {
     view.of::<Pod>().by(&PODS_BY_JOB, &term(&job.namespace, &job.name))
 }
 
-pub(crate) fn finished_pods(view: &View) -> usize {
-    view.of::<Pod>().count_by(&FINISHED_PODS, "finished")
+pub(crate) fn finished_pods(view: &View) -> Vec<Arc<Pod>> {
+    view.of::<Pod>().by(&FINISHED_PODS, "finished")
 }
 
 /// What objects of a kind use, summed up by namespace and by what decides which quotas are about them.

@@ -29,6 +29,8 @@ const TRACKING: &str = "batch.kubernetes.io/job-tracking";
 const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 /// Pods made or deleted in one plan, as upstream.
 const BURST: i32 = 500;
+/// Ended pods that are not counted yet in a status: their uids take some 20 KB, as upstream.
+const MOST_UNCOUNTED: usize = 500;
 /// The wait after a first failed pod and the longest, as upstream.
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 const BACKOFF_MOST: Duration = Duration::from_secs(600);
@@ -89,6 +91,20 @@ fn release_orphans(view: &View, key: &Key, job: Option<&Job>, plan: &mut Plan) {
     }
 }
 
+/// What the end of a pod means to its job.
+enum End {
+    None,
+    Succeeded,
+    Failed,
+    /// It has ended, and that is all.
+    Uncounted,
+}
+
+/// It is being deleted and has not come to its end.
+fn is_ending(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod)
+}
+
 fn is_tracked(pod: &Pod) -> bool {
     pod.metadata.finalizers.iter().flatten().any(|name| name == TRACKING)
 }
@@ -110,6 +126,8 @@ struct Work<'a> {
     status: JobStatus,
     completed: BTreeSet<i32>,
     failed_indexes: BTreeSet<i32>,
+    /// What still runs when the outcome is known: deleted once that is written, for it may have been known by them alone.
+    going: Vec<Arc<Pod>>,
 }
 
 impl<'a> Work<'a> {
@@ -118,7 +136,7 @@ impl<'a> Work<'a> {
         let before = job.status.clone().unwrap_or_default();
         let completed = indexes::parse(before.completed_indexes.as_deref().unwrap_or_default());
         let failed_indexes = indexes::parse(before.failed_indexes.as_deref().unwrap_or_default());
-        Work { job, spec, moment, pods, status: before.clone(), before, completed, failed_indexes }
+        Work { job, spec, moment, pods, status: before.clone(), before, completed, failed_indexes, going: Vec::new() }
     }
 
     fn plan(mut self, plan: &mut Plan) {
@@ -143,9 +161,7 @@ impl<'a> Work<'a> {
     /// Pods that end and have not come to it yet, where what takes their place waits for that.
     fn awaited(&self) -> impl Iterator<Item = &Arc<Pod>> {
         let waits = self.replaces_failed_only();
-        self.pods
-            .iter()
-            .filter(move |pod| waits && pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod))
+        self.pods.iter().filter(move |pod| waits && is_ending(pod))
     }
 
     /// A pod that is deleted counts as failed: it may never come to say so.
@@ -176,20 +192,24 @@ impl<'a> Work<'a> {
         self.note_failed_indexes();
         let held = self.held();
         let is_held = |pod: &Pod| held.values().any(|known| known.metadata.uid == pod.metadata.uid);
+        let verdict = finish::pending(&self.before);
         for pod in self.pods.iter().filter(|pod| is_tracked(pod)) {
+            if succeeded.len() + failed.len() >= MOST_UNCOUNTED {
+                break;
+            }
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            let (is_failed, is_done) = (self.has_failed(pod), pods::phase(pod) == "Succeeded");
-            let written = match (is_failed, is_done, self.is_indexed(), index_of(pod)) {
-                (_, true, true, Some(index)) => {
+            let written = match self.end_of(pod, verdict.as_ref()) {
+                // Whoever ended it before it succeeded has had it counted already.
+                End::Succeeded if failed.contains(&uid) => true,
+                End::Succeeded if !self.is_indexed() => note(&mut succeeded, uid),
+                End::Succeeded => index_of(pod).filter(|index| self.has(*index)).is_none_or(|index| {
                     self.completed.insert(index);
                     was_completed.contains(&index)
-                }
-                (_, true, true, None) => true,
-                (_, true, false, _) => note(&mut succeeded, uid),
-                (true, false, _, _) if is_held(pod) => continue,
-                (true, false, _, _) if self.failure(pod) == Failure::Ignored => true,
-                (true, false, _, _) => note(&mut failed, uid),
-                (false, false, _, _) => continue,
+                }),
+                End::Failed if is_held(pod) => continue,
+                End::Failed => note(&mut failed, uid),
+                End::Uncounted => true,
+                End::None => continue,
             };
             if written {
                 release(pod, plan);
@@ -205,6 +225,31 @@ impl<'a> Work<'a> {
         uncounted.succeeded = all(succeeded);
         uncounted.failed = all(failed);
         self.status.uncounted_terminated_pods = Some(uncounted);
+    }
+
+    /// How a pod has ended as far as this job is concerned.
+    fn end_of(&self, pod: &Pod, verdict: Option<&Verdict>) -> End {
+        let ending = pod.metadata.deletion_timestamp.is_some();
+        let fails = verdict.is_some_and(|verdict| !verdict.succeeded);
+        let failed = match (pods::phase(pod) == "Succeeded", self.has_failed(pod)) {
+            (true, _) => return End::Succeeded,
+            (false, true) => true,
+            // The job is over, and so is what runs of it, whether or not it comes to say so.
+            (false, false) if ending && (verdict.is_some() || self.is_going()) => fails,
+            (false, false) if self.is_going() => false,
+            (false, false) => return End::None,
+        };
+        let counts = !self.is_indexed() || index_of(pod).is_some_and(|index| self.has(index));
+        if failed && counts && self.failure(pod) != Failure::Ignored { End::Failed } else { End::Uncounted }
+    }
+
+    fn is_going(&self) -> bool {
+        self.job.metadata.deletion_timestamp.is_some()
+    }
+
+    /// Whether an index is one of the job's, which may have become smaller.
+    fn has(&self, index: i32) -> bool {
+        (0..self.spec.completions.unwrap_or(0)).contains(&index)
     }
 
     fn uncounted(&self) -> (usize, usize) {
@@ -244,11 +289,12 @@ impl<'a> Work<'a> {
     fn end(&mut self, verdict: Verdict, plan: &mut Plan) {
         finish::aim(&mut self.status, &verdict, self.moment.now);
         let active: Vec<_> = self.active().into_iter().cloned().collect();
-        active.iter().for_each(|pod| self.delete(pod, plan));
         let tracked = self.pods.iter().any(|pod| is_tracked(pod));
-        if active.is_empty() && !tracked && self.uncounted() == (0, 0) {
+        let ending = self.pods.iter().any(|pod| is_ending(pod));
+        if active.is_empty() && !tracked && !ending && self.uncounted() == (0, 0) {
             finish::conclude(self.job, &mut self.status, &verdict, self.moment.now, plan);
         }
+        self.going = active;
     }
 
     fn suspend(&mut self, plan: &mut Plan) {
@@ -270,7 +316,8 @@ impl<'a> Work<'a> {
         let mut active: Vec<_> = self.active().into_iter().cloned().collect();
         let parallel = self.spec.parallelism.unwrap_or(1).max(0);
         let wanted = match self.spec.completions {
-            None if self.succeeded() > 0 => (active.len() as i32).min(parallel),
+            // What runs may go on running.
+            None if self.succeeded() > 0 => active.len() as i32,
             None => parallel,
             Some(completions) => {
                 let over = self.succeeded() + self.failed_indexes.len() as i32;
@@ -278,9 +325,14 @@ impl<'a> Work<'a> {
             }
         };
         let surplus = active.len() as i32 - wanted;
-        if surplus > 0 {
-            pods::by_loss(&mut active);
-            active.iter().take(surplus.min(BURST) as usize).for_each(|pod| self.delete(pod, plan));
+        pods::by_work(&mut active);
+        let mut going = self.superfluous(&active);
+        active.retain(|pod| !going.iter().any(|known| known.metadata.uid == pod.metadata.uid));
+        let more = usize::try_from(surplus).unwrap_or(0).saturating_sub(going.len());
+        going.extend(active.into_iter().take(more));
+        if !going.is_empty() {
+            // What is missing beside them comes when they are gone.
+            return going.iter().take(BURST as usize).for_each(|pod| self.delete(pod, plan));
         }
         let missing = -surplus - self.awaited().count() as i32;
         if missing > 0 {
@@ -291,14 +343,30 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Pods of an index that the job no longer has, or that another pod has too. The pods are by how little is lost with them.
+    fn superfluous(&self, active: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        if !self.is_indexed() {
+            return vec![];
+        }
+        let mut kept = BTreeSet::new();
+        let over = |pod: &&Arc<Pod>| !index_of(pod).is_some_and(|index| self.has(index) && kept.insert(index));
+        active.iter().rev().filter(over).cloned().collect()
+    }
+
     /// How long to wait after failures before the next pod.
     fn backoff(&self) -> Option<Duration> {
         if self.spec.backoff_limit_per_index.is_some() {
             return None;
         }
-        let failures = u32::try_from(self.failed()).unwrap_or(0);
         let counts = |pod: &&Arc<Pod>| self.has_failed(pod) && self.failure(pod) != Failure::Ignored;
-        let last = self.pods.iter().filter(counts).filter_map(|pod| finish::ended(pod)).max()?;
+        let succeeded = self.pods.iter().filter(|pod| pods::phase(pod) == "Succeeded");
+        let success = succeeded.filter_map(|pod| finish::ended(pod)).max();
+        let mut ends: Vec<_> = self.pods.iter().filter(counts).filter_map(|pod| finish::ended(pod)).collect();
+        ends.retain(|end| Some(*end) > success);
+        let last = ends.iter().max().copied()?;
+        // Of those before the last success nothing is to be feared.
+        let failures = if success.is_some() { ends.len() } else { usize::try_from(self.failed()).unwrap_or(0) };
+        let failures = u32::try_from(failures).unwrap_or(u32::MAX);
         let wait = client::backoff::delay(BACKOFF_FIRST, BACKOFF_MOST, failures.checked_sub(1)?);
         let until = last + SignedDuration::try_from(wait).ok()?;
         Duration::try_from(until.duration_since(self.moment.now)).ok().filter(|left| !left.is_zero())
@@ -364,8 +432,7 @@ impl<'a> Work<'a> {
     fn observe(&mut self) {
         let active = self.active();
         let ready = active.iter().filter(|pod| pods::is_ready(pod)).count();
-        let terminating = |pod: &&Arc<Pod>| pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod);
-        let (active, terminating) = (active.len(), self.pods.iter().filter(terminating).count());
+        let (active, terminating) = (active.len(), self.pods.iter().filter(|pod| is_ending(pod)).count());
         self.status.active = some(active);
         self.status.ready = Some(ready as i32);
         self.status.terminating = Some(terminating as i32);
@@ -373,8 +440,9 @@ impl<'a> Work<'a> {
 
     fn write(self, plan: &mut Plan) {
         if self.status != self.before {
-            plan.status(&Job { status: Some(self.status), ..self.job.clone() });
+            plan.status(&Job { status: Some(self.status.clone()), ..self.job.clone() });
         }
+        self.going.iter().for_each(|pod| self.delete(pod, plan));
     }
 }
 

@@ -48,6 +48,8 @@ pub use certificates::signing::Sign;
 pub use choice::{Chosen, Each, Effort};
 pub use garbage::Garbage;
 pub use nodeipam::NodeRange;
+pub use nodelifecycle::NodeHealth;
+pub use podgc::FinishedPods;
 pub use quota::Quotas;
 
 /// What the controllers must be told about the cluster.
@@ -63,6 +65,8 @@ pub struct Config {
     pub since: jiff::Timestamp,
     /// The zone of CronJobs that name none; [`run`] takes the machine's if not said, and without that it is UTC.
     pub zone: Option<jiff::tz::TimeZone>,
+    pub node_health: NodeHealth,
+    pub finished_pods: FinishedPods,
     pub chosen: Chosen,
     pub effort: Effort,
     /// Where what the controllers do is counted.
@@ -102,9 +106,9 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
         Arc::new(endpoints::mirroring::Mirroring),
         Arc::new(namespace::Namespaces),
         Arc::new(nodeipam::NodeRanges { clusters: config.node_ranges.clone() }),
-        Arc::new(nodelifecycle::NodeLifecycle { since: config.since }),
+        Arc::new(nodelifecycle::NodeLifecycle { health: config.node_health.clone(), since: config.since }),
         Arc::new(eviction::TaintEviction),
-        Arc::new(podgc::PodGarbage),
+        Arc::new(podgc::PodGarbage { kept: config.finished_pods.kept() }),
         Arc::new(disruption::Disruptions),
         Arc::new(disruption::stale::StaleDisruptions),
         Arc::new(aggregation::Aggregation),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use client::plan::{Action, DeleteOptions, Preconditions, Target};
+use client::plan::{Action, DeleteOptions, Preconditions, REFUSAL, Target};
 use client::{Controller, Decision, Key, Moment, Plan, Read, View, Watches};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition};
@@ -48,7 +48,7 @@ impl Controller for Namespaces {
             let items = view.answer(read).flatten()?["items"].as_array()?.clone();
             (!items.is_empty()).then_some((&kind.resource, items))
         });
-        plan(&namespace, left.collect(), moment.now).into()
+        plan(&namespace, left.collect(), moment).into()
     }
 }
 
@@ -67,8 +67,8 @@ fn contents(kind: &Served, namespace: &str) -> Read {
     Read { path: format!("{}?limit={PAGE}", read.path), ..read }
 }
 
-fn plan(namespace: &Namespace, left: Vec<(&ApiResource, Vec<Value>)>, now: Timestamp) -> Plan {
-    let mut plan = Plan::done();
+fn plan(namespace: &Namespace, left: Vec<(&ApiResource, Vec<Value>)>, moment: Moment) -> Plan {
+    let (mut plan, now) = (Plan::done(), moment.now);
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
     if left.is_empty() {
         tell(namespace, &left, now, &mut plan);
@@ -81,6 +81,12 @@ fn plan(namespace: &Namespace, left: Vec<(&ApiResource, Vec<Value>)>, now: Times
         for item in items.iter().filter(|item| item["metadata"]["deletionTimestamp"].is_null()) {
             plan.actions.extend(delete(resource, name, item));
         }
+    }
+    if !plan.actions.is_empty() {
+        // One that cannot be deleted keeps no other: each try begins with another.
+        let first = moment.seed % plan.actions.len() as u64;
+        plan.actions.rotate_left(usize::try_from(first).unwrap_or(0));
+        plan.status_if_refused(&told(namespace, &left, true, now));
     }
     tell(namespace, &left, now, &mut plan);
     plan.again(AGAIN);
@@ -107,9 +113,15 @@ fn finalize(namespace: &Namespace, plan: &mut Plan) {
 
 /// Says in the namespace's conditions what is left.
 fn tell(namespace: &Namespace, left: &[(&ApiResource, Vec<Value>)], now: Timestamp, plan: &mut Plan) {
-    let before = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-    let mut after = before.clone();
-    for (kind, status, reason, message) in conditions(left) {
+    let told = told(namespace, left, false, now);
+    if told.status != namespace.status {
+        plan.status(&told);
+    }
+}
+
+fn told(namespace: &Namespace, left: &[(&ApiResource, Vec<Value>)], refused: bool, now: Timestamp) -> Namespace {
+    let mut after = namespace.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    for (kind, status, reason, message) in conditions(left, refused) {
         let status = if status { "True" } else { "False" };
         let known = after.iter().position(|condition| condition.type_ == kind).map(|at| after.remove(at));
         let since = known.filter(|known| known.status == status).and_then(|known| known.last_transition_time);
@@ -121,14 +133,12 @@ fn tell(namespace: &Namespace, left: &[(&ApiResource, Vec<Value>)], now: Timesta
             last_transition_time: since.or(Some(Time(now))),
         });
     }
-    if after != before {
-        let mut namespace = namespace.clone();
-        namespace.status.get_or_insert_default().conditions = Some(after);
-        plan.status(&namespace);
-    }
+    let mut namespace = namespace.clone();
+    namespace.status.get_or_insert_default().conditions = Some(after);
+    namespace
 }
 
-fn conditions(left: &[(&ApiResource, Vec<Value>)]) -> [(&'static str, bool, &'static str, String); 5] {
+fn conditions(left: &[(&ApiResource, Vec<Value>)], refused: bool) -> [(&'static str, bool, &'static str, String); 5] {
     let remaining: Vec<String> = left
         .iter()
         .map(|(r, items)| format!("{}.{} has {} resource instances", r.plural, r.group, items.len()))
@@ -150,7 +160,15 @@ fn conditions(left: &[(&ApiResource, Vec<Value>)]) -> [(&'static str, bool, &'st
             (true, "SomeFinalizersRemain", message)
         }
     };
-    let deleted = "All content successfully deleted, may be waiting on finalization".to_owned();
+    let deletion = match refused {
+        false => {
+            (false, "ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned())
+        }
+        true => {
+            let message = format!("Failed to delete all resource types, {} remaining: {REFUSAL}", left.len());
+            (true, "ContentDeletionFailed", message)
+        }
+    };
     [
         (
             "NamespaceDeletionDiscoveryFailure",
@@ -164,7 +182,7 @@ fn conditions(left: &[(&ApiResource, Vec<Value>)]) -> [(&'static str, bool, &'st
             "ParsedGroupVersions",
             "All legacy kube types successfully parsed".to_owned(),
         ),
-        ("NamespaceDeletionContentFailure", false, "ContentDeleted", deleted),
+        ("NamespaceDeletionContentFailure", deletion.0, deletion.1, deletion.2),
         ("NamespaceContentRemaining", content.0, content.1, content.2),
         ("NamespaceFinalizersRemaining", finalizing.0, finalizing.1, finalizing.2),
     ]

@@ -1,22 +1,19 @@
 //! Watches over nodes: one that stops renewing its Lease is unknown, and its conditions become taints. What moves pods away is
 //! left to [`zones`], which is in no hurry.
 
+mod health;
 mod zones;
-
-use std::time::Duration;
 
 use client::plan::Severity;
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, NodeCondition, Pod, Taint};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 
 use crate::{index, pods};
 
-/// How long a node may be silent, as upstream.
-const GRACE: SignedDuration = SignedDuration::from_secs(50);
 const LEASES: &str = "kube-node-lease";
 const NOT_READY: &str = "node.kubernetes.io/not-ready";
 const UNREACHABLE: &str = "node.kubernetes.io/unreachable";
@@ -35,7 +32,10 @@ const TAINTS: [(&str, &str, &str); 6] = [
 const AWAY: [&str; 2] = [NOT_READY, UNREACHABLE];
 const CORDONED: &str = "node.kubernetes.io/unschedulable";
 
+pub use health::NodeHealth;
+
 pub(crate) struct NodeLifecycle {
+    pub(crate) health: NodeHealth,
     /// Silence from before this process began is not held against a node: the whole cluster may have been down.
     pub(crate) since: Timestamp,
 }
@@ -64,21 +64,30 @@ impl Controller for NodeLifecycle {
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
         if *key == zones::key() {
-            zones::plan(view, moment.now, &mut plan);
+            zones::plan(view, &self.health, moment.now, &mut plan);
             return plan.into();
         }
-        let Some(node) = view.of::<Node>().get_key(key) else { return plan.into() };
+        let Some(node) = view.of::<Node>().get_key(key) else {
+            farewell(view, key, &mut plan);
+            return plan.into();
+        };
+        greet(view, &node, &mut plan);
         if node.metadata.deletion_timestamp.is_some() {
             return plan.into();
         }
         let heard = self.heard(view, &node);
-        let left = (heard + GRACE).duration_since(moment.now);
         let mut conditions = node.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-        if left > SignedDuration::ZERO {
-            plan.again(Duration::try_from(left).unwrap_or_default() + Duration::from_millis(100));
+        let was_ready = status(&conditions, "Ready") == Some("True");
+        let silent = moment.now.duration_since(heard);
+        if let Some(wait) = self.health.patience(silent, status(&conditions, "Ready").is_some()) {
+            plan.again(wait);
         } else if silence(&mut conditions, &node, moment.now) {
             let patch = json!({"metadata": {"resourceVersion": node.metadata.resource_version}, "status": {"conditions": conditions}});
             plan.patch(node.as_ref(), Some("status"), patch);
+            if was_ready {
+                let message = format!("Node {} status is now: NodeNotReady", key.name);
+                plan.event(node.as_ref(), Severity::Normal, "NodeNotReady", message);
+            }
         }
         taint(&node, &conditions, moment.now, &mut plan);
         if status(&conditions, "Ready").is_some_and(|ready| ready != "True") {
@@ -86,6 +95,25 @@ impl Controller for NodeLifecycle {
         }
         plan.into()
     }
+}
+
+/// Says that a node is new here, and remembers which one it is.
+fn greet(view: &View, node: &Node, plan: &mut Plan) {
+    let (name, uid) = (node.metadata.name.as_deref().unwrap_or_default(), json!(node.metadata.uid));
+    if view.memory() != Some(&uid) {
+        let message = format!("Node {name} event: Registered Node {name} in Controller");
+        plan.event(node, Severity::Normal, "RegisteredNode", message);
+    }
+    plan.memory = Some(uid);
+}
+
+/// Says that a node is gone that was known here.
+fn farewell(view: &View, key: &Key, plan: &mut Plan) {
+    let Some(uid) = view.memory().and_then(|uid| uid.as_str()) else { return };
+    let (name, uid) = (Some(key.name.clone()), Some(uid.to_owned()));
+    let node = Node { metadata: ObjectMeta { name, uid, ..ObjectMeta::default() }, ..Node::default() };
+    let message = format!("Node {0} event: Removing Node {0} from Controller", key.name);
+    plan.event(&node, Severity::Normal, "RemovingNode", message);
 }
 
 impl NodeLifecycle {

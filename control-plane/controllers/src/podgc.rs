@@ -1,24 +1,45 @@
 //! Removes pods that nobody else will: on nodes that are gone or off for good, deleted before they had a node, and too many
 //! finished ones.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use client::plan::DeleteOptions;
+use client::plan::{ACTION_LIMIT, DeleteOptions};
 use client::{Controller, Decision, Key, Moment, Plan, Read, View, Watches};
+use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use kube::core::ApiResource;
 use serde_json::json;
 
 use crate::{index, pods};
 
-/// Finished pods that are kept, as upstream.
-const FINISHED_KEPT: usize = 12_500;
+/// Finished pods that are kept if nothing is said, as upstream.
+const FINISHED_KEPT: i32 = 12_500;
+/// A node that is gone may be on its way back: so long its pods are left alone, as upstream.
+const QUARANTINE: SignedDuration = SignedDuration::from_secs(40);
 /// Says that a node is off and stays off.
 const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 const PERIOD: Duration = Duration::from_secs(20);
 
-pub(crate) struct PodGarbage;
+/// How many finished pods are kept before the oldest go; 0 or less to keep all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FinishedPods(pub i32);
+
+impl Default for FinishedPods {
+    fn default() -> FinishedPods {
+        FinishedPods(FINISHED_KEPT)
+    }
+}
+
+impl FinishedPods {
+    pub(crate) fn kept(self) -> Option<usize> {
+        usize::try_from(self.0).ok().filter(|kept| *kept > 0)
+    }
+}
+
+pub(crate) struct PodGarbage {
+    /// Finished pods that are kept; none to keep all.
+    pub(crate) kept: Option<usize>,
+}
 
 impl Controller for PodGarbage {
     fn name(&self) -> &'static str {
@@ -37,14 +58,27 @@ impl Controller for PodGarbage {
         watches.every(PERIOD, |view| {
             let pods = view.of::<Pod>().list();
             let lost = pods.iter().filter(|pod| is_lost(view, pod)).map(|pod| Key::of(pod.as_ref()));
-            lost.chain(surplus(&pods)).collect()
+            lost.chain([all_finished()]).collect()
         });
     }
 
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
         let mut plan = Plan::done();
+        if *key == all_finished() {
+            if let Some(kept) = self.kept {
+                trim(view, kept, &mut plan);
+            }
+            return plan.into();
+        }
         let Some(pod) = view.of::<Pod>().get_key(key) else { return plan.into() };
         if is_lost(view, &pod) {
+            let since = view.memory().and_then(|since| since.as_str()?.parse().ok()).unwrap_or(moment.now);
+            let left = QUARANTINE - moment.now.duration_since(since);
+            if left > SignedDuration::ZERO {
+                plan.memory = Some(json!(since.to_string()));
+                plan.again(Duration::try_from(left).unwrap_or_default());
+                return plan.into();
+            }
             // The node may be back already: only the server knows.
             let read = Read::object(&ApiResource::erase::<Node>(&()), &Key::new("", pods::node(&pod))).metadata();
             match view.answer(&read) {
@@ -55,10 +89,7 @@ impl Controller for PodGarbage {
                     remove(&pod, Some(gone), &mut plan);
                 }
             }
-        } else if never_ran(&pod)
-            || is_out_of_service(view, &pod)
-            || pods::is_finished(&pod) && index::finished_pods(view) > FINISHED_KEPT
-        {
+        } else if never_ran(&pod) || is_out_of_service(view, &pod) {
             remove(&pod, None, &mut plan);
         }
         plan.into()
@@ -82,13 +113,18 @@ fn is_out_of_service(view: &View, pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some() && !ready && taints.any(|taint| taint.key == OUT_OF_SERVICE)
 }
 
-/// Finished pods that are too many: those that a node evicted first, then the oldest.
-fn surplus(pods: &[Arc<Pod>]) -> impl Iterator<Item = Key> {
-    let mut finished: Vec<_> = pods.iter().filter(|pod| pods::is_finished(pod)).collect();
+/// Stands for all finished pods together; no pod is without a namespace.
+fn all_finished() -> Key {
+    Key::new("", "finished")
+}
+
+/// Removes finished pods that are too many: those that a node evicted first, then the oldest.
+fn trim(view: &View, kept: usize, plan: &mut Plan) {
+    let mut finished = index::finished_pods(view);
     let evicted = |pod: &Pod| pod.status.as_ref().is_some_and(|s| s.reason.as_deref() == Some("Evicted"));
     finished.sort_by_cached_key(|pod| (!evicted(pod), pod.metadata.creation_timestamp.as_ref().map(|time| time.0)));
-    let surplus = finished.len().saturating_sub(FINISHED_KEPT);
-    finished.into_iter().take(surplus).map(|pod| Key::of(pod.as_ref()))
+    let surplus = finished.len().saturating_sub(kept);
+    finished.iter().take(surplus.min(ACTION_LIMIT)).for_each(|pod| remove(pod, None, plan));
 }
 
 /// A pod that nobody ends did not finish: it says so before it goes.

@@ -1,10 +1,11 @@
 //! What controllers ask of pods, and how they make them.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use client::view::Moment;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod, PodCondition, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use kube::Resource;
 
@@ -136,36 +137,71 @@ pub(crate) fn nth(moment: Moment, n: usize) -> u64 {
     moment.seed.wrapping_add((n as u64).wrapping_mul(0x2545_f491_4f6c_dd1d))
 }
 
-/// Orders pods by how little is lost when they go: the first are deleted first.
-pub(crate) fn by_loss(pods: &mut [Arc<Pod>]) {
+/// Orders the pods of a set by how little is lost when they go: the first are deleted first. `like` are all those that it
+/// is bad to have many of on one node. Of pods that are about as old as each other it does not matter which goes.
+pub(crate) fn by_loss(pods: &mut [Arc<Pod>], like: &[Arc<Pod>], now: Timestamp) {
     let mut on_node = std::collections::HashMap::<String, usize>::new();
-    for pod in pods.iter().filter(|pod| is_active(pod)) {
+    for pod in like.iter().filter(|pod| is_active(pod)) {
         *on_node.entry(node(pod).to_owned()).or_default() += 1;
     }
     pods.sort_by_cached_key(|pod| {
-        let phase = match phase(pod) {
-            "Pending" => 0,
-            "Unknown" => 1,
-            _ => 2,
-        };
-        let newest_first = |time: Option<Timestamp>| std::cmp::Reverse(time.map_or(i64::MAX, Timestamp::as_second));
-        let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
         (
-            (!node(pod).is_empty(), phase, is_ready(pod)),
+            use_of(pod),
             deletion_cost(pod),
-            std::cmp::Reverse(on_node.get(node(pod)).copied().unwrap_or(0)),
-            (newest_first(ready_since(pod)), std::cmp::Reverse(restarts(pod)), newest_first(created)),
-            pod.metadata.name.clone(),
+            Reverse(on_node.get(node(pod)).copied().unwrap_or(0)),
+            (age(ready_since(pod), now), Reverse(restarts(pod)), age(created(pod), now)),
+            pod.metadata.uid.clone(),
         )
     });
 }
 
-fn deletion_cost(pod: &Pod) -> i64 {
-    let cost = pod.metadata.annotations.as_ref().and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
-    cost.and_then(|text| text.parse::<i32>().ok()).unwrap_or(0).into()
+/// The same for pods that do their work and end: the newest go first.
+pub(crate) fn by_work(pods: &mut [Arc<Pod>]) {
+    let newest_first = |time: Option<Timestamp>| Reverse(time.map_or(i64::MAX, Timestamp::as_second));
+    pods.sort_by_cached_key(|pod| {
+        let times = (newest_first(ready_since(pod)), Reverse(restarts(pod)), newest_first(created(pod)));
+        (use_of(pod), times, pod.metadata.name.clone())
+    });
 }
 
-fn restarts(pod: &Pod) -> i32 {
-    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-    statuses.map(|status| status.restart_count).max().unwrap_or(0)
+fn use_of(pod: &Pod) -> (bool, u8, bool) {
+    let phase = match phase(pod) {
+        "Pending" => 0,
+        "Unknown" => 1,
+        _ => 2,
+    };
+    (!node(pod).is_empty(), phase, is_ready(pod))
+}
+
+fn created(pod: &Pod) -> Option<Timestamp> {
+    pod.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
+/// An age in powers of two, so that the young go before the old, and chance decides among the others.
+fn age(since: Option<Timestamp>, now: Timestamp) -> i32 {
+    let Some(since) = since else { return -2 };
+    let age = now.duration_since(since).as_nanos();
+    if age > 0 { i32::try_from(age.ilog2()).unwrap_or(i32::MAX) } else { -1 }
+}
+
+fn deletion_cost(pod: &Pod) -> i64 {
+    let cost = pod.metadata.annotations.as_ref().and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+    // Neither a plus sign nor leading zeros are taken, as upstream.
+    let plain = |text: &&String| *text == "0" || text.starts_with(['-', '1', '2', '3', '4', '5', '6', '7', '8', '9']);
+    cost.filter(plain).and_then(|text| text.parse::<i32>().ok()).unwrap_or(0).into()
+}
+
+/// The most restarts of a container, and of a sidecar.
+fn restarts(pod: &Pod) -> (i32, i32) {
+    let most = |statuses: Option<&Vec<ContainerStatus>>, counts: &dyn Fn(&str) -> bool| {
+        let counted = statuses.into_iter().flatten().filter(|status| counts(&status.name));
+        counted.map(|status| status.restart_count).max().unwrap_or(0)
+    };
+    let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+    let sidecars: Vec<&str> =
+        inits.filter(|c| c.restart_policy.as_deref() == Some("Always")).map(|c| c.name.as_str()).collect();
+    let status = pod.status.as_ref();
+    let of_sidecars =
+        most(status.and_then(|s| s.init_container_statuses.as_ref()), &|name: &str| sidecars.contains(&name));
+    (most(status.and_then(|s| s.container_statuses.as_ref()), &|_| true), of_sidecars)
 }

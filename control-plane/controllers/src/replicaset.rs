@@ -27,6 +27,10 @@ pub(crate) trait Replicated: Claims<Pod> + Clone + Serialize {
     fn replicas(&self) -> i32;
     fn min_ready_seconds(&self) -> i32;
     fn template(&self) -> Option<&PodTemplateSpec>;
+    /// The pods that it is bad to have many of on one node: its own, if there are no others of the same kind.
+    fn like(&self, _: &View, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        own.to_vec()
+    }
     /// The object with this status, and what was refused if something was, unless it has it already.
     fn tell(&self, status: &Counted, refused: Option<Refused>) -> Option<Self>;
 }
@@ -72,6 +76,13 @@ impl Replicated for ReplicaSet {
 
     fn template(&self) -> Option<&PodTemplateSpec> {
         self.spec.as_ref()?.template.as_ref()
+    }
+
+    /// Also those of the other sets of the same deployment.
+    fn like(&self, view: &View, own: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+        let Some(owner) = pods::controller_of(self) else { return own.to_vec() };
+        let sets = view.of::<ReplicaSet>().owned_by(&owner.uid);
+        sets.iter().flat_map(|set| view.of::<Pod>().owned_by(set.metadata.uid.as_deref().unwrap_or_default())).collect()
     }
 
     fn tell(&self, counted: &Counted, refused: Option<Refused>) -> Option<ReplicaSet> {
@@ -142,7 +153,7 @@ fn plan<K: Replicated>(view: &View, set: &K, moment: Moment) -> Plan {
     let terminating = rest.iter().filter(|pod| pod.metadata.deletion_timestamp.is_some() && !pods::is_finished(pod));
     let counted = count_pods(set, &active, terminating.count(), moment, &mut plan);
     let scaling = match set.meta().deletion_timestamp {
-        None => scale(set, active, moment, &mut plan),
+        None => scale(view, set, active, moment, &mut plan),
         Some(_) => None,
     };
     if let Some(refused) = scaling.and_then(|reason| set.tell(&counted, Some(Refused { reason, now: moment.now }))) {
@@ -155,7 +166,13 @@ fn plan<K: Replicated>(view: &View, set: &K, moment: Moment) -> Plan {
 }
 
 /// Makes what is missing or deletes what is too much; the reason there is if that is refused.
-fn scale<K: Replicated>(set: &K, mut active: Vec<Arc<Pod>>, moment: Moment, plan: &mut Plan) -> Option<&'static str> {
+fn scale<K: Replicated>(
+    view: &View,
+    set: &K,
+    mut active: Vec<Arc<Pod>>,
+    moment: Moment,
+    plan: &mut Plan,
+) -> Option<&'static str> {
     let wanted = usize::try_from(set.replicas()).unwrap_or(0);
     if active.len() < wanted {
         create(set, (wanted - active.len()).min(BURST), moment, plan);
@@ -163,7 +180,8 @@ fn scale<K: Replicated>(set: &K, mut active: Vec<Arc<Pod>>, moment: Moment, plan
     }
     if active.len() > wanted {
         let surplus = (active.len() - wanted).min(BURST);
-        pods::by_loss(&mut active);
+        let like = set.like(view, &active);
+        pods::by_loss(&mut active, &like, moment.now);
         for pod in active.iter().take(surplus) {
             plan.delete(pod.as_ref());
             let name = pod.metadata.name.as_deref().unwrap_or_default();

@@ -115,8 +115,7 @@ pub(crate) fn shrink(bounds: Bounds, new: Size, old: &[Size]) -> Vec<i32> {
 /// `sets` are (asked now, most that deployment and surge allowed when it was asked), largest first.
 pub(crate) fn spread(bounds: Bounds, sets: &[(i32, i32)]) -> Vec<i32> {
     let total: i32 = sets.iter().map(|(asked, _)| asked).sum();
-    let allowed = if bounds.replicas > 0 { bounds.most() } else { 0 };
-    let to_add = allowed - total;
+    let to_add = allowed(bounds) - total;
     let mut added = 0;
     let mut next: Vec<i32> = Vec::with_capacity(sets.len());
     for (asked, most_before) in sets {
@@ -131,6 +130,11 @@ pub(crate) fn spread(bounds: Bounds, sets: &[(i32, i32)]) -> Vec<i32> {
         *first = (*first + to_add - added).max(0);
     }
     next
+}
+
+/// How many replicas the sets may have together where they are scaled in proportion.
+pub(crate) fn allowed(bounds: Bounds) -> i32 {
+    if bounds.replicas > 0 { bounds.most() } else { 0 }
 }
 
 fn share(asked: i32, most_before: i32, bounds: Bounds) -> i32 {

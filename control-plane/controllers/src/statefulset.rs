@@ -324,11 +324,15 @@ impl<'a> Work<'a> {
         let active: Vec<_> = self.pods.values().filter(|pod| pods::is_active(pod)).collect();
         let count = |test: &dyn Fn(&Pod) -> bool| active.iter().filter(|pod| test(pod)).count() as i32;
         let some = |n: i32| (n > 0).then_some(n);
-        let (ready, updated) = (count(&pods::is_ready), count(&|pod| revision(pod) == self.update));
+        // One that ends is ready until it no longer is.
+        let runs = |pod: &&Arc<Pod>| pods::phase(pod) == "Running" && pods::is_ready(pod);
+        let running: Vec<_> = self.pods.values().filter(runs).collect();
+        let available = running.iter().filter(|pod| self.is_available(pod)).count() as i32;
+        let (ready, updated) = (running.len() as i32, count(&|pod| revision(pod) == self.update));
         let mut status = StatefulSetStatus {
             replicas: self.pods.len() as i32,
             ready_replicas: some(ready),
-            available_replicas: Some(count(&|pod| self.is_available(pod))),
+            available_replicas: Some(available),
             current_replicas: some(count(&|pod| revision(pod) == self.current)),
             updated_replicas: some(updated),
             current_revision: Some(self.current.clone()),

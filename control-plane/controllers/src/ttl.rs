@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use client::plan::DeleteOptions;
+use client::plan::{DeleteOptions, Preconditions};
 use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
 use jiff::SignedDuration;
 use k8s_openapi::api::batch::v1::Job;
@@ -32,7 +32,13 @@ impl Controller for TtlAfterFinished {
         match Duration::try_from(left) {
             Ok(left) if !left.is_zero() => plan.again(left),
             _ => {
-                let options = DeleteOptions { propagation_policy: Some("Foreground"), ..DeleteOptions::default() };
+                // Only as it is here: it may have been given more time.
+                let resource_version = job.metadata.resource_version.clone();
+                let options = DeleteOptions {
+                    propagation_policy: Some("Foreground"),
+                    preconditions: Preconditions { uid: None, resource_version },
+                    ..DeleteOptions::default()
+                };
                 plan.delete_with(job.as_ref(), options);
             }
         }

@@ -41,6 +41,7 @@ fn config() -> controllers::Config {
             controllers::NodeRange { cluster: "fd00:10:244::/56".into(), prefix: None },
         ],
         sign: Some(controllers::Sign::by(|_, usages, seconds| Ok(format!("{} for {seconds} s", usages.join(", "))))),
+        finished_pods: controllers::FinishedPods(2),
         since: "2025-12-31T23:30:00Z".parse().unwrap(),
         ..controllers::Config::default()
     }

@@ -110,6 +110,11 @@ impl<K: Object> Informer<K> {
         within.map(|(_, object)| object.clone()).collect()
     }
 
+    /// The namespaces that have any; an empty one for objects that are in none.
+    pub fn namespaces(&self) -> Vec<String> {
+        self.shared.objects.read().counts.keys().cloned().collect()
+    }
+
     /// How many objects a namespace has.
     pub fn count_in(&self, namespace: &str) -> usize {
         self.shared.objects.read().counts.get(namespace).copied().unwrap_or(0)

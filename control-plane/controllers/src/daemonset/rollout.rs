@@ -15,8 +15,14 @@ pub(super) struct Seen {
 }
 
 type See<'a> = &'a dyn Fn(&Pod) -> Seen;
-/// The nodes that a daemon belongs on, with the pods that are alive there.
-type Nodes<'a> = [(&'a str, Vec<Arc<Pod>>)];
+
+/// A node that a daemon belongs on, with the pods that are alive there.
+pub(super) struct Place<'a> {
+    pub name: &'a str,
+    /// A daemon would begin here; else one that is here may stay.
+    pub begins: bool,
+    pub pods: Vec<Arc<Pod>>,
+}
 
 /// Placed pods come first, then by age.
 pub(super) fn age(pod: &Pod) -> (bool, Option<Timestamp>, Option<String>) {
@@ -41,9 +47,9 @@ pub(super) fn excess(mut active: Vec<Arc<Pod>>, surges: bool, see: See<'_>) -> V
 }
 
 /// Without surge: unavailable pods of an old template, and as many others as may be unavailable.
-pub(super) fn replace(nodes: &Nodes<'_>, most: usize, see: See<'_>) -> Vec<Arc<Pod>> {
+pub(super) fn replace(nodes: &[Place<'_>], most: usize, see: See<'_>) -> Vec<Arc<Pod>> {
     let (mut unavailable, mut going, mut candidates) = (0, Vec::new(), Vec::new());
-    for (_, pods) in nodes {
+    for Place { pods, .. } in nodes {
         let available = pods.iter().any(|pod| see(pod).available);
         let old = pods.iter().find(|pod| !see(pod).new);
         unavailable += usize::from(!available);
@@ -57,21 +63,28 @@ pub(super) fn replace(nodes: &Nodes<'_>, most: usize, see: See<'_>) -> Vec<Arc<P
     going
 }
 
-/// With surge: the nodes that get a new pod beside their old one, and the old pods whose new one is available.
-pub(super) fn surge<'a>(nodes: &Nodes<'a>, most: usize, see: See<'_>) -> (Vec<&'a str>, Vec<Arc<Pod>>) {
+/// With surge: the nodes that get a new pod beside their old one, and the old pods whose new one is available. Where no new
+/// one would begin, an old one that is available goes only if there are more of them than nodes that want one.
+pub(super) fn surge<'a>(nodes: &[Place<'a>], most: usize, see: See<'_>) -> (Vec<&'a str>, Vec<Arc<Pod>>) {
     let (mut surging, mut allowed, mut candidates, mut going) = (0, Vec::new(), Vec::new(), Vec::new());
-    for (node, pods) in nodes {
+    let (mut available, mut leaving) = (0, Vec::new());
+    for Place { name, begins, pods } in nodes {
         let new = pods.iter().find(|pod| see(pod).new);
         let old = pods.iter().find(|pod| !see(pod).new);
+        available += usize::from(old.or(new).is_some_and(|pod| see(pod).available));
         match (new, old) {
             (_, None) => {}
+            (None, Some(old)) if !begins && see(old).available => leaving.push(old.clone()),
+            (None, Some(old)) if !begins => going.push(old.clone()),
             // What is unavailable anyway is replaced without counting.
-            (None, Some(old)) if !see(old).available => allowed.push(*node),
-            (None, Some(_)) => candidates.push(*node),
+            (None, Some(old)) if !see(old).available => allowed.push(*name),
+            (None, Some(_)) => candidates.push(*name),
             (Some(new), Some(old)) if see(new).available => going.push(old.clone()),
             (Some(_), Some(_)) => surging += 1,
         }
     }
+    let wanting = nodes.iter().filter(|place| place.begins).count();
+    going.extend(leaving.into_iter().take(available.saturating_sub(wanting)));
     allowed.extend(candidates.into_iter().take(most.saturating_sub(surging)));
     (allowed, going)
 }

@@ -14,7 +14,7 @@ pub(super) struct Member {
     pub pod: Arc<Pod>,
     pub address: String,
     pub ports: Vec<EndpointPort>,
-    /// It answers: it is ready, or its Service does not ask.
+    /// It is told of among those that answer: it is ready, or its Service does not ask.
     pub serving: bool,
     pub hostname: Option<String>,
 }

@@ -16,7 +16,7 @@ use crate::pods;
 /// The outcome of a job, before all its pods have come to rest.
 #[derive(Debug, Clone)]
 pub(crate) struct Verdict {
-    succeeded: bool,
+    pub(super) succeeded: bool,
     reason: String,
     message: String,
 }
@@ -140,6 +140,11 @@ pub(super) fn conclude(job: &Job, status: &mut JobStatus, verdict: &Verdict, now
     put(status, kind, true, &verdict.reason, &verdict.message, now);
     if verdict.succeeded {
         status.completion_time = Some(Time(now));
+        let wanted = job.spec.as_ref().and_then(|spec| spec.completions);
+        if wanted.is_some_and(|wanted| status.succeeded.unwrap_or(0) > wanted) {
+            let message = "Too many succeeded pods running after completion count reached";
+            plan.event(job, Severity::Warning, "TooManySucceededPods", message);
+        }
         plan.event(job, Severity::Normal, "Completed", "Job completed");
     } else {
         plan.event(job, Severity::Warning, &verdict.reason, verdict.message.clone());

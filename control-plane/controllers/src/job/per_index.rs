@@ -27,6 +27,8 @@ impl Work<'_> {
         });
         let ended: Vec<i32> = ended.filter_map(|pod| index_of(pod)).collect();
         self.failed_indexes.extend(ended.into_iter().filter(|index| !self.completed.contains(index)));
+        let most = self.spec.completions.unwrap_or(0);
+        self.failed_indexes.retain(|index| *index < most);
         let text = super::indexes::format(&self.failed_indexes);
         self.status.failed_indexes = Some(text.unwrap_or_default());
     }

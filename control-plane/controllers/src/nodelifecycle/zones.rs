@@ -13,17 +13,8 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
-use super::{GRACE, NOT_READY, UNREACHABLE, moves_away, status};
+use super::{NOT_READY, NodeHealth, UNREACHABLE, moves_away, status};
 
-/// Between two nodes of a zone: upstream's 0.1 nodes a second.
-const INTERVAL: SignedDuration = SignedDuration::from_secs(10);
-/// The same in a large zone of which much is gone: 0.01 a second.
-const SLOW_INTERVAL: SignedDuration = SignedDuration::from_secs(100);
-/// In a smaller zone of which much is gone no pods are moved: there would be no room for them.
-const LARGE: usize = 50;
-/// Much is gone: at least this share of a zone, in hundredths, and more nodes than may fail by chance.
-const MUCH: usize = 55;
-const BY_CHANCE: usize = 2;
 const REGION: &str = "topology.kubernetes.io/region";
 const ZONE: &str = "topology.kubernetes.io/zone";
 
@@ -52,20 +43,7 @@ struct Zone {
     last: Option<Timestamp>,
 }
 
-impl Zone {
-    /// How long is waited between two nodes; none where no pods are moved.
-    fn interval(&self) -> Option<SignedDuration> {
-        let all = self.ready + self.unready;
-        let much = self.unready > BY_CHANCE && self.unready * 100 >= all * MUCH;
-        match (self.ready > 0 && much, all > LARGE) {
-            (false, _) => Some(INTERVAL),
-            (true, true) => Some(SLOW_INTERVAL),
-            (true, false) => None,
-        }
-    }
-}
-
-pub(super) fn plan(view: &View, now: Timestamp, plan: &mut Plan) {
+pub(super) fn plan(view: &View, health: &NodeHealth, now: Timestamp, plan: &mut Plan) {
     let nodes = view.of::<Node>().list();
     let Some(since) = nodes.iter().filter(|node| is_ready(node)).filter_map(|node| ready_since(node)).min() else {
         // Nobody is heard: what was decided of single nodes may have been wrong.
@@ -89,10 +67,11 @@ pub(super) fn plan(view: &View, now: Timestamp, plan: &mut Plan) {
         }
     }
     // After a time when nobody was heard everybody has a while to be heard again.
-    let heard = since + GRACE;
+    let heard = since.saturating_add(health.grace()).unwrap_or(Timestamp::MAX);
     for zone in zones.values_mut().filter(|zone| !zone.waiting.is_empty()) {
-        let Some(interval) = zone.interval() else { continue };
-        let next = zone.last.map_or(heard, |last| heard.max(last + interval));
+        let Some(interval) = health.interval(zone.ready, zone.unready) else { continue };
+        let after = |last: Timestamp| last.saturating_add(interval).unwrap_or(Timestamp::MAX);
+        let next = zone.last.map_or(heard, |last| heard.max(after(last)));
         let left = next.duration_since(now);
         if left > SignedDuration::ZERO {
             plan.again(Duration::try_from(left).unwrap_or_default());
@@ -128,7 +107,7 @@ fn changed(node: &Node) -> Option<Timestamp> {
 
 /// One that does not say since when was ready always.
 fn ready_since(node: &Node) -> Option<Timestamp> {
-    Some(changed(node).unwrap_or(Timestamp::MIN + GRACE))
+    Some(changed(node).unwrap_or(Timestamp::MIN))
 }
 
 fn unready_since(node: &Node) -> Option<Timestamp> {
@@ -161,29 +140,4 @@ fn keep(node: &Node, plan: &mut Plan) {
 fn write(node: &Node, taints: Vec<Taint>, plan: &mut Plan) {
     let version = &node.metadata.resource_version;
     plan.patch(node, None, json!({"metadata": {"resourceVersion": version}, "spec": {"taints": taints}}));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_more_is_gone_the_slower_pods_are_moved() {
-        // ready, unready => seconds between two nodes
-        let cases = [
-            (2, 1, Some(10)),
-            (1, 2, Some(10)),
-            (2, 3, None),
-            (3, 3, Some(10)),
-            (23, 28, Some(10)),
-            (22, 28, None),
-            (22, 29, Some(100)),
-            // A whole zone: its pods go where there is one that is well.
-            (0, 3, Some(10)),
-        ];
-        for (ready, unready, seconds) in cases {
-            let zone = Zone { ready, unready, ..Zone::default() };
-            assert_eq!(zone.interval().map(|interval| interval.as_secs()), seconds, "{ready} and {unready}");
-        }
-    }
 }
