@@ -35,9 +35,10 @@ fn main() {
     packed.finish().expect("the file can be written");
 }
 
-/// Every kind of the API; what they consist of follows.
+/// Every kind of the API, and what is answered besides; what they consist of follows.
 fn kinds(generator: &mut SchemaGenerator) {
     use api::admissionregistration::v1 as admission;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1 as meta;
     describe!(
         generator,
         api::core::v1::Binding,
@@ -111,5 +112,14 @@ fn kinds(generator: &mut SchemaGenerator) {
         api::storage::v1::StorageClass,
         api::storage::v1::VolumeAttachment,
         api::storage::v1::VolumeAttributesClass,
+        meta::APIGroup,
+        meta::APIGroupList,
+        meta::APIResourceList,
+        meta::APIVersions,
+        meta::DeleteOptions,
+        meta::Patch,
+        meta::Status,
+        meta::WatchEvent<api::core::v1::Pod>,
+        k8s_openapi::apimachinery::pkg::version::Info,
     );
 }

@@ -115,7 +115,7 @@ for r in types[CORE + "NodeAllocatableResourceClaimStatus"]:
     if r[1] == "resources":
         r[8:10] = ["3", "map<string,.k8s.io.apimachinery.pkg.api.resource.Quantity>"]
 
-wanted, queue = set(), list(OPTIONS)
+wanted, queue = set(), OPTIONS + ["io.k8s.apimachinery.pkg.version.Info"]
 served = {}
 for group, version, _, _, kind, *_ in rows("resources"):
     served.setdefault(kind.rsplit("/", 1)[-1], set()).add(version)

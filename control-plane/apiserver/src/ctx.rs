@@ -1,8 +1,7 @@
 //! What every stage of a request can reach.
 
 use crate::{
-    Config, Error, Registry, allocators, authz, definitions, flow, metrics, openapi, openapi_v2, outbound, pki,
-    presence, tokens,
+    Config, Error, Registry, allocators, authz, definitions, flow, metrics, openapi, outbound, pki, presence, tokens,
 };
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ pub(crate) struct Ctx {
     pub metrics: metrics::Metrics,
     pub presence: presence::Presence,
     pub openapi: openapi::Documents,
-    pub openapi_v2: openapi_v2::Document,
+    pub openapi_v2: openapi::v2::Document,
     /// The port the listener was given, also when the configuration asked for any.
     pub port: u16,
     /// Whether what a new cluster has is there.
@@ -46,7 +45,7 @@ impl Ctx {
             metrics: metrics::Metrics::default(),
             presence: presence::Presence::default(),
             openapi: openapi::Documents::default(),
-            openapi_v2: openapi_v2::Document::default(),
+            openapi_v2: openapi::v2::Document::default(),
             ready: watch::Sender::new(false),
             stop: CancellationToken::new(),
             config,

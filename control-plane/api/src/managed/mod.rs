@@ -13,6 +13,7 @@ mod walk;
 pub use apply::apply;
 pub use set::{Element, Set};
 pub use typed::fits;
+pub use walk::is_atomic;
 
 use crate::kind::Kind;
 use crate::object::Object;

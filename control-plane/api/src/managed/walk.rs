@@ -27,19 +27,23 @@ const ATOMIC: &[&str] = &[
     "ResourceFieldSelector",
     "RoleRef",
     "ScopeSelector",
-    "ScopedResourceSelectorRequirement",
     "SecretKeySelector",
     "SecretReference",
     "ServiceBackendPort",
     "Subject",
     "TopologySelectorTerm",
     "TypedLocalObjectReference",
+    "Variable",
 ];
 
-fn is_atomic(schema: &Schema) -> bool {
-    // The later version of this one is owned by its fields.
-    let scaled = schema.name == "CrossVersionObjectReference" && schema.package == "io.k8s.api.autoscaling.v1";
-    scaled || ATOMIC.contains(&schema.name)
+/// Whether values of a type are owned as a whole.
+pub fn is_atomic(schema: &Schema) -> bool {
+    match (schema.package, schema.name) {
+        // Of these names one is owned as a whole, others are not.
+        ("io.k8s.api.autoscaling.v1", "CrossVersionObjectReference") => true,
+        ("io.k8s.api.flowcontrol.v1", "Subject") => false,
+        (_, name) => ATOMIC.contains(&name),
+    }
 }
 
 /// How a value is owned.

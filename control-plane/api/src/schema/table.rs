@@ -47,6 +47,7 @@ packages! {
     "io.k8s.api.storage.v1"
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1"
     "io.k8s.apimachinery.pkg.apis.meta.v1"
+    "io.k8s.apimachinery.pkg.version"
     "io.k8s.kube-aggregator.pkg.apis.apiregistration.v1"
 }
 

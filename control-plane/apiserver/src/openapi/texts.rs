@@ -11,14 +11,14 @@ use std::sync::LazyLock;
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptions.z"));
 
 /// Changes when any text does.
-pub(crate) static TAG: LazyLock<String> = LazyLock::new(|| digest(PACKED));
+pub(super) static TAG: LazyLock<String> = LazyLock::new(|| digest(PACKED));
 
 /// The texts of some types, by type and field; a type's own text has an empty field.
 #[derive(Default)]
-pub(crate) struct Texts(BTreeMap<(String, String), String>);
+pub(super) struct Texts(BTreeMap<(String, String), String>);
 
 impl Texts {
-    pub(crate) fn of(names: &BTreeSet<String>) -> Texts {
+    pub(super) fn of(names: &BTreeSet<String>) -> Texts {
         let lines = BufReader::new(ZlibDecoder::new(PACKED)).lines().map_while(Result::ok);
         let wanted = lines.filter_map(|line| {
             let mut parts = line.splitn(3, '\t');
@@ -28,7 +28,7 @@ impl Texts {
         Texts(wanted.collect())
     }
 
-    pub(crate) fn get(&self, name: &str, field: &str) -> Option<&str> {
+    pub(super) fn get(&self, name: &str, field: &str) -> Option<&str> {
         self.0.get(&(name.to_owned(), field.to_owned())).map(String::as_str)
     }
 }

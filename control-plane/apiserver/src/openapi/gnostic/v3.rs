@@ -5,10 +5,19 @@ use api::codec::protobuf::Backward;
 use api::{Map, Value};
 
 /// Writes a whole document.
-pub(crate) fn encode(document: &Map) -> Vec<u8> {
+pub(in crate::openapi) fn encode(document: &Map) -> Vec<u8> {
     let mut out = Backward::with_capacity(1 << 20);
     if let Some(components) = document.get("components") {
-        out.message(5, |out| named(out, 1, 1, components.get("schemas"), referable));
+        out.message(5, |out| {
+            named(out, 7, 1, components.get("securitySchemes"), |out, scheme| {
+                out.message(1, |out| {
+                    for (field, key) in [(4, "in"), (3, "name"), (2, "description"), (1, "type")] {
+                        text(out, field, scheme.get(key));
+                    }
+                });
+            });
+            named(out, 1, 1, components.get("schemas"), referable);
+        });
     }
     named(&mut out, 4, 1, document.get("paths"), path_item);
     if let Some(info) = document.get("info") {
@@ -92,7 +101,8 @@ fn default(out: &mut Backward, value: &Value) {
 
 fn path_item(out: &mut Backward, of: &Value) {
     each(out, 13, of.get("parameters"), |out, of| out.message(1, |out| parameter(out, of)));
-    const METHODS: [(u32, &str); 5] = [(10, "patch"), (7, "delete"), (6, "post"), (5, "put"), (4, "get")];
+    const METHODS: [(u32, &str); 7] =
+        [(10, "patch"), (9, "head"), (8, "options"), (7, "delete"), (6, "post"), (5, "put"), (4, "get")];
     for (field, method) in METHODS {
         if let Some(of) = of.get(method) {
             out.message(field, |out| operation(out, of));
@@ -109,7 +119,12 @@ fn operation(out: &mut Backward, of: &Value) {
         });
     });
     if let Some(body) = of.get("requestBody") {
-        out.message(7, |out| out.message(1, |out| content(out, 2, body)));
+        out.message(7, |out| {
+            out.message(1, |out| {
+                flag(out, 3, body.get("required"));
+                content(out, 2, body);
+            });
+        });
     }
     each(out, 6, of.get("parameters"), |out, of| out.message(1, |out| parameter(out, of)));
     text(out, 5, of.get("operationId"));

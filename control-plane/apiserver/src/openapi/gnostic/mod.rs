@@ -1,23 +1,35 @@
 //! OpenAPI version 2 as protobuf: messages of `openapi.v2` (gnostic), which kubectl asks for. Version 3 stands below.
 
-pub(crate) mod v3;
+pub(in crate::openapi) mod v3;
 
 use api::codec::json;
 use api::codec::protobuf::Backward;
 use api::{Map, Value};
 
 /// Writes a whole document.
-pub(crate) fn encode(document: &Map) -> Vec<u8> {
+pub(in crate::openapi) fn encode(document: &Map) -> Vec<u8> {
     let mut out = Backward::with_capacity(1 << 20);
-    named(&mut out, 9, 1, document.get("definitions"), schema);
-    named(&mut out, 8, 2, document.get("paths"), path_item);
+    let at = |key: &str| document.get(key);
+    named(&mut out, 13, 1, at("securityDefinitions"), |out, scheme| out.message(2, |out| key_in_header(out, scheme)));
+    for item in at("security").and_then(Value::as_list).unwrap_or_default().iter().rev() {
+        named(&mut out, 12, 1, Some(item), |_, _| {});
+    }
+    named(&mut out, 10, 1, at("parameters"), parameter);
+    named(&mut out, 9, 1, at("definitions"), schema);
+    named(&mut out, 8, 2, at("paths"), path_item);
     out.message(2, |out| {
-        let info = document.get("info");
+        let info = at("info");
         text(out, 2, info.and_then(|i| i.get("version")));
         text(out, 1, info.and_then(|i| i.get("title")));
     });
-    text(&mut out, 1, document.get("swagger"));
+    text(&mut out, 1, at("swagger"));
     out.finish()
+}
+
+fn key_in_header(out: &mut Backward, of: &Value) {
+    for (field, key) in [(4, "description"), (3, "in"), (2, "name"), (1, "type")] {
+        text(out, field, of.get(key));
+    }
 }
 
 fn text(out: &mut Backward, field: u32, value: Option<&Value>) {
@@ -123,7 +135,9 @@ fn schema(out: &mut Backward, of: &Value) {
 }
 
 fn path_item(out: &mut Backward, of: &Value) {
-    const METHODS: [(u32, &str); 5] = [(8, "patch"), (5, "delete"), (4, "post"), (3, "put"), (2, "get")];
+    parameters(out, 9, of);
+    const METHODS: [(u32, &str); 7] =
+        [(8, "patch"), (7, "head"), (6, "options"), (5, "delete"), (4, "post"), (3, "put"), (2, "get")];
     for (field, method) in METHODS {
         if let Some(of) = of.get(method) {
             out.message(field, |out| operation(out, of));
@@ -133,21 +147,67 @@ fn path_item(out: &mut Backward, of: &Value) {
 
 fn operation(out: &mut Backward, of: &Value) {
     extensions(out, 13, of);
+    texts(out, 10, of.get("schemes"));
     named(out, 9, 1, of.get("responses"), |out, response| {
-        out.message(1, |out| text(out, 1, response.get("description")));
+        out.message(1, |out| {
+            if let Some(of) = response.get("schema") {
+                out.message(2, |out| out.message(1, |out| schema(out, of)));
+            }
+            text(out, 1, response.get("description"));
+        });
     });
-    for parameter in of.get("parameters").and_then(Value::as_list).unwrap_or_default().iter().rev() {
-        // An item, a parameter, one that is no body, one of the query.
-        out.message(8, |out| out.message(1, |out| out.message(2, |out| out.message(3, |out| query(out, parameter)))));
+    parameters(out, 8, of);
+    texts(out, 7, of.get("consumes"));
+    texts(out, 6, of.get("produces"));
+    text(out, 5, of.get("operationId"));
+    text(out, 3, of.get("description"));
+    texts(out, 1, of.get("tags"));
+}
+
+/// Parameters and references to them.
+fn parameters(out: &mut Backward, field: u32, of: &Value) {
+    for of in of.get("parameters").and_then(Value::as_list).unwrap_or_default().iter().rev() {
+        out.message(field, |out| match of.get("$ref") {
+            Some(to) => out.message(2, |out| text(out, 1, Some(to))),
+            None => out.message(1, |out| parameter(out, of)),
+        });
     }
 }
 
-fn query(out: &mut Backward, of: &Value) {
-    flag(out, 20, of.get("uniqueItems"));
-    text(out, 6, of.get("type"));
-    text(out, 4, of.get("name"));
-    text(out, 3, of.get("description"));
-    text(out, 2, of.get("in"));
+fn parameter(out: &mut Backward, of: &Value) {
+    match of.get("in").and_then(Value::as_str) {
+        Some("body") => out.message(1, |out| {
+            if let Some(of) = of.get("schema") {
+                out.message(5, |out| schema(out, of));
+            }
+            named_parameter(out, of, 4, [(3, "in"), (2, "name"), (1, "description")]);
+        }),
+        Some("path") => out.message(2, |out| {
+            out.message(4, |out| {
+                flag(out, 19, of.get("uniqueItems"));
+                text(out, 5, of.get("type"));
+                named_parameter(out, of, 1, [(4, "name"), (3, "description"), (2, "in")]);
+            });
+        }),
+        _ => out.message(2, |out| {
+            out.message(3, |out| {
+                flag(out, 20, of.get("uniqueItems"));
+                text(out, 6, of.get("type"));
+                named_parameter(out, of, 1, [(4, "name"), (3, "description"), (2, "in")]);
+            });
+        }),
+    }
+}
+
+/// What parameters of every kind have; a number of 4 for `required` comes before the texts, one of 1 behind them.
+fn named_parameter(out: &mut Backward, of: &Value, required: u32, fields: [(u32, &str); 3]) {
+    if required > 1 {
+        flag(out, required, of.get("required"));
+    }
+    fields.into_iter().for_each(|(field, key)| text(out, field, of.get(key)));
+    if required == 1 {
+        flag(out, required, of.get("required"));
+    }
 }
 
 #[cfg(test)]
