@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::framework::Point;
-use crate::queue::{Ledger, Sizes};
+use crate::queue::{Happening, Ledger, Sizes};
 
 pub(crate) use families::Family;
 use families::Kind;
@@ -63,6 +63,26 @@ impl Code {
     }
 }
 
+/// What is written to the API beside other decisions: upstream's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Call {
+    Binding,
+    StatusPatch,
+}
+
+impl Call {
+    fn label(self) -> &'static str {
+        match self {
+            Call::Binding => "pod_binding",
+            Call::StatusPatch => "pod_status_patch",
+        }
+    }
+}
+
+fn result(well: bool) -> &'static str {
+    if well { "success" } else { "error" }
+}
+
 type Label = Cow<'static, str>;
 
 #[derive(Debug, Clone)]
@@ -77,6 +97,8 @@ struct Counted {
     values: BTreeMap<Family, BTreeMap<Vec<Label>, Value>>,
     now: Now,
     queue: Ledger,
+    /// Events by name, and pods.
+    in_flight: (BTreeMap<&'static str, usize>, usize),
 }
 
 #[derive(Debug, Default)]
@@ -187,6 +209,41 @@ impl Metrics {
         });
     }
 
+    /// Victims were told to go, or could not be.
+    pub(crate) fn made_room(&self, well: bool, took: Duration) {
+        let result = || [word(result(well))];
+        self.with(|c| {
+            c.add(Family::PreemptionRuns, result(), 1.0);
+            c.observe(Family::PreemptionTime, result(), took.as_secs_f64());
+        });
+    }
+
+    /// A write beside other decisions.
+    pub(crate) fn called(&self, call: Call, well: bool, took: Duration) {
+        let labels = || [word(call.label()), word(result(well))];
+        self.with(|c| {
+            c.add(Family::Calls, labels(), 1.0);
+            c.observe(Family::CallTime, labels(), took.as_secs_f64());
+        });
+    }
+
+    /// A plugin was asked whether what happened may help a pod.
+    pub(crate) fn hint(&self, plugin: &'static str, happening: Happening, hopes: bool, took: Duration) {
+        let hint = if hopes { "Queue" } else { "QueueSkip" };
+        let labels = [word(happening.label()), word(hint), word(plugin)];
+        self.with(|c| c.observe(Family::Hints, labels, took.as_secs_f64()));
+    }
+
+    /// What is kept for pods on their way, and how many these are.
+    pub(crate) fn in_flight(&self, events: &BTreeMap<&'static str, usize>, pods: usize) {
+        self.with(|c| {
+            c.in_flight.1 = pods;
+            if c.in_flight.0 != *events {
+                c.in_flight.0 = events.clone();
+            }
+        });
+    }
+
     /// How long it took to take in what happened.
     pub(crate) fn handled(&self, event: &'static str, took: Duration) {
         self.with(|c| c.observe(Family::Handling, [word(event)], took.as_secs_f64()));
@@ -221,6 +278,11 @@ impl Counted {
         cached.iter().for_each(|(kind, count)| self.set(Family::Cache, [word(kind)], *count as f64));
         self.set(Family::Goroutines, [word("binding")], self.now.binding as f64);
         self.values.remove(&Family::Unschedulable);
+        self.values.remove(&Family::InFlight);
+        let (events, pods) = self.in_flight.clone();
+        for (event, count) in events.into_iter().chain([("PodPopped", pods)]) {
+            self.set(Family::InFlight, [word(event)], count as f64);
+        }
         let queue = self.queue.clone();
         for ((part, event), pods) in &queue.incoming {
             self.set(Family::Incoming, [word(part), word(event)], *pods as f64);

@@ -13,6 +13,10 @@ use crate::pod::{PodInfo, scheduler_name};
 use crate::profile::Profile;
 use crate::schedule::EXTENDER;
 
+mod flight;
+
+use flight::Flight;
+
 /// A pod that nothing helped for so long is tried anyway. As upstream.
 const PARKED_MOST: Duration = Duration::from_secs(300);
 
@@ -39,10 +43,13 @@ pub enum Happening {
     NodeRelabelled,
     /// Fewer taints, or no longer cordoned.
     NodeOpened,
+    NodeRemoved,
     /// A pod ended or left its node.
     PodLeft,
     /// A pod came to a node or changed its labels there.
     PodCame,
+    /// A pod on a node had these labels and has others now.
+    PodRelabelled,
 }
 
 impl Happening {
@@ -51,8 +58,10 @@ impl Happening {
         Happening::NodeGrew,
         Happening::NodeRelabelled,
         Happening::NodeOpened,
+        Happening::NodeRemoved,
         Happening::PodLeft,
         Happening::PodCame,
+        Happening::PodRelabelled,
     ];
 
     /// Upstream's name for it, as metrics tell.
@@ -62,8 +71,10 @@ impl Happening {
             Happening::NodeGrew => "NodeUpdateNodeAllocatable",
             Happening::NodeRelabelled => "NodeUpdateNodeLabel",
             Happening::NodeOpened => "NodeUpdateNodeTaint",
+            Happening::NodeRemoved => "NodeDelete",
             Happening::PodLeft => "AssignedPodDelete",
             Happening::PodCame => "AssignedPodAdd",
+            Happening::PodRelabelled => "AssignedPodUpdatePodLabel",
         }
     }
 }
@@ -79,7 +90,7 @@ const TIMED_OUT: &str = "UnschedulableTimeout";
 #[derive(Debug, Clone, Copy)]
 pub enum Event<'a> {
     Node(Happening, &'a NodeInfo),
-    Pod(Happening, &'a PodInfo),
+    Pod(Happening, &'a Arc<PodInfo>),
 }
 
 impl<'a> Event<'a> {
@@ -141,8 +152,32 @@ impl Rules {
         gates.iter().find(|plugin| plugin.pre_enqueue(pod).is_err()).map(|plugin| plugin.name())
     }
 
-    fn named(&self, names: &RefusedBy) -> impl Iterator<Item = &Registered> {
-        self.plugins.iter().filter(|plugin| names.contains(plugin.name()))
+    /// Those of the refusing plugins that such an event may help; none where it helps nobody.
+    fn helping(&self, refused_by: &RefusedBy, event: &Event) -> Option<Helping> {
+        // A pod that nobody refused met an empty cluster, and nobody knows what helps an extender: anything may.
+        if refused_by.is_empty() || refused_by.contains(EXTENDER) {
+            return Some(Helping::Anything);
+        }
+        let refusing = self.plugins.iter().filter(|plugin| refused_by.contains(plugin.name()));
+        let helping: Vec<_> = refusing.filter(|p| p.helped_by().contains(&event.happening())).copied().collect();
+        (!helping.is_empty()).then_some(Helping::Plugins(helping))
+    }
+}
+
+/// Who may be helped by something that happened.
+enum Helping {
+    Anything,
+    Plugins(Vec<Registered>),
+}
+
+impl Helping {
+    fn helps(&self, pod: &PodInfo, event: &Event, told: &mut dyn FnMut(&'static str, bool)) -> bool {
+        let Helping::Plugins(plugins) = self else { return true };
+        plugins.iter().any(|plugin| {
+            let hopes = plugin.hint(pod, event);
+            told(plugin.name(), hopes);
+            hopes
+        })
     }
 }
 
@@ -170,6 +205,7 @@ pub struct Queue {
     gated: BTreeMap<&'static str, BTreeSet<Key>>,
     arrivals: u64,
     ledger: Ledger,
+    flight: Flight,
 }
 
 /// What the queue has counted, for whoever shows it.
@@ -211,11 +247,22 @@ struct Waiting {
     ready_at: Option<Instant>,
     /// Nothing helped it: it is tried because so much time has passed.
     timed_out: bool,
+    /// It asks for something else than when it was given out.
+    asks_anew: bool,
 }
 
 impl Waiting {
     fn new(pod: Arc<PodInfo>, arrival: u64) -> Waiting {
-        Waiting { pod, arrival, attempts: 0, first: None, place: Place::Away, ready_at: None, timed_out: false }
+        Waiting {
+            pod,
+            arrival,
+            attempts: 0,
+            first: None,
+            place: Place::Away,
+            ready_at: None,
+            timed_out: false,
+            asks_anew: false,
+        }
     }
 }
 
@@ -251,6 +298,7 @@ impl Queue {
         }
         if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.pod = pod;
+            waiting.asks_anew |= asks_anew && place == Place::Away;
         }
         if moves {
             self.activate(key, now, CHANGED);
@@ -260,6 +308,7 @@ impl Queue {
     /// The pod needs no node any more.
     pub fn remove(&mut self, key: &Key) {
         self.unplace(key);
+        self.flight.ended(key);
         self.waiting.remove(key);
     }
 
@@ -268,8 +317,10 @@ impl Queue {
         let (_, _, key) = self.active.pop_first()?;
         let waiting = self.waiting.get_mut(&key)?;
         waiting.place = Place::Away;
+        waiting.asks_anew = false;
         waiting.attempts += 1;
         waiting.first.get_or_insert(now);
+        self.flight.began(&key);
         let pod = waiting.pod.clone();
         Some((key, pod))
     }
@@ -299,14 +350,19 @@ impl Queue {
 
     /// The attempt failed for no reason of the cluster's: it is made again after a while.
     pub fn failed(&mut self, key: &Key, now: Instant) {
+        self.flight.ended(key);
         self.set_back(key, now);
         self.activate(key, now, FAILED);
     }
 
     /// No node takes the pod: it waits until something happens that may help who refused it.
     pub fn park(&mut self, key: &Key, refused_by: RefusedBy, now: Instant) {
+        let missed = self.missed(key, &refused_by);
+        self.flight.ended(key);
         self.set_back(key, now);
-        self.unplace(key);
+        if let Some(cause) = missed {
+            return self.activate(key, now, cause);
+        }
         if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.place = Place::Parked(now, refused_by.clone());
             self.ledger.refused(scheduler_name(&waiting.pod.pod), &refused_by, true);
@@ -316,18 +372,33 @@ impl Queue {
         }
     }
 
+    /// What happened while the pod was on its way that may help it, in the words of metrics.
+    fn missed(&self, key: &Key, refused_by: &RefusedBy) -> Option<&'static str> {
+        let waiting = self.waiting.get(key)?;
+        let helps = |event: &Event| {
+            // That it left the place that it did not get is no news to it.
+            if event.pod().is_some_and(|pod| pod.uid() == waiting.pod.uid()) {
+                return false;
+            }
+            let helping = self.rules.helping(refused_by, event);
+            helping.is_some_and(|helping| helping.helps(&waiting.pod, event, &mut |_, _| {}))
+        };
+        let missed = self.flight.missed(key, helps).map(Happening::label);
+        missed.or(waiting.asks_anew.then_some(CHANGED))
+    }
+
     /// Something happened: who may be helped by it is tried again.
     pub fn happened(&mut self, event: &Event, now: Instant) {
+        self.happened_telling(event, now, &mut |_, _| {});
+    }
+
+    /// The same; `told` hears each plugin that was asked, and whether it hopes.
+    pub(crate) fn happened_telling(&mut self, event: &Event, now: Instant, told: &mut dyn FnMut(&'static str, bool)) {
+        self.flight.happened(event);
         let mut helped: Vec<Key> = vec![];
         for (refused_by, keys) in &self.parked {
-            let refusing = self.rules.named(refused_by);
-            let helping: Vec<_> = refusing.filter(|p| p.helped_by().contains(&event.happening())).collect();
-            // A pod that nobody refused met an empty cluster, and nobody knows what helps an extender: anything may.
-            let anything = refused_by.is_empty() || refused_by.contains(EXTENDER);
-            if helping.is_empty() && !anything {
-                continue;
-            }
-            let hint = |pod: &PodInfo| anything || helping.iter().any(|plugin| plugin.hint(pod, event));
+            let Some(helping) = self.rules.helping(refused_by, event) else { continue };
+            let mut hint = |pod: &PodInfo| helping.helps(pod, event, &mut *told);
             helped.extend(keys.iter().filter(|key| self.waiting.get(*key).is_some_and(|w| hint(&w.pod))).cloned());
         }
         for (by, keys) in &self.gated {
@@ -337,6 +408,11 @@ impl Queue {
             helped.extend(keys.iter().filter(hint).cloned());
         }
         helped.iter().for_each(|key| self.activate(key, now, event.happening().label()));
+    }
+
+    /// Events that are kept for pods on their way, by name, and how many such pods there are.
+    pub fn in_flight(&self) -> (&BTreeMap<&'static str, usize>, usize) {
+        (self.flight.counts(), self.flight.pods())
     }
 
     /// When a pod may become ready by the passing of time alone.

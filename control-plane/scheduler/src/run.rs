@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Refused};
 use crate::extender::{self, Extender};
-use crate::metrics::Ended;
+use crate::metrics::{Call, Ended};
 use crate::pod::{PodInfo, is_finished, node_name, scheduler_name, uid};
 use crate::preempt;
 use crate::profile::Profile;
@@ -52,6 +52,7 @@ struct Scheduler {
     /// When the queue gave out the pod that is being decided about.
     began: Instant,
     sampled: Sampled,
+    hints_sampled: Sampled,
     /// Pods that wait at Permit.
     held: JoinSet<Held>,
     writes: JoinSet<Done>,
@@ -89,6 +90,7 @@ pub async fn run(
         assumed: HashMap::new(),
         began: Instant::now(),
         sampled: Sampled::default(),
+        hints_sampled: Sampled::default(),
         held: JoinSet::new(),
         writes: JoinSet::new(),
     };
@@ -188,16 +190,22 @@ impl Scheduler {
                 self.config.waiting.preempt(victim.uid(), preempt::NAME);
             }
         }
+        let makes_room = nowhere.preempt.is_some();
         self.queue.park(key, nowhere.refused_by, Instant::now());
-        self.tell(key, plan, by);
+        self.tell(key, plan, by, makes_room);
     }
 
     /// Writes what is to be known of a pod.
-    fn tell(&mut self, key: &Key, plan: Plan, by: usize) {
+    fn tell(&mut self, key: &Key, plan: Plan, by: usize, makes_room: bool) {
         let Some(executor) = self.executors.get(by).cloned() else { return };
-        let key = key.clone();
+        let (key, metrics) = (key.clone(), self.config.metrics.clone());
         self.writes.spawn(async move {
+            let since = Instant::now();
             let failure = executor.act(&plan).await.failure.map(|failure| failure.to_string());
+            metrics.called(Call::StatusPatch, failure.is_none(), since.elapsed());
+            if makes_room {
+                metrics.made_room(failure.is_none(), since.elapsed());
+            }
             Done::Told { key, failure }
         });
     }
@@ -214,13 +222,13 @@ impl Scheduler {
         if let (Some(before), Some(after)) = (&change.before, &change.after)
             && uid(before) != uid(after)
         {
-            self.gone(before, now);
+            self.gone(before);
         }
         match (&change.after, &change.before) {
             (Some(pod), before) => self.there(&change.key, before.as_deref(), pod, now),
             (None, Some(pod)) => {
                 self.queue.remove(&change.key);
-                self.gone(pod, now);
+                self.gone(pod);
             }
             (None, None) => self.queue.remove(&change.key),
         }
@@ -229,7 +237,7 @@ impl Scheduler {
     fn there(&mut self, key: &Key, before: Option<&Pod>, pod: &Arc<Pod>, now: Instant) {
         if is_finished(pod) {
             self.queue.remove(key);
-            return self.gone(pod, now);
+            return self.gone(pod);
         }
         if node_name(pod).is_empty() {
             return match self.waits(pod) {
@@ -249,11 +257,16 @@ impl Scheduler {
             self.snapshot.add_pod(node, pod.clone());
         }
         let placed_before = before.filter(|before| !node_name(before).is_empty());
-        if placed_before.is_none_or(|before| before.metadata.labels != pod.pod.metadata.labels) {
-            self.queue.happened(&Event::Pod(Happening::PodCame, &pod), now);
+        let relabelled = placed_before.filter(|before| before.metadata.labels != pod.pod.metadata.labels);
+        if let Some(before) = relabelled {
+            let before = Arc::new(PodInfo::new(Arc::new(before.clone())));
+            self.happened(&Event::Pod(Happening::PodRelabelled, &before));
+        }
+        if placed_before.is_none() || relabelled.is_some() {
+            self.happened(&Event::Pod(Happening::PodCame, &pod));
         }
         if placed_before.is_some_and(|before| requests(before) != pod.requests) {
-            self.queue.happened(&Event::Pod(Happening::PodLeft, &pod), now);
+            self.happened(&Event::Pod(Happening::PodLeft, &pod));
         }
     }
 
@@ -266,28 +279,32 @@ impl Scheduler {
         self.queue.put(key, pod, now);
     }
 
-    fn gone(&mut self, pod: &Pod, now: Instant) {
+    fn gone(&mut self, pod: &Pod) {
         self.config.waiting.refuse(uid(pod), "", "removed");
         self.assumed.remove(uid(pod));
         self.snapshot.end_nomination(uid(pod));
-        self.uncount(uid(pod), now);
+        self.uncount(uid(pod));
     }
 
-    fn uncount(&mut self, uid: &str, now: Instant) {
+    fn uncount(&mut self, uid: &str) {
         let Some(node) = self.counted.remove(uid) else { return };
         if let Some(pod) = self.snapshot.remove_pod(&node, uid) {
-            self.queue.happened(&Event::Pod(Happening::PodLeft, &pod), now);
+            self.happened(&Event::Pod(Happening::PodLeft, &pod));
         }
     }
 
     fn node(&mut self, change: Change<Node>) {
         let name = change.key.name;
-        let Some(node) = change.after else { return self.snapshot.remove_node(&name) };
+        let Some(node) = change.after else {
+            let gone = self.snapshot.get(&name).map(|known| known.sums());
+            self.snapshot.remove_node(&name);
+            return gone.iter().for_each(|gone| self.happened(&Event::Node(Happening::NodeRemoved, gone)));
+        };
         let known = self.snapshot.get(&name).and_then(|info| info.facts.node.clone());
         self.snapshot.set_node(node.clone());
-        let Some(info) = self.snapshot.get(&name) else { return };
+        let Some(info) = self.snapshot.get(&name).map(|info| info.sums()) else { return };
         for happening in node_happenings(known.as_deref(), &node) {
-            self.queue.happened(&Event::Node(happening, info), Instant::now());
+            self.happened(&Event::Node(happening, &info));
         }
     }
 }

@@ -370,7 +370,11 @@ fn nowhere(profile: &Profile, attempt: &mut Attempt, refusals: Refusals, seed: u
         let message = "no nodes available to schedule pods".to_owned();
         return Verdict::Nowhere(Nowhere { message, refused_by, preempt: None, end_nomination: false }, vec![]);
     }
-    let mut message = unavailable(refusals.len(), refusals.reasons());
+    let impossible = attempt.filters.iter().find_map(|(_, filter)| filter.impossible());
+    let mut message = match impossible {
+        Some(why) => format!("0/{} nodes are available: {why}.", refusals.len()),
+        None => unavailable(refusals.len(), refusals.reasons()),
+    };
     let (mut candidates, mut end_nomination, mut words) = (vec![], false, vec![]);
     for plugin in &profile.post_filters {
         let found = plugin.post_filter(attempt, &refusals, seed);

@@ -17,6 +17,12 @@ pub(crate) enum Family {
     AfterFlush,
     Preemptions,
     Victims,
+    PreemptionTime,
+    PreemptionRuns,
+    Calls,
+    CallTime,
+    Hints,
+    InFlight,
     Pending,
     Unschedulable,
     Incoming,
@@ -63,6 +69,12 @@ impl Family {
         Family::AfterFlush,
         Family::Preemptions,
         Family::Victims,
+        Family::PreemptionTime,
+        Family::PreemptionRuns,
+        Family::Calls,
+        Family::CallTime,
+        Family::Hints,
+        Family::InFlight,
         Family::Pending,
         Family::Unschedulable,
         Family::Incoming,
@@ -142,6 +154,42 @@ impl Family {
             Family::Victims => {
                 ("scheduler_preemption_victims", &[], bounds(1.0, 2.0, 7), "Number of selected preemption victims")
             }
+            Family::PreemptionTime => (
+                "scheduler_preemption_goroutines_duration_seconds",
+                &["result"],
+                bounds(0.01, 2.0, 20),
+                "Duration in seconds of making room by preemption",
+            ),
+            Family::PreemptionRuns => (
+                "scheduler_preemption_goroutines_execution_total",
+                &["result"],
+                Kind::Counter,
+                "Number of times that room was made by preemption",
+            ),
+            Family::Calls => (
+                "scheduler_async_api_call_execution_total",
+                &["call_type", "result"],
+                Kind::Counter,
+                "Total number of API calls made beside the scheduling of other pods",
+            ),
+            Family::CallTime => (
+                "scheduler_async_api_call_execution_duration_seconds",
+                &["call_type", "result"],
+                bounds(0.001, 2.0, 15),
+                "Duration in seconds of API calls made beside the scheduling of other pods",
+            ),
+            Family::Hints => (
+                "scheduler_queueing_hint_execution_duration_seconds",
+                &["event", "hint", "plugin"],
+                bounds(0.000_01, 1.5, 20),
+                "Duration for running a queueing hint function of a plugin",
+            ),
+            Family::InFlight => (
+                "scheduler_inflight_events",
+                &["event"],
+                Kind::Gauge,
+                "Number of events currently tracked in the scheduling queue",
+            ),
             Family::Pending => {
                 ("scheduler_pending_pods", &["queue"], Kind::Gauge, "Number of pending pods, by the queue type")
             }

@@ -15,6 +15,11 @@ fn what_happened_is_shown_under_upstreams_names() {
     metrics.permit_wait(Code::Unschedulable, Duration::from_millis(3));
     metrics.preemption(3);
     metrics.handled("NodeAdd", Duration::from_micros(50));
+    metrics.made_room(true, Duration::from_millis(20));
+    metrics.called(Call::Binding, true, Duration::from_millis(2));
+    metrics.called(Call::StatusPatch, false, Duration::from_millis(2));
+    metrics.hint("NodePorts", Happening::PodLeft, true, Duration::from_micros(12));
+    metrics.in_flight(&BTreeMap::from([("NodeAdd", 2)]), 3);
     let sizes = Sizes { active: 1, backoff: 2, unschedulable: 3, gated: 4 };
     let now = Now { sizes, nodes: 5, pods: 6, assumed: 7, binding: 8 };
     let incoming = BTreeMap::from([(("active", "UnschedulablePodAdd"), 9)]);
@@ -41,6 +46,13 @@ fn what_happened_is_shown_under_upstreams_names() {
         "scheduler_queue_incoming_pods_total{queue=\"active\",event=\"UnschedulablePodAdd\"} 9",
         "scheduler_unschedulable_pods{plugin=\"NodePorts\",profile=\"default-scheduler\"} 1",
         "scheduler_pod_scheduled_after_flush_total 1",
+        "scheduler_preemption_goroutines_execution_total{result=\"success\"} 1",
+        "scheduler_preemption_goroutines_duration_seconds_bucket{result=\"success\",le=\"0.02\"} 1",
+        "scheduler_async_api_call_execution_total{call_type=\"pod_binding\",result=\"success\"} 1",
+        "scheduler_async_api_call_execution_duration_seconds_count{call_type=\"pod_status_patch\",result=\"error\"} 1",
+        "scheduler_queueing_hint_execution_duration_seconds_count{event=\"AssignedPodDelete\",hint=\"Queue\",plugin=\"NodePorts\"} 1",
+        "scheduler_inflight_events{event=\"NodeAdd\"} 2",
+        "scheduler_inflight_events{event=\"PodPopped\"} 3",
     ] {
         assert_eq!(text.lines().filter(|known| *known == line).count(), 1, "{line} in {text}");
     }

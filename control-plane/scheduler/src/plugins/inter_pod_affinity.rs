@@ -50,7 +50,13 @@ impl Plugin for InterPodAffinity {
     }
 
     fn helped_by(&self) -> &'static [Happening] {
-        &[Happening::NodeAdded, Happening::NodeRelabelled, Happening::PodLeft, Happening::PodCame]
+        &[
+            Happening::NodeAdded,
+            Happening::NodeRelabelled,
+            Happening::PodLeft,
+            Happening::PodCame,
+            Happening::PodRelabelled,
+        ]
     }
 
     /// A pod that comes can only be one to be near to; one that leaves may have been in the way. Namespaces chosen by label are
@@ -62,6 +68,8 @@ impl Plugin for InterPodAffinity {
         };
         match event.happening() {
             Happening::PodCame => chooses(pod, other, |pod| &pod.terms.near),
+            // What was in the way may not be any more; its own terms are the same.
+            Happening::PodRelabelled => chooses(pod, other, |pod| &pod.terms.away),
             _ => chooses(pod, other, |pod| &pod.terms.away) || chooses(other, pod, |pod| &pod.terms.away),
         }
     }

@@ -162,6 +162,11 @@ pub trait Filter {
         None
     }
 
+    /// Why no node at all can do, if that is known at once.
+    fn impossible(&self) -> Option<&'static str> {
+        None
+    }
+
     fn check(&self, node: &NodeInfo) -> Result<(), Reject>;
 
     /// Whether it looks beyond the node at hand, and so has to hear of pods that are taken to come and go.

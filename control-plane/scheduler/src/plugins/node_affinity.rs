@@ -69,6 +69,10 @@ impl Filter for Required<'_> {
         names.filter(|names| !names.is_empty()).map(|names| names.into_iter().flatten().collect())
     }
 
+    fn impossible(&self) -> Option<&'static str> {
+        self.only().is_some_and(|names| names.is_empty()).then_some("pod affinity terms conflict")
+    }
+
     fn check(&self, node: &NodeInfo) -> Result<(), Reject> {
         let Some(node) = node.facts.node.as_deref() else {
             return Reject::firmly(UNMATCHED);

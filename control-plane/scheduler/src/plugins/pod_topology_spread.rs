@@ -56,6 +56,9 @@ impl Plugin for PodTopologySpread {
             Happening::NodeAdded,
             Happening::NodeRelabelled,
             Happening::NodeOpened,
+            // An empty domain that goes holds the others back no more.
+            Happening::NodeRemoved,
+            Happening::PodRelabelled,
             Happening::PodLeft,
             Happening::PodCame,
         ]

@@ -43,7 +43,9 @@ impl Plugin for NodeResourcesFit {
     fn hint(&self, pod: &PodInfo, event: &Event) -> bool {
         event.node().is_none_or(|node| {
             let has = &node.facts.allocatable;
-            let others = pod.requests.others().all(|(name, asked)| asked <= has.get(name));
+            // What the node does not know may be ignored by the profile.
+            let enough = |name: &str, asked: i64| has.get(name) == 0 || asked <= has.get(name);
+            let others = pod.requests.others().all(|(name, asked)| enough(name, asked));
             others && pod.requests.cpu <= has.cpu && pod.requests.memory <= has.memory && node.facts.most_pods > 0
         })
     }

@@ -185,3 +185,158 @@ fn who_fails_does_not_stay_ahead_of_who_waits() {
     }
     assert_eq!(taken(&mut queue, now + Duration::from_secs(20)), Some(key("waits")));
 }
+
+fn on_the_way(queue: &mut Queue, spec: serde_json::Value, now: Instant) -> Key {
+    let pod = serde_json::json!({"metadata": {"namespace": "a", "uid": "x"}, "spec": spec});
+    queue.put(&key("x"), Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap()))), now);
+    taken(queue, now).unwrap()
+}
+
+#[test]
+fn what_happens_on_the_way_is_not_missed() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let wanting = serde_json::json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": 80}]}]});
+    let x = on_the_way(&mut queue, wanting.clone(), now);
+    queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now);
+    queue.happened(&Event::Pod(Happening::PodLeft, &pod(wanting.clone())), now);
+    assert_eq!(queue.in_flight(), (&BTreeMap::from([("AssignedPodDelete", 2)]), 1));
+    queue.park(&x, BTreeSet::from(["NodePorts"]), now);
+    assert_eq!(queue.in_flight(), (&BTreeMap::new(), 0), "nobody is on the way");
+    assert_eq!(taken(&mut queue, now + FIRST), Some(x.clone()), "its port was set free meanwhile");
+    queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now + FIRST);
+    queue.park(&x, BTreeSet::from(["NodePorts"]), now + FIRST);
+    assert_eq!(taken(&mut queue, now + 10 * FIRST), None, "nothing that helps");
+}
+
+#[test]
+fn a_pod_that_changes_on_its_way_is_tried_again() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let x = on_the_way(&mut queue, serde_json::json!({"containers": []}), now);
+    queue.put(&x, pod(serde_json::json!({"containers": [], "tolerations": [{"operator": "Exists"}]})), now);
+    assert_eq!(taken(&mut queue, now), None, "not beside the attempt under way");
+    queue.park(&x, BTreeSet::from(["TaintToleration"]), now);
+    assert_eq!(taken(&mut queue, now + FIRST), Some(x));
+}
+
+#[test]
+fn only_as_much_is_kept_as_the_one_longest_on_its_way_needs() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for name in ["a", "b"] {
+        queue.put(&key(name), plain(0), now);
+    }
+    let a = taken(&mut queue, now).unwrap();
+    queue.happened(&Event::Node(Happening::NodeAdded, &NodeInfo::default()), now);
+    let b = taken(&mut queue, now).unwrap();
+    queue.happened(&Event::Node(Happening::NodeGrew, &NodeInfo::default()), now);
+    queue.remove(&a);
+    assert_eq!(queue.in_flight(), (&BTreeMap::from([("NodeUpdateNodeAllocatable", 1)]), 1));
+    queue.failed(&b, now);
+    assert_eq!(queue.in_flight(), (&BTreeMap::new(), 0));
+}
+
+/// Which events wake which pods: the plugin that refused, the pod, what happens, to what; and whether it is tried again.
+#[test]
+fn hints() {
+    use serde_json::json;
+    let node = |name: &str, labels: serde_json::Value, spec: serde_json::Value, cpu: &str| {
+        let allocatable = json!({"cpu": cpu, "memory": "8Gi", "pods": "10", "example.com/gpu": "1"});
+        let node =
+            json!({"metadata": {"name": name, "labels": labels}, "spec": spec, "status": {"allocatable": allocatable}});
+        let facts = crate::node::Facts::of(Arc::new(serde_json::from_value(node).unwrap()));
+        NodeInfo { facts: Arc::new(facts), ..NodeInfo::default() }
+    };
+    let placed = |namespace: &str, app: &str, spec: serde_json::Value| {
+        let mut spec = spec;
+        spec["nodeName"] = json!("n");
+        let pod = json!({"metadata": {"name": app, "namespace": namespace, "uid": app, "labels": {"app": app}}, "spec": spec});
+        Arc::new(PodInfo::new(Arc::new(serde_json::from_value(pod).unwrap())))
+    };
+    let asks = |much: serde_json::Value| json!({"containers": [{"name": "c", "resources": {"requests": much}}]});
+    let term = |app: &str| json!([{"topologyKey": "zone", "labelSelector": {"matchLabels": {"app": app}}}]);
+    let near = json!({"containers": [], "affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term("v")}}});
+    let away = json!({"containers": [], "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term("v")}}});
+    let spread = json!({"containers": [], "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]});
+    let (plain, none) = (json!({"containers": []}), json!({}));
+    let selects = json!({"containers": [], "nodeSelector": {"disk": "ssd"}});
+    let plainly = |labels: serde_json::Value| node("n", labels, json!({}), "1");
+    use Happening::*;
+    let of_nodes = [
+        ("NodeAffinity", &selects, NodeRelabelled, plainly(json!({"disk": "ssd"})), true),
+        ("NodeAffinity", &selects, NodeRelabelled, plainly(json!({"disk": "hdd"})), false),
+        ("NodeAffinity", &selects, NodeAdded, plainly(json!({"disk": "ssd"})), true),
+        ("NodeAffinity", &selects, NodeGrew, plainly(json!({"disk": "ssd"})), false),
+        ("NodeResourcesFit", &asks(json!({"cpu": "2"})), NodeGrew, node("n", none.clone(), none.clone(), "2"), true),
+        ("NodeResourcesFit", &asks(json!({"cpu": "2"})), NodeGrew, node("n", none.clone(), none.clone(), "1"), false),
+        ("NodeResourcesFit", &asks(json!({"example.com/gpu": "2"})), NodeAdded, plainly(none.clone()), false),
+        ("NodeResourcesFit", &asks(json!({"example.com/ignored": "2"})), NodeAdded, plainly(none.clone()), true),
+        (
+            "NodeResourcesFit",
+            &asks(json!({"cpu": "2"})),
+            NodeRelabelled,
+            node("n", none.clone(), none.clone(), "2"),
+            false,
+        ),
+        ("NodeUnschedulable", &plain, NodeOpened, plainly(none.clone()), true),
+        ("NodeUnschedulable", &plain, NodeOpened, node("n", none.clone(), json!({"unschedulable": true}), "1"), false),
+        ("TaintToleration", &plain, NodeOpened, plainly(none.clone()), true),
+        (
+            "TaintToleration",
+            &plain,
+            NodeOpened,
+            node("n", none.clone(), json!({"taints": [{"key": "k", "effect": "NoSchedule"}]}), "1"),
+            false,
+        ),
+        ("InterPodAffinity", &near, NodeAdded, plainly(json!({"zone": "z"})), true),
+        ("InterPodAffinity", &near, NodeGrew, plainly(json!({"zone": "z"})), false),
+        ("PodTopologySpread", &spread, NodeRemoved, plainly(json!({"zone": "z"})), true),
+        ("PodTopologySpread", &spread, NodeAdded, plainly(json!({"zone": "z"})), true),
+        ("NodePorts", &plain, NodeRemoved, plainly(none.clone()), false),
+    ];
+    for (by, spec, happening, node, wakes) in of_nodes {
+        assert_eq!(
+            is_woken(by, spec, |queue, now| queue.happened(&Event::Node(happening, &node), now)),
+            wakes,
+            "{by} {happening:?} {spec}"
+        );
+    }
+    let keeps_out = json!({"containers": [], "affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": term("x")}}});
+    let of_pods = [
+        ("NodeResourcesFit", &plain, PodLeft, placed("a", "v", plain.clone()), true),
+        ("NodeResourcesFit", &plain, PodCame, placed("a", "v", plain.clone()), false),
+        ("InterPodAffinity", &near, PodCame, placed("a", "v", plain.clone()), true),
+        ("InterPodAffinity", &near, PodCame, placed("a", "w", plain.clone()), false),
+        ("InterPodAffinity", &near, PodCame, placed("b", "v", plain.clone()), false),
+        ("InterPodAffinity", &near, PodLeft, placed("a", "v", plain.clone()), false),
+        ("InterPodAffinity", &away, PodLeft, placed("a", "v", plain.clone()), true),
+        ("InterPodAffinity", &away, PodLeft, placed("a", "w", plain.clone()), false),
+        ("InterPodAffinity", &away, PodRelabelled, placed("a", "v", plain.clone()), true),
+        ("InterPodAffinity", &away, PodRelabelled, placed("a", "w", plain.clone()), false),
+        ("InterPodAffinity", &plain, PodLeft, placed("a", "w", keeps_out), true),
+        ("PodTopologySpread", &spread, PodLeft, placed("a", "w", plain.clone()), true),
+        ("PodTopologySpread", &spread, PodLeft, placed("b", "w", plain.clone()), false),
+        ("PodTopologySpread", &spread, PodRelabelled, placed("a", "w", plain.clone()), true),
+        ("NodeAffinity", &selects, PodLeft, placed("a", "v", plain.clone()), false),
+    ];
+    for (by, spec, happening, other, wakes) in of_pods {
+        assert_eq!(
+            is_woken(by, spec, |queue, now| queue.happened(&Event::Pod(happening, &other), now)),
+            wakes,
+            "{by} {happening:?} {spec}"
+        );
+    }
+}
+
+/// Whether a pod that was refused by the plugin is tried again after this.
+fn is_woken(by: &'static str, spec: &serde_json::Value, happens: impl Fn(&mut Queue, Instant)) -> bool {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    let labelled = serde_json::json!({"metadata": {"name": "x", "namespace": "a", "uid": "x", "labels": {"app": "x"}}, "spec": spec});
+    queue.put(&key("x"), Arc::new(PodInfo::new(Arc::new(serde_json::from_value(labelled).unwrap()))), now);
+    let x = taken(&mut queue, now).unwrap();
+    queue.park(&x, BTreeSet::from([by]), now);
+    happens(&mut queue, now);
+    taken(&mut queue, now + FIRST).is_some()
+}

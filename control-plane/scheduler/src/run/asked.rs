@@ -25,7 +25,7 @@ impl Scheduler {
                 let plan = outcome::failed(&pod.pod, &failure.to_string());
                 self.ended(key, by, Ended::Error);
                 self.queue.failed(key, std::time::Instant::now());
-                self.tell(key, plan, by);
+                self.tell(key, plan, by, false);
             }
         }
     }

@@ -14,7 +14,7 @@ use super::measured::{Attempt, code};
 use super::{Scheduler, outcome};
 use crate::extender::Extender;
 use crate::framework::{Binding, Bound, Objection, Permission, Point, Verdict};
-use crate::metrics::{Code, Ended, Metrics};
+use crate::metrics::{Call, Code, Ended, Metrics};
 use crate::plugins::{Reason, Registered};
 use crate::pod::{PodInfo, node_name};
 use crate::profile::Profile;
@@ -171,7 +171,7 @@ impl Scheduler {
             self.unreserve(profile, way);
         }
         self.assumed.remove(way.pod.uid());
-        self.uncount(way.pod.uid(), now);
+        self.uncount(way.pod.uid());
         if self.pods.get_key(&way.key).is_none_or(|pod| crate::pod::uid(&pod) != way.pod.uid()) {
             // It ended meanwhile.
             return;
@@ -189,7 +189,7 @@ impl Scheduler {
                 tracing::info!(pod = %way.key, "{why}");
                 self.ended_attempt(way.attempt.as_ref(), Ended::Error);
                 self.queue.failed(&way.key, now);
-                self.tell(&way.key, outcome::failed(&way.pod.pod, &why), way.by);
+                self.tell(&way.key, outcome::failed(&way.pod.pod, &why), way.by, false);
             }
         }
     }
@@ -304,6 +304,9 @@ impl Steps {
         for plugin in &self.bind {
             let since = Instant::now();
             let ran = plugin.bind(binding).await;
+            if ran != Ok(Bound::Skipped) {
+                self.metrics.called(Call::Binding, ran.is_ok(), since.elapsed());
+            }
             let code = if ran == Ok(Bound::Skipped) { Code::Skip } else { code_of(&ran) };
             self.metrics.plugin(Point::Bind, plugin.name(), code, since.elapsed());
             match ran.map_err(|why| (plugin.name(), binding_failed(plugin, why)))? {

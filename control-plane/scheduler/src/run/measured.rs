@@ -11,6 +11,7 @@ use crate::framework::{Objection, Point};
 use crate::metrics::{Code, Ended, Metrics, Now};
 use crate::pod::{PodInfo, node_name};
 use crate::profile::Profile;
+use crate::queue::Event;
 use crate::schedule::{Ear, Placement, schedule_telling};
 
 /// Of so many decisions, the runs of single plugins are measured in one, as upstream: reading the clock around each costs more
@@ -154,6 +155,20 @@ impl Scheduler {
         self.config.metrics.handled(event, since.elapsed());
     }
 
+    /// Something happened that may help who waits. The plugins' hints are measured in one of so many events, as their runs are.
+    pub(super) fn happened(&mut self, event: &Event) {
+        let (now, metrics) = (Instant::now(), self.config.metrics.as_ref());
+        if !self.hints_sampled.is_next() {
+            return self.queue.happened(event, now);
+        }
+        let mut since = now;
+        let mut told = |plugin: &'static str, hopes: bool| {
+            let now = Instant::now();
+            metrics.hint(plugin, event.happening(), hopes, now - std::mem::replace(&mut since, now));
+        };
+        self.queue.happened_telling(event, now, &mut told);
+    }
+
     pub(super) fn tell_pending(&self) {
         let now = Now {
             sizes: self.queue.sizes(),
@@ -163,5 +178,7 @@ impl Scheduler {
             binding: self.writes.len(),
         };
         self.config.metrics.now(now, self.queue.ledger());
+        let (events, pods) = self.queue.in_flight();
+        self.config.metrics.in_flight(events, pods);
     }
 }
