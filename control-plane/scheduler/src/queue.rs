@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use client::Key;
 
-use crate::node::NodeInfo;
 use crate::plugins::{PrioritySort, Registered};
 use crate::pod::{PodInfo, scheduler_name};
 use crate::profile::Profile;
 use crate::schedule::EXTENDER;
 
 mod flight;
+mod happening;
 
 use flight::Flight;
+pub use happening::{Event, Happening};
 
 /// A pod that nothing helped for so long is tried anyway. As upstream.
 const PARKED_MOST: Duration = Duration::from_secs(300);
@@ -34,86 +35,12 @@ impl Default for Backoff {
     }
 }
 
-/// What happens in the cluster that may let a waiting pod through.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Happening {
-    NodeAdded,
-    /// More of some resource.
-    NodeGrew,
-    NodeRelabelled,
-    /// Fewer taints, or no longer cordoned.
-    NodeOpened,
-    NodeRemoved,
-    /// A pod ended or left its node.
-    PodLeft,
-    /// A pod came to a node or changed its labels there.
-    PodCame,
-    /// A pod on a node had these labels and has others now.
-    PodRelabelled,
-}
-
-impl Happening {
-    pub const ALL: &'static [Happening] = &[
-        Happening::NodeAdded,
-        Happening::NodeGrew,
-        Happening::NodeRelabelled,
-        Happening::NodeOpened,
-        Happening::NodeRemoved,
-        Happening::PodLeft,
-        Happening::PodCame,
-        Happening::PodRelabelled,
-    ];
-
-    /// Upstream's name for it, as metrics tell.
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Happening::NodeAdded => "NodeAdd",
-            Happening::NodeGrew => "NodeUpdateNodeAllocatable",
-            Happening::NodeRelabelled => "NodeUpdateNodeLabel",
-            Happening::NodeOpened => "NodeUpdateNodeTaint",
-            Happening::NodeRemoved => "NodeDelete",
-            Happening::PodLeft => "AssignedPodDelete",
-            Happening::PodCame => "AssignedPodAdd",
-            Happening::PodRelabelled => "AssignedPodUpdatePodLabel",
-        }
-    }
-}
-
 // Why a pod comes into a part of the queue, besides what happens in the cluster; upstream's names.
 const CAME: &str = "UnschedulablePodAdd";
 const CHANGED: &str = "UnschedulablePodUpdate";
 const FAILED: &str = "ScheduleAttemptFailure";
 const BACKED_OFF: &str = "BackoffComplete";
 const TIMED_OUT: &str = "UnschedulableTimeout";
-
-/// What happened, with the object it happened to.
-#[derive(Debug, Clone, Copy)]
-pub enum Event<'a> {
-    Node(Happening, &'a NodeInfo),
-    Pod(Happening, &'a Arc<PodInfo>),
-}
-
-impl<'a> Event<'a> {
-    pub fn happening(&self) -> Happening {
-        match self {
-            Event::Node(happening, _) | Event::Pod(happening, _) => *happening,
-        }
-    }
-
-    pub fn node(&self) -> Option<&'a NodeInfo> {
-        match self {
-            Event::Node(_, node) => Some(node),
-            Event::Pod(..) => None,
-        }
-    }
-
-    pub fn pod(&self) -> Option<&'a PodInfo> {
-        match self {
-            Event::Pod(_, pod) => Some(pod),
-            Event::Node(..) => None,
-        }
-    }
-}
 
 type RefusedBy = BTreeSet<&'static str>;
 

@@ -1,6 +1,7 @@
 //! What waits, and what wakes it.
 
 use super::*;
+use crate::node::NodeInfo;
 use crate::plugins::{Plugin, Point};
 
 const FIRST: Duration = Duration::from_secs(1);
