@@ -73,7 +73,7 @@ fn wrong_manifests_and_images_are_explained() {
         let message = waiting("message");
         assert!(parts.iter().all(|p| message.contains(p)), "{message}");
     }
-    cluster.ok(&["wait", "pod/right", "--for=condition=Ready", "--timeout=120s"]);
+    cluster.ok(&["wait", "pod/right", "--for=condition=Ready", "--timeout=300s"]);
 
     let other = tempfile::tempdir().expect("a directory");
     let port = cluster.ok(&["config", "view", "-o", "jsonpath={.clusters[0].cluster.server}"]);
@@ -93,7 +93,7 @@ fn without_control_groups_only_containers_are_refused() {
     }
     let mut cluster = Cluster::on(Arc::new(Host::without_cgroups()));
     cluster.up(&["--apply", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/hello")]);
-    cluster.ok(&["rollout", "status", "deployment/hello-wasm", "--timeout=120s"]);
+    cluster.ok(&["rollout", "status", "deployment/hello-wasm", "--timeout=300s"]);
     let path = "jsonpath={.items[0].status.containerStatuses[0].state.waiting.message}";
     let mut message = String::new();
     until("a container that cannot be made", || {

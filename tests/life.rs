@@ -72,7 +72,7 @@ fn no_sudden_end_disturbs_what_runs() {
     cluster.says("Ctrl-C stops");
     if busybox {
         cluster.apply(COUNTER);
-        cluster.ok(&["wait", "pod/counter", "--for=condition=Ready", "--timeout=120s"]);
+        cluster.ok(&["wait", "pod/counter", "--for=condition=Ready", "--timeout=300s"]);
     }
     let before = facts(&cluster);
     every_thread_is_at_home(cluster.pid());

@@ -87,7 +87,7 @@ fn each_role_ends_and_comes_back_alone() {
     }
     let ready = || {
         for pod in &pods {
-            cluster.ok(&["wait", pod, "--for=condition=Ready", "--timeout=120s"]);
+            cluster.ok(&["wait", pod, "--for=condition=Ready", "--timeout=300s"]);
         }
         cluster.ok(&["get", "pods", "-o", FACTS])
     };
@@ -120,7 +120,7 @@ fn each_role_ends_and_comes_back_alone() {
     until("the API again", || cluster.kubectl(&["get", "--raw", "/readyz"]).status.success());
     assert_eq!(ready(), before, "after the end of every other role");
     cluster.ok(&["create", "deployment", "more", "--image=hello-wasm:1", "--replicas=2"]);
-    cluster.ok(&["rollout", "status", "deployment/more", "--timeout=120s"]);
+    cluster.ok(&["rollout", "status", "deployment/more", "--timeout=300s"]);
     let second_leads = holders();
     for (before, now) in first.split_whitespace().zip(second_leads.split_whitespace()) {
         assert_ne!(before, now, "the lead has moved from a process that was killed");

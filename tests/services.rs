@@ -75,7 +75,7 @@ fn every_pairing_reaches_its_service() {
         return;
     }
     cluster.apply(BOX);
-    cluster.ok(&["wait", "pod/box", "--for=condition=Ready", "--timeout=120s"]);
+    cluster.ok(&["wait", "pod/box", "--for=condition=Ready", "--timeout=300s"]);
     for name in ["db.to-wasm", "db.to-container.svc.cluster.local", "db"] {
         let call =
             format!("printf 'GET / HTTP/1.1\\r\\nHost: db\\r\\nConnection: close\\r\\n\\r\\n' | nc -w 5 {name} 7777");
@@ -137,7 +137,7 @@ fn nothing_stays_of_deleted_pods() {
     let ruled = |c: &Cluster| rules(c).is_ok_and(|r| addresses.iter().any(|a| r.contains(a.as_str())));
     assert!(!nft || ruled(&cluster), "the Services have rules");
 
-    cluster.ok(&["delete", "-f", example, "--timeout=60s"]);
+    cluster.ok(&["delete", "-f", example, "--timeout=300s"]);
     let mut left = Vec::new();
     until("everything to go", || {
         left = held(&cluster, &uids);

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Nothing here takes longer unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 const NAMESPACE: &str = "rust";
 
 /// A kind of our own, as `derive(CustomResource)` would make it: that macro would be one more thing that every build of the

@@ -61,7 +61,7 @@ fn a_deployment_of_nginx_runs_through_every_component() {
     std::fs::write(cluster.dir.path().join("registries.yaml"), mirrors).expect("written");
     cluster.up(&[]);
     cluster.ok(&["create", "deployment", "nginx", "--image=nginx", "--port=8080", "--replicas=2"]);
-    cluster.ok(&["rollout", "status", "deployment/nginx", "--timeout=120s"]);
+    cluster.ok(&["rollout", "status", "deployment/nginx", "--timeout=300s"]);
     let pods = cluster.ok(&["get", "pods", "-l", "app=nginx"]);
     assert_eq!(pods.matches("1/1     Running").count(), 2, "{pods}");
     let events = cluster.ok(&["get", "events", "--field-selector=reason=Pulled", "-o", "jsonpath={.items[*].message}"]);
