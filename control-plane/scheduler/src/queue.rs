@@ -20,6 +20,8 @@ pub use happening::{Event, Happening};
 
 /// A pod that nothing helped for so long is tried anyway. As upstream.
 const PARKED_MOST: Duration = Duration::from_secs(300);
+/// Pods that back off among which one is looked for that may go early: those that failed stay, and these are few.
+const LOOKED_MOST: usize = 100;
 
 /// How long a pod waits after a failed attempt: first, and at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,6 +178,8 @@ struct Waiting {
     timed_out: bool,
     /// It asks for something else than when it was given out.
     asks_anew: bool,
+    /// The last attempt failed for no reason of the cluster's.
+    failed: bool,
 }
 
 impl Waiting {
@@ -189,6 +193,7 @@ impl Waiting {
             ready_at: None,
             timed_out: false,
             asks_anew: false,
+            failed: false,
         }
     }
 }
@@ -241,6 +246,9 @@ impl Queue {
 
     pub fn take(&mut self, now: Instant) -> Option<(Key, Arc<PodInfo>)> {
         self.wake(now);
+        if self.active.is_empty() {
+            self.hurry();
+        }
         let (_, _, key) = self.active.pop_first()?;
         let waiting = self.waiting.get_mut(&key)?;
         waiting.place = Place::Away;
@@ -278,7 +286,7 @@ impl Queue {
     /// The attempt failed for no reason of the cluster's: it is made again after a while.
     pub fn failed(&mut self, key: &Key, now: Instant) {
         self.flight.ended(key);
-        self.set_back(key, now);
+        self.set_back(key, now, true);
         self.activate(key, now, FAILED);
     }
 
@@ -286,7 +294,7 @@ impl Queue {
     pub fn park(&mut self, key: &Key, refused_by: RefusedBy, now: Instant) {
         let missed = self.missed(key, &refused_by);
         self.flight.ended(key);
-        self.set_back(key, now);
+        self.set_back(key, now, false);
         if let Some(cause) = missed {
             return self.activate(key, now, cause);
         }
@@ -362,12 +370,27 @@ impl Queue {
         }
     }
 
+    /// Nobody else waits for a turn: one whom something may help takes it before its time (KEP-5142). It waits there so as not
+    /// to be in the way of others.
+    fn hurry(&mut self) {
+        let may = |key: &Key| self.waiting.get(key).is_some_and(|waiting| !waiting.failed);
+        let early = self.backing_off.iter().take(LOOKED_MOST).find(|(_, key)| may(key)).map(|(_, key)| key.clone());
+        let Some(key) = early else { return };
+        self.unplace(&key);
+        if let Some(waiting) = self.waiting.get_mut(&key) {
+            let rank = self.rules.sort.rank(&waiting.pod);
+            waiting.place = Place::Active(rank);
+            self.active.insert((rank, waiting.arrival, key));
+        }
+    }
+
     /// Who failed comes after those of its rank that have been waiting meanwhile: it might fail for ever, in their place.
-    fn set_back(&mut self, key: &Key, now: Instant) {
+    fn set_back(&mut self, key: &Key, now: Instant, failed: bool) {
         self.unplace(key);
         self.arrivals += 1;
         if let Some(waiting) = self.waiting.get_mut(key) {
             waiting.arrival = self.arrivals;
+            waiting.failed = failed;
             let failures = waiting.attempts.saturating_sub(1);
             waiting.ready_at = Some(now + client::backoff::delay(self.backoff.first, self.backoff.most, failures));
         }

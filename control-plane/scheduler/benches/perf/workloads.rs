@@ -90,6 +90,16 @@ pub static ALL: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "SchedulingRequiredPodAffinityWithNSSelector",
+        pods: 2000,
+        before: |world, count| {
+            nodes(world, count);
+            in_namespaces(world, count / 50, |at, space| across("podAffinity", at, space));
+        },
+        pod: |at| across("podAffinity", at, 0),
+        ..PLAIN
+    },
+    Workload {
         name: "SchedulingPreferredAffinityWithNSSelector",
         pods: 5000,
         before: |world, count| {
@@ -97,6 +107,16 @@ pub static ALL: &[Workload] = &[
             in_namespaces(world, count / 50, |at, space| across("preferred", at, space));
         },
         pod: |at| across("preferred", at, 0),
+        ..PLAIN
+    },
+    Workload {
+        name: "SchedulingPreferredAntiAffinityWithNSSelector",
+        pods: 2000,
+        before: |world, count| {
+            nodes(world, count);
+            in_namespaces(world, count / 50, |at, space| across("disliked", at, space));
+        },
+        pod: |at| across("disliked", at, 0),
         ..PLAIN
     },
     Workload {
@@ -221,12 +241,15 @@ fn preferring(sort: &str, space: &str, at: usize) -> Pod {
 /// Pods of all namespaces of a team stay apart, or like each other.
 fn across(sort: &str, at: usize, space: usize) -> Pod {
     let chosen = json!({"namespaceSelector": {"matchLabels": {"team": "devops"}}});
-    let term = term("kubernetes.io/hostname", json!({"color": "green"}), chosen);
+    let key = if sort == "podAffinity" { "topology.kubernetes.io/zone" } else { "kubernetes.io/hostname" };
+    let term = term(key, json!({"color": "green"}), chosen);
+    let wish = |sort: &str| {
+        let wish = json!([{"podAffinityTerm": term, "weight": 1}]);
+        json!({sort: {"preferredDuringSchedulingIgnoredDuringExecution": wish}})
+    };
     let affinity = match sort {
-        "preferred" => {
-            let wish = json!([{"podAffinityTerm": term, "weight": 1}]);
-            json!({"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wish}})
-        }
+        "preferred" => wish("podAffinity"),
+        "disliked" => wish("podAntiAffinity"),
         sort => json!({sort: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}),
     };
     pod(&format!("across-{at}"), &format!("space-{space}"), json!({"color": "green"}), json!({"affinity": affinity}))

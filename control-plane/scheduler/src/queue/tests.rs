@@ -45,9 +45,10 @@ fn a_parked_pod_is_woken_by_what_helps_it_and_backs_off() {
     queue.happened(&Event::Node(Happening::NodeRelabelled, &node), now);
     assert_eq!(queue.next_at(), Some(now + PARKED_MOST), "labels do not make room");
     queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now);
-    assert_eq!(taken(&mut queue, now), None, "it backs off first");
-    assert_eq!(queue.next_at(), Some(now + FIRST));
-    assert_eq!(taken(&mut queue, now + FIRST), Some(key("x")));
+    assert_eq!(queue.next_at(), Some(now + FIRST), "it backs off first");
+    queue.put(&key("y"), plain(0), now);
+    assert_eq!(taken(&mut queue, now), Some(key("y")), "whose turn it is");
+    assert_eq!(taken(&mut queue, now), Some(key("x")), "nobody else waits");
     queue.park(&key("x"), BTreeSet::from(["NodeName"]), now);
     assert_eq!(taken(&mut queue, now + PARKED_MOST), Some(key("x")), "nothing helped, but it is tried anyway");
 }
@@ -112,6 +113,23 @@ fn waits_double_from_the_first_to_the_longest() {
         assert_eq!(queue.next_at(), Some(now + Duration::from_secs(seconds)));
         now += Duration::from_secs(seconds);
     }
+}
+
+#[test]
+fn who_failed_does_not_go_early() {
+    let now = Instant::now();
+    let mut queue = Queue::default();
+    for name in ["failed", "refused"] {
+        queue.put(&key(name), plain(0), now);
+        queue.take(now).unwrap();
+    }
+    queue.failed(&key("failed"), now);
+    queue.park(&key("refused"), BTreeSet::from(["NodeResourcesFit"]), now);
+    assert_eq!(taken(&mut queue, now), None, "nothing has helped the other yet");
+    queue.happened(&Event::Pod(Happening::PodLeft, &plain(0)), now);
+    assert_eq!(taken(&mut queue, now), Some(key("refused")));
+    assert_eq!(taken(&mut queue, now), None);
+    assert_eq!(taken(&mut queue, now + FIRST), Some(key("failed")));
 }
 
 #[test]
