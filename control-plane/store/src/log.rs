@@ -191,7 +191,9 @@ impl Log {
             Some(spare) if spare.size >= needed => spare,
             _ => {
                 let sequence = index.newest().sequence + 1;
-                Arc::new(Segment::create(&*self.shared.disk, &self.shared.dir, sequence, SEGMENT.max(needed))?)
+                let dir = &self.shared.dir;
+                let made = Segment::create(&*self.shared.disk, dir, sequence, SEGMENT.max(needed));
+                Arc::new(made.map_err(|error| named("make a segment in", dir, &error))?)
             }
         };
         index.segments.push_back(next);
@@ -462,8 +464,13 @@ impl RaftLogStorage<Types> for Log {
         self.write(Record::Purge(upto)).await?;
         let spent = self.shared.index.lock().take_spent();
         for segment in spent {
-            self.shared.disk.remove(&segment.path)?;
+            let removed = self.shared.disk.remove(&segment.path);
+            removed.map_err(|error| named("remove", &segment.path, &error))?;
         }
         Ok(())
     }
+}
+
+fn named(what: &str, path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{what} {}: {error}", path.display()))
 }

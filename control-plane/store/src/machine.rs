@@ -71,7 +71,7 @@ impl Machine {
     async fn apply_some(&mut self, entries: Vec<EntryResponder<Types>>) -> io::Result<()> {
         self.shared.layers.room().await?;
         let plain: Vec<&Entry> = entries.iter().map(|(entry, _)| entry).collect();
-        let (outcomes, batches) = self.write(&plain)?;
+        let (outcomes, batches) = self.write(&plain).map_err(|error| self.shared.of_tables(&error))?;
         if self.shared.layers.is_due() {
             clock::spawn(checkpoint(self.shared.clone(), self.checkpoints.clone()));
         }
@@ -206,7 +206,7 @@ impl RaftStateMachine<Types> for Machine {
             return Ok(None);
         }
         self.shared.clone().into_tables().await.map_err(io::Error::other)?;
-        Ok(Some(snapshot(&self.shared.layers)?))
+        Ok(Some(snapshot(&self.shared)?))
     }
 }
 
@@ -230,13 +230,13 @@ impl RaftSnapshotBuilder<Types> for Checkpoint {
     type SnapshotData = Image;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
-        Ok(snapshot(&self.shared.layers)?)
+        snapshot(&self.shared)
     }
 }
 
-fn snapshot(layers: &Layers) -> tables::RowResult<Snapshot> {
-    let read = layers.read_tables()?;
-    let (_, Applied { log_id, membership }) = tables::load(&read)?;
+fn snapshot(shared: &Shared) -> io::Result<Snapshot> {
+    let reading = shared.layers.read_tables().and_then(|read| Ok((tables::load(&read)?.1, read)));
+    let (Applied { log_id, membership }, read) = reading.map_err(|error| shared.of_tables(&error))?;
     let meta = SnapshotMeta { last_log_id: log_id, last_membership: membership };
     Ok(Snapshot { meta, snapshot: Image::Here(Box::new(read)) })
 }
@@ -244,6 +244,11 @@ fn snapshot(layers: &Layers) -> tables::RowResult<Snapshot> {
 impl Shared {
     pub fn revision(&self) -> Revision {
         self.hub.revision()
+    }
+
+    /// Names the file: who reads of it has no other way to know.
+    fn of_tables(&self, error: &dyn std::fmt::Display) -> io::Error {
+        io::Error::other(format!("{}: {error}", self.dir.tables().display()))
     }
 
     /// Writes every row to the tables that was there when it was called.

@@ -35,7 +35,7 @@ async fn run(disk: &Simulated, told: &Arc<Mutex<Told>>, failed_for_good: &mut u6
     };
     let outcome = tokio::time::timeout(SOON, outcome).await.expect("it neither writes nor says that it has failed");
     if let Some(error) = outcome {
-        assert!(is_clear(&error), "unclear: {error}");
+        assert!(is_clear(&error), "{:?} failed, and the store is unclear: {error}", disk.failed());
         *failed_for_good += 1;
     }
     store.close().await
@@ -56,7 +56,7 @@ async fn every_call_may_fail_once() {
 }
 
 async fn fail_each(stride: u64) {
-    let (mut call, mut failures, mut failed_for_good) = (1, 0, 0);
+    let (mut call, mut failures, mut failed_for_good) = (budget("WHERRY_STORE_ANOMALIES_FIRST", 1), 0, 0);
     loop {
         let disk = Simulated::default();
         disk.fail_at(call);
