@@ -78,6 +78,8 @@ pub(super) fn bind(pod: &Object, binding: &Object, now: &str) -> Result<Object, 
             bound.set(&["metadata", key, name], value);
         }
     }
+    // It was where the pod might go: now it is known.
+    bound.unset(&["status", "nominatedNodeName"]);
     scheduled(&mut bound, now);
     Ok(bound)
 }

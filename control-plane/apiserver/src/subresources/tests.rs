@@ -18,7 +18,7 @@ fn a_pod_is_bound_once() {
     let to = object(r#"{"metadata":{"annotations":{"a":"b"}},"target":{"name":"n1"}}"#);
     let cases = [
         (
-            r#"{"metadata":{"name":"x"},"spec":{}}"#,
+            r#"{"metadata":{"name":"x"},"spec":{},"status":{"nominatedNodeName":"n2"}}"#,
             Ok(
                 r#"{"metadata":{"annotations":{"a":"b"},"name":"x"},"spec":{"nodeName":"n1"},"status":{"conditions":[{"lastProbeTime":null,"lastTransitionTime":"T","status":"True","type":"PodScheduled"}]}}"#,
             ),
