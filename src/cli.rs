@@ -1,9 +1,11 @@
 //! The command line.
 
+mod controllers;
 mod machine;
 mod objects;
 mod store;
 
+pub use controllers::Controllers;
 pub use machine::{Machine, MachineEnter, MachineInit};
 pub use objects::{Apply, Delete, Get, Logs};
 pub use store::{Member, Snapshot, SnapshotFile, Store, StoreDir};
@@ -102,8 +104,8 @@ pub struct Cluster {
     /// The address that the API listens at. Without this flag: every address of this machine.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED))]
     pub bind_address: IpAddr,
-    /// Addresses of Services; with a second range, of the other family, Services may have addresses of both. Without this
-    /// flag: 10.96.0.0/16, or the next range that no other cluster here has.
+    /// Addresses of Services; with a second range, of the other family, Services may have addresses of both. A cluster that
+    /// has one range can be given a second one later. Without this flag: 10.96.0.0/16, or the next range that no other cluster here has.
     #[arg(long, visible_alias = "service-cluster-ip-range", value_name = "CIDR[,CIDR]")]
     pub service_cidr: Option<Ranges>,
     /// Addresses of pods. Without this flag: 10.244.0.0/16, or the next range that no other cluster here has.
@@ -231,26 +233,6 @@ pub struct ControllerManager {
     pub controllers: Controllers,
     #[command(flatten)]
     pub health: ControllerHealth,
-}
-
-/// Which controllers run, and how.
-#[derive(Debug, Clone, Args)]
-pub struct Controllers {
-    /// The controllers that run: `*` for all, `foo` for that one, `-foo` for all but that one.
-    #[arg(long, value_name = "LIST", default_value = "*", allow_hyphen_values = true)]
-    pub controllers: controllers::Chosen,
-    /// Objects that a controller works on at the same time, as deployment-controller=10,job-controller=2.
-    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
-    pub concurrent_syncs: controllers::Each<usize>,
-    /// How often a controller looks at everything again although nothing changed, as deployment-controller=12h.
-    #[arg(long, value_name = "LIST", default_value = "", hide_default_value = true)]
-    pub resync_period: controllers::Each<Duration>,
-}
-
-impl Controllers {
-    pub fn effort(&self) -> controllers::Effort {
-        controllers::Effort { workers: self.concurrent_syncs.clone(), resync: self.resync_period.clone() }
-    }
 }
 
 /// Where the controllers' health and metrics are, over TLS.

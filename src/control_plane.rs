@@ -159,13 +159,7 @@ pub async fn controller_manager(flags: cli::ControllerManager, stop: Cancellatio
         Some(file) => Some(std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?),
         None => tls::authority(kubeconfig)?,
     };
-    let config = controllers::Config {
-        root_ca,
-        node_ranges: node_ranges(&flags),
-        chosen: flags.controllers.controllers.clone(),
-        effort: flags.controllers.effort(),
-        ..Default::default()
-    };
+    let config = controllers::Config { root_ca, node_ranges: node_ranges(&flags), ..flags.controllers.config() };
     let metrics = config.metrics.clone();
     let health = (flags.health.bind_address, flags.health.secure_port).into();
     tokio::spawn(health::serve(health, Arc::new(move || metrics.text()), client.clone(), stop.clone()));

@@ -283,17 +283,15 @@ impl Settings {
 
     /// These settings under today's flags: the port may change, the ranges are in objects and may not.
     fn with(mut self, flags: &Cluster, path: &Path) -> anyhow::Result<Settings> {
-        let services = Ranges { first: self.service_cidr, second: self.second_service_cidr };
-        for (flag, asked, kept) in [
-            ("--service-cidr", flags.service_cidr, services),
-            ("--pod-cidr", flags.pod_cidr.map(Ranges::from), Ranges::from(self.pod_cidr)),
-        ] {
-            if asked.is_some_and(|a| a != kept) {
-                bail!(
-                    "the cluster in {} was made with {flag} {kept}, which cannot change; leave the flag out",
-                    path.display()
-                );
-            }
+        if flags.pod_cidr.is_some_and(|asked| asked != self.pod_cidr) {
+            bail!(
+                "the cluster in {} was made with --pod-cidr {}, which cannot change; leave the flag out",
+                path.display(),
+                self.pod_cidr
+            );
+        }
+        if let Some(asked) = flags.service_cidr {
+            self.second_service_cidr = self.widened(asked, path)?;
         }
         if let Some(port) = flags.secure_port {
             self.secure_port = port;
@@ -310,6 +308,32 @@ impl Settings {
             );
         }
         Ok(self)
+    }
+}
+
+impl Settings {
+    /// The second range of Services that is asked for. The first one never changes, and neither does a second one that there is.
+    fn widened(&self, asked: Ranges, path: &Path) -> anyhow::Result<Option<IpNet>> {
+        let kept = Ranges { first: self.service_cidr, second: self.second_service_cidr };
+        if asked.first != kept.first || kept.second.is_some() && asked != kept {
+            let more = match kept.second {
+                Some(_) => "",
+                None => ", or add a range of the other family to this one",
+            };
+            bail!(
+                "the cluster in {} has --service-cidr {kept}, which cannot change; leave the flag out{more}",
+                path.display()
+            );
+        }
+        let mine = [self.service_cidr, self.pod_cidr].into_iter().chain(self.node_network);
+        if let Some((second, taken)) = asked.second.and_then(|s| Some((s, mine.into_iter().find(|m| overlap(*m, s))?)))
+        {
+            bail!(
+                "the second range of Services, {second}, overlaps {taken}, which the cluster in {} has for others",
+                path.display()
+            );
+        }
+        Ok(asked.second)
     }
 }
 
@@ -375,6 +399,33 @@ mod tests {
         assert_eq!(free_range(None, 96, &taken).expect("a range").to_string(), "10.98.0.0/16");
         let asked = "10.97.0.0/16".parse().expect("a network");
         assert_eq!(free_range(Some(asked), 96, &taken).expect("the asked one"), asked);
+    }
+
+    #[test]
+    fn a_second_range_of_services_can_be_added_and_nothing_else() {
+        let net = |text: &str| text.parse::<IpNet>().expect("a network");
+        let path = Path::new("/somewhere");
+        let one = Settings::new(path, net("10.96.0.0/16"), net("fd00:10:244::/56"));
+        let both = Settings { second_service_cidr: Some(net("fd00:10:96::/112")), ..one.clone() };
+        let ask = |settings: &Settings, text: &str| {
+            let added = settings.widened(text.parse().expect("ranges"), path);
+            added.map(|second| second.map(|second| second.to_string())).map_err(|error| error.to_string())
+        };
+        let added = Ok(Some("fd00:10:96::/112".to_owned()));
+        assert_eq!(ask(&one, "10.96.0.0/16"), Ok(None));
+        assert_eq!(ask(&one, "10.96.0.0/16,fd00:10:96::/112"), added);
+        assert_eq!(ask(&both, "10.96.0.0/16,fd00:10:96::/112"), added);
+        for (settings, text, says) in [
+            (&one, "10.97.0.0/16", "or add a range of the other family"),
+            (&one, "10.97.0.0/16,fd00:10:96::/112", "cannot change"),
+            (&one, "fd00:10:96::/112,10.96.0.0/16", "cannot change"),
+            (&one, "10.96.0.0/16,fd00:10:244::/112", "overlaps fd00:10:244::/56"),
+            (&both, "10.96.0.0/16", "has --service-cidr 10.96.0.0/16,fd00:10:96::/112"),
+            (&both, "10.96.0.0/16,fd00:10:97::/112", "cannot change"),
+        ] {
+            let error = ask(settings, text).expect_err(text);
+            assert!(error.contains(says), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -30,6 +30,10 @@ const PROBES: u32 = 3;
 /// What is sent and not acknowledged for so long will not be: probes alone do not notice it.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
 
+/// How long a connection may take to come about. One that is begun while a partition lasts asks ever more seldom: another one
+/// finds the way again sooner.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// Connections end by themselves when the server cannot be reached for half a minute, as upstream's.
 fn client_of(mut config: kube::Config) -> anyhow::Result<kube::Client> {
     if config.proxy_url.is_some() {
@@ -39,7 +43,7 @@ fn client_of(mut config: kube::Config) -> anyhow::Result<kube::Client> {
     }
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
-    connector.set_connect_timeout(config.connect_timeout);
+    connector.set_connect_timeout(Some(CONNECT));
     connector.set_keepalive(Some(PROBE_AFTER));
     connector.set_keepalive_interval(Some(PROBE_EVERY));
     connector.set_keepalive_retries(Some(PROBES));

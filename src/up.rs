@@ -160,9 +160,7 @@ fn start_roles(
             prefix: Some(dir.settings.node_pod_cidr().prefix_len()),
         }],
         sign: Some(controllers::Sign::by(api.server.signer())),
-        chosen: controllers.controllers.clone(),
-        effort: controllers.effort(),
-        ..controllers::Config::default()
+        ..controllers.config()
     };
     let metrics = config.metrics.clone();
     let port = |port: u16| (Ipv4Addr::LOCALHOST, port).into();

@@ -23,6 +23,8 @@ const WATCH_SECONDS: std::ops::Range<u64> = 300..600;
 const SILENCE: Duration = Duration::from_secs(30);
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MOST: Duration = Duration::from_secs(15);
+/// The same where the server is not reached at all: trying costs it nothing, and that it is back is to be noticed soon.
+const UNREACHED_MOST: Duration = Duration::from_secs(4);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -72,6 +74,19 @@ enum Ended {
     Decode(#[from] serde_json::Error),
 }
 
+impl Ended {
+    /// How long to wait before the next try.
+    fn pause(&self, backoff: &mut Backoff) -> Duration {
+        let pause = backoff.next();
+        match self {
+            Ended::Request(kube::Error::Service(_) | kube::Error::HyperError(_)) | Ended::Read(_) => {
+                pause.min(UNREACHED_MOST.mul_f64(rand::rng().random_range(0.8..1.2)))
+            }
+            _ => pause,
+        }
+    }
+}
+
 impl<K: Object> Reflector<K> {
     pub(super) async fn run(self) {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
@@ -86,9 +101,9 @@ impl<K: Object> Reflector<K> {
             }
             match ended {
                 Ended::Expired => tracing::debug!(path = self.path, "listing again: {ended}"),
-                other => tracing::info!(path = self.path, "listing again: {other}"),
+                ref other => tracing::info!(path = self.path, "listing again: {other}"),
             }
-            tokio::time::sleep(backoff.next()).await;
+            tokio::time::sleep(ended.pause(&mut backoff)).await;
         }
     }
 
@@ -115,15 +130,19 @@ impl<K: Object> Reflector<K> {
         let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
         loop {
             let began = Instant::now();
-            match self.watch(&mut revision).await {
-                Ok(()) => tracing::trace!(path = self.path, "the watch reached its end"),
-                Err(ended @ (Ended::Expired | Ended::Server(_))) => return ended,
-                Err(error) => tracing::info!(path = self.path, revision, "watching again: {error}"),
-            }
+            let ended = self.watch(&mut revision).await;
             if began.elapsed() > RETRY_MOST {
                 backoff.reset();
             }
-            tokio::time::sleep(backoff.next()).await;
+            let pause = match ended {
+                Ok(()) => backoff.next(),
+                Err(ended @ (Ended::Expired | Ended::Server(_))) => return ended,
+                Err(error) => {
+                    tracing::info!(path = self.path, revision, "watching again: {error}");
+                    error.pause(&mut backoff)
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -249,5 +268,21 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
         if line.len() > EVENT_BYTES {
             return Err(std::io::Error::other("an event is too long"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_not_reached_is_tried_more_often_than_one_that_refuses() {
+        let longest = |ended: &Ended| {
+            let mut backoff = Backoff::new(RETRY_FIRST, RETRY_MOST);
+            (0..40).map(|_| ended.pause(&mut backoff)).max().unwrap()
+        };
+        let unreached = Ended::Request(kube::Error::Service("no route to host".into()));
+        assert!(longest(&unreached) <= UNREACHED_MOST.mul_f64(1.2));
+        assert!(longest(&Ended::Silent) >= RETRY_MOST.mul_f64(0.8));
     }
 }

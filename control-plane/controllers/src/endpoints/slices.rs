@@ -120,27 +120,20 @@ pub(super) fn pack(
 
 type Content = (Option<Arc<EndpointSlice>>, Vec<Endpoint>);
 
-/// Leaves endpoints in the slice they are in, fills the room that others left, and only then begins new slices.
+/// Leaves endpoints in the slice they are in, and puts the others where as few slices as may be are written for them.
 fn distribute(slices: Vec<Arc<EndpointSlice>>, endpoints: Vec<Endpoint>) -> (Vec<Content>, Vec<Arc<EndpointSlice>>) {
     let none = endpoints.is_empty();
     let mut left: BTreeMap<String, Endpoint> = endpoints.into_iter().map(|e| (identity(&e), e)).collect();
-    let mut contents: Vec<Content> = Vec::new();
+    let (mut contents, mut written): (Vec<Content>, Vec<usize>) = (Vec::new(), Vec::new());
     for slice in slices {
-        let kept = slice.endpoints.iter().flatten().take(PER_SLICE).filter_map(|e| left.remove(&identity(e))).collect();
+        let before = slice.endpoints.as_deref().unwrap_or_default();
+        let kept: Vec<_> = before.iter().take(PER_SLICE).filter_map(|e| left.remove(&identity(e))).collect();
+        if kept != before {
+            written.push(contents.len());
+        }
         contents.push((Some(slice), kept));
     }
-    let mut rest = left.into_values();
-    for (_, content) in &mut contents {
-        let room = PER_SLICE - content.len();
-        content.extend(rest.by_ref().take(room));
-    }
-    loop {
-        let more: Vec<_> = rest.by_ref().take(PER_SLICE).collect();
-        if more.is_empty() {
-            break;
-        }
-        contents.push((None, more));
-    }
+    fill(&mut contents, written, left.into_values().collect());
     if none && contents.is_empty() {
         contents.push((None, vec![]));
     }
@@ -153,6 +146,25 @@ fn distribute(slices: Vec<Arc<EndpointSlice>>, endpoints: Vec<Endpoint>) -> (Vec
         }
     }
     (kept, unused)
+}
+
+/// Fills slices that are written anyway, the fullest first; what is left goes into the fullest one that takes all of it, or
+/// into new ones.
+fn fill(contents: &mut Vec<Content>, mut written: Vec<usize>, mut rest: Vec<Endpoint>) {
+    written.sort_by_key(|at| std::cmp::Reverse(contents[*at].1.len()));
+    for at in written {
+        let content = &mut contents[at].1;
+        let room = PER_SLICE - content.len();
+        content.extend(rest.drain(..room.min(rest.len())));
+    }
+    while !rest.is_empty() {
+        let wanted = rest.len();
+        let fitting = contents.iter_mut().filter(|(_, content)| content.len() + wanted <= PER_SLICE);
+        match fitting.max_by_key(|(_, content)| content.len()) {
+            Some((_, content)) => content.append(&mut rest),
+            None => contents.push((None, rest.drain(..wanted.min(PER_SLICE)).collect())),
+        }
+    }
 }
 
 fn identity(endpoint: &Endpoint) -> String {

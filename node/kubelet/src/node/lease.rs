@@ -11,19 +11,27 @@ use std::time::Duration;
 
 const SECONDS: i32 = 40;
 const EVERY: Duration = Duration::from_secs(10);
+/// After a try that failed: a node that can reach the apiserver again is not to wait until the next round.
+pub(super) const AGAIN: Duration = Duration::from_secs(2);
+/// How long an answer is waited for. A connection that a partition has cut answers much later, and one that is begun while it
+/// is cut asks ever more seldom.
+pub(super) const ANSWER: Duration = Duration::from_secs(5);
 
 pub async fn renew(node: Arc<Node>, node_uid: String) {
     let api: Api<Lease> = Api::namespaced(node.client.clone(), "kube-node-lease");
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
-        // A connection that a partition has cut would be waited for much longer than the partition lasts.
-        match tokio::time::timeout(EVERY, once(&api, &node.config.node_name, &node_uid)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "renewing the node's lease"),
-            Err(_) => tracing::warn!("no answer within {} s to the renewal of the node's lease", EVERY.as_secs()),
-        }
+        let wait = match tokio::time::timeout(ANSWER, once(&api, &node.config.node_name, &node_uid)).await {
+            Ok(Ok(())) => EVERY,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "renewing the node's lease");
+                AGAIN
+            }
+            Err(_) => {
+                tracing::warn!("no answer within {} s to the renewal of the node's lease", ANSWER.as_secs());
+                AGAIN
+            }
+        };
+        tokio::time::sleep(wait).await;
     }
 }
 

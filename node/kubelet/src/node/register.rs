@@ -1,6 +1,7 @@
 //! Keeping the Node object: made or taken over at start, its status written when it changes and every 5 min anyway.
 
 use super::Node;
+use super::lease::{AGAIN, ANSWER};
 use super::object::{self, Asked};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{self as core, NodeStatus};
@@ -67,9 +68,15 @@ async fn write(api: &Api<core::Node>, name: &str, status: &NodeStatus) -> Result
 pub async fn keep(node: Arc<Node>, port: u16, mut last: Option<NodeStatus>) {
     let api: Api<core::Node> = Api::all(node.client.clone());
     let mut reported = Timestamp::now();
+    let mut failed = false;
     loop {
         let ready = last.as_ref().is_some_and(ready);
-        tokio::time::sleep(if ready { LOOK } else { SOON }).await;
+        let wait = match (ready, std::mem::take(&mut failed)) {
+            (true, true) => AGAIN,
+            (true, false) => LOOK,
+            (false, _) => SOON,
+        };
+        tokio::time::sleep(wait).await;
         let now = Timestamp::now();
         let name = &node.config.node_name;
         let there = match limited(api.get_opt(name)).await {
@@ -80,6 +87,7 @@ pub async fn keep(node: Arc<Node>, port: u16, mut last: Option<NodeStatus>) {
             }
             Err(error) => {
                 tracing::warn!(error, "reading the node's status");
+                failed = true;
                 continue;
             }
         };
@@ -94,16 +102,19 @@ pub async fn keep(node: Arc<Node>, port: u16, mut last: Option<NodeStatus>) {
                 reported = now;
                 last = Some(status);
             }
-            Err(error) => tracing::warn!(error, "writing the node's status"),
+            Err(error) => {
+                tracing::warn!(error, "writing the node's status");
+                failed = true;
+            }
         }
     }
 }
 
-/// A request that is given up before the next one is due: a connection that a partition has cut answers much later.
+/// A request that is given up before the next one is due.
 async fn limited<T>(request: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
-    match tokio::time::timeout(LOOK, request).await {
+    match tokio::time::timeout(ANSWER, request).await {
         Ok(answer) => answer.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("no answer within {} s", LOOK.as_secs())),
+        Err(_) => Err(format!("no answer within {} s", ANSWER.as_secs())),
     }
 }
 
