@@ -4,8 +4,11 @@ use super::{Admission, Operation};
 use crate::authz;
 use crate::ctx::Ctx;
 use crate::request::RequestInfo;
+use api::kind::Rules;
+use api::status::{FieldError, FieldReason, shown};
 use api::{Map, Object, Status, Value};
 use base64::Engine;
+use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer;
 
 fn concerns(admission: &Admission<'_>, subresource: &str, operation: Operation) -> bool {
@@ -63,12 +66,41 @@ fn changed(admission: &Admission<'_>, key: &str) -> bool {
     at(admission.object.as_ref()) != at(admission.old)
 }
 
-/// The organisations that a request asks for; none where it cannot be read (validation says that).
-fn organizations(request: &Object) -> Vec<String> {
+/// What a request for a certificate must be: the crate of the kinds reads no certificates.
+#[derive(Debug)]
+pub(crate) struct Readable;
+
+impl Rules for Readable {
+    fn check(&self, object: &Object, old: Option<&Object>, errors: &mut Vec<FieldError>) {
+        const PATH: &str = "spec.request";
+        if old.is_some() || errors.iter().any(|error| error.path == PATH) {
+            return;
+        }
+        let Some(der) = der(object) else { return };
+        let why = match X509CertificationRequest::from_der(&der) {
+            Ok(([], _)) => return,
+            Ok(_) => "asn1: syntax error: trailing data",
+            Err(x509_parser::nom::Err::Incomplete(_)) => "asn1: syntax error: sequence truncated",
+            Err(_) => "asn1: structure error: this is no certificate request",
+        };
+        let given = shown(&Value::from(object.str_at(&["spec", "request"])));
+        errors.push(FieldError::new(FieldReason::Invalid, PATH, format!("Invalid value: {given}: {why}")));
+    }
+}
+
+/// What the PEM of a request holds.
+fn der(request: &Object) -> Option<Vec<u8>> {
     let text = request.str_at(&["spec", "request"]);
-    let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok().and_then(|b| pem::parse(b).ok());
-    let Some(pem) = decoded else { return Vec::new() };
-    match x509_parser::certification_request::X509CertificationRequest::from_der(pem.contents()) {
+    let decoded = base64::engine::general_purpose::STANDARD.decode(text).ok()?;
+    let block = pem::parse(&decoded).map(pem::Pem::into_contents);
+    // A PEM of nothing is none to the parser.
+    Some(block.unwrap_or_default())
+}
+
+/// The organisations that a request asks for; none where it cannot be read, which its rules refuse.
+fn organizations(request: &Object) -> Vec<String> {
+    let Some(der) = der(request) else { return Vec::new() };
+    match X509CertificationRequest::from_der(&der) {
         Ok((_, csr)) => {
             let names = csr.certification_request_info.subject.iter_organization();
             names.filter_map(|o| o.as_str().ok()).map(str::to_owned).collect()

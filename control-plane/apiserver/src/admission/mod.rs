@@ -1,6 +1,6 @@
 //! Admission: the plugins in upstream's order, mutating ones first.
 
-mod certificates;
+pub(crate) mod certificates;
 mod default_ingress_class;
 mod default_toleration_seconds;
 mod fields;

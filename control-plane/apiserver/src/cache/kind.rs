@@ -11,6 +11,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::{OnceCell, watch};
 
 /// Events kept per kind: a watcher that comes back after a short break resumes, one that is this far behind is cut.
@@ -62,6 +63,7 @@ pub(crate) struct KindCache {
     /// Taken after `state` where both are.
     pub(super) interests: Mutex<Interests>,
     filling: OnceCell<()>,
+    received: AtomicU64,
     wake: watch::Sender<u64>,
 }
 
@@ -80,6 +82,7 @@ impl KindCache {
             state: RwLock::default(),
             interests: Mutex::default(),
             filling: OnceCell::new(),
+            received: AtomicU64::new(0),
             wake: watch::Sender::new(0),
         }
     }
@@ -108,7 +111,13 @@ impl KindCache {
         Ok(())
     }
 
+    /// How many changes have come from the store.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     pub(super) fn apply(&self, name: Bytes, value: Option<Bytes>, revision: u64) {
+        self.received.fetch_add(1, Ordering::Relaxed);
         if !self.state.read().filled {
             let mut state = self.state.write();
             // Another may have filled it meanwhile.

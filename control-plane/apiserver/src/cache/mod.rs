@@ -85,6 +85,11 @@ impl Caches {
         self.kinds.read().get(prefix)?.entry(name, revision)
     }
 
+    /// How many changes of a kind have come from the store; `None` where nobody has looked at it.
+    pub(crate) fn received(&self, prefix: &str) -> Option<u64> {
+        Some(self.kinds.read().get(prefix)?.received())
+    }
+
     fn registered(&self, prefix: &str) -> Arc<KindCache> {
         if let Some(cache) = self.kinds.read().get(prefix) {
             return cache.clone();

@@ -2,6 +2,7 @@
 
 use super::declare::{declare, element, property};
 use super::field_path;
+use crate::metrics::COMPILATION;
 use api::structural::{Additional, List, Rule, Structural, Ty};
 use expr::{Decl, Environment, Program, Type};
 use std::collections::BTreeMap;
@@ -95,7 +96,7 @@ fn type_name(schema: &Structural) -> &'static str {
 pub(super) fn rule(rule: &Rule, schema: &Structural, decl: &Arc<Decl>) -> Compiled {
     let optional = rule.optional_old_self == Some(true);
     let environment = Environment::default().with(SELF, decl.clone(), false).with(OLD_SELF, decl.clone(), optional);
-    let program = match environment.compile(&rule.rule) {
+    let program = match COMPILATION.run(|| environment.compile(&rule.rule)) {
         Ok(program) if *program.result_type() != Type::Bool => Err("cel expression must evaluate to a bool".to_owned()),
         Ok(program) => Ok(program),
         Err(error) => Err(format!("compilation failed: {error}")),
@@ -103,7 +104,7 @@ pub(super) fn rule(rule: &Rule, schema: &Structural, decl: &Arc<Decl>) -> Compil
     let uses_old = program.as_ref().is_ok_and(|p| p.uses(OLD_SELF));
     let (mut message, mut message_error) = (None, None);
     if program.is_ok() && !rule.message_expression.is_empty() {
-        match environment.compile(&rule.message_expression) {
+        match COMPILATION.run(|| environment.compile(&rule.message_expression)) {
             Ok(compiled) if *compiled.result_type() != Type::String => {
                 message_error = Some("messageExpression must evaluate to a string".to_owned());
             }

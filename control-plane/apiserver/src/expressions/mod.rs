@@ -28,10 +28,13 @@ pub(crate) fn with_rules(mut kind: Kind) -> Kind {
     kind
 }
 
-/// Hangs the checks of the expressions that its objects hold on a built-in kind.
+/// Hangs the checks that a built-in kind has not got by itself on it: of the expressions that its objects hold, of requests
+/// for certificates.
 pub(crate) fn with_checks(mut kind: Kind) -> Kind {
     if kind.names.group == "apiextensions.k8s.io" && kind.names.plural == "customresourcedefinitions" {
         kind.rules = Some(Arc::new(definition::DefinitionRules));
+    } else if kind.names.group == "certificates.k8s.io" && kind.names.plural == "certificatesigningrequests" {
+        kind.rules = Some(Arc::new(crate::admission::certificates::Readable));
     } else if let Some(holder) = policies::Holder::of(&kind.names.group, &kind.names.plural) {
         kind.rules = Some(Arc::new(holder));
     }

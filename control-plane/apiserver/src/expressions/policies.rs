@@ -1,6 +1,7 @@
 //! Expressions that built-in objects hold, compiled when they are written: match conditions of webhooks, admission
 //! policies, selectors of devices. What they evaluate to is somebody else's work.
 
+use crate::metrics::COMPILATION;
 use api::Object;
 use api::kind::Rules;
 use api::status::{FieldError, FieldReason, shown};
@@ -151,7 +152,7 @@ fn compiled(
     errors: &mut Vec<FieldError>,
 ) -> Option<Type> {
     let text = of.get(key).and_then(Value::as_str).filter(|t| !t.trim().is_empty())?;
-    let why = match environment.compile(text) {
+    let why = match COMPILATION.run(|| environment.compile(text)) {
         Err(error) => format!("compilation failed: {error}"),
         Ok(program) => {
             let found = program.result_type();

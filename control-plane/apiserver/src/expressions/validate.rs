@@ -4,6 +4,7 @@
 use super::compile::{Compiled, Node, compile};
 use super::texts::{self, Message};
 use super::tree::{Root, Tree};
+use crate::metrics::EVALUATION;
 use api::Object;
 use api::kind::Rules;
 use api::status::{FieldError, FieldReason, shown};
@@ -265,8 +266,10 @@ fn evaluated<R>(
     read: impl FnOnce(&Val<'_>) -> R,
 ) -> (Result<R, Fail>, u64) {
     let run = |new: &dyn Data, old: Binding<'_>| {
-        program.evaluate(&[Binding::Value(new), old], limits::PER_CALL, |outcome| {
-            (outcome.result.as_ref().map(read).map_err(Clone::clone), outcome.cost)
+        EVALUATION.run(|| {
+            program.evaluate(&[Binding::Value(new), old], limits::PER_CALL, |outcome| {
+                (outcome.result.as_ref().map(read).map_err(Clone::clone), outcome.cost)
+            })
         })
     };
     new.with(|new| match old {

@@ -1,10 +1,13 @@
 //! `/metrics`: what the server counts, in the text form of Prometheus and with upstream's names and labels; and
 //! `/metrics/slis`, how often it was healthy.
 
+mod expressions;
 mod process;
 mod target;
 mod text;
 
+pub(crate) use expressions::{COMPILATION, EVALUATION};
+pub(crate) use target::scope;
 pub(crate) use text::Histogram;
 
 use crate::admission::Operation;
@@ -34,6 +37,9 @@ const ADMISSION_SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 /// Of responses and of a watch's events, in bytes.
 const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 const EVENT_SIZES: [f64; 8] = [1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0, 65536.0, 131072.0];
+/// Of watches that begin with a list, in seconds.
+const LIST_SECONDS: [f64; 17] =
+    [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0];
 /// Series of a family at most: definitions of custom resources make more, without end.
 const SERIES: usize = 2000;
 
@@ -112,12 +118,19 @@ impl Drop for LongRunning {
 pub(crate) struct Watched {
     events: AtomicU64,
     sizes: Mutex<Histogram>,
+    /// How long the lists took that they began with, by scope.
+    lists: Mutex<BTreeMap<&'static str, Histogram>>,
 }
 
 impl Watched {
     pub(crate) fn event(&self, bytes: usize) {
         self.events.fetch_add(1, Ordering::Relaxed);
         self.sizes.lock().observe(&EVENT_SIZES, bytes as f64);
+    }
+
+    /// All that was there at the start has been sent.
+    pub(crate) fn listed(&self, scope: &'static str, took: Duration) {
+        self.lists.lock().entry(scope).or_default().observe(&LIST_SECONDS, took.as_secs_f64());
     }
 }
 
@@ -294,6 +307,15 @@ impl Metrics {
         for (of, watched) in &watched {
             text.histogram(BYTES, &labels(of), &EVENT_SIZES, &watched.sizes.lock());
         }
+        const LISTS: &str = "apiserver_watch_list_duration_seconds";
+        text.family(LISTS, "histogram", "How long watches that begin with a list took to send it, in seconds.");
+        for ([group, version, resource], watched) in &watched {
+            for (scope, seconds) in watched.lists.lock().iter() {
+                let labels =
+                    format!("group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",version=\"{version}\"");
+                text.histogram(LISTS, &labels, &LIST_SECONDS, seconds);
+            }
+        }
     }
 
     fn checks(&self) -> Text {
@@ -372,6 +394,7 @@ async fn all(ctx: &Ctx) -> Text {
     );
     text.family("kubernetes_build_info", "gauge", "A metric with a constant '1' value labeled by what was built.");
     text.sample("kubernetes_build_info", &crate::discovery::build_labels(), 1);
+    expressions::write(&mut text);
     process::write(&mut text);
     for source in ctx.metrics.sources.lock().iter() {
         text.append(&source());
@@ -391,12 +414,20 @@ async fn write_storage(ctx: &Ctx, text: &mut Text) {
         let labels = format!("group=\"{group}\",operation=\"{operation}\",resource=\"{resource}\"");
         text.histogram(REQUESTS, &labels, &SECONDS, &seconds);
     }
-    let mut counts = BTreeMap::new();
+    let (mut counts, mut events) = (BTreeMap::new(), BTreeMap::new());
     for kind in ctx.registry.kinds().iter().filter(|kind| is_stored(kind)) {
         // Versions of one resource share their objects.
         let of = (kind.names.group.to_string(), kind.names.plural.to_string());
         let count = storage.count(&registry::prefix(kind)).await.map_or(-1, |count| count as i64);
+        if let Some(received) = ctx.registry.caches().received(&registry::prefix(kind)) {
+            events.insert(of.clone(), received);
+        }
         counts.entry(of).or_insert(count);
+    }
+    const EVENTS: &str = "apiserver_storage_events_received_total";
+    text.family(EVENTS, "counter", "Number of the store's events received split by kind.");
+    for ((group, resource), received) in &events {
+        text.sample(EVENTS, &format!("group=\"{group}\",resource=\"{resource}\""), received);
     }
     const OBJECTS: &str = "apiserver_storage_objects";
     text.family(OBJECTS, "gauge", "Number of stored objects, by resource; -1 where they could not be counted.");

@@ -21,11 +21,7 @@ impl Target {
         if !info.is_resource || !known {
             return Target { verb, ..Target::default() };
         }
-        let scope = match (info.verb.as_str(), info.name.is_empty(), info.namespace.is_empty()) {
-            ("create", ..) | (_, false, _) => "resource",
-            (_, true, false) => "namespace",
-            (_, true, true) => "cluster",
-        };
+        let scope = scope(info);
         let (group, version) = (info.group.clone(), info.version.clone());
         let (resource, subresource) = (info.resource.clone(), info.subresource.clone());
         Target { verb, group, version, resource, subresource, scope }
@@ -46,6 +42,15 @@ impl Target {
             "component=\"apiserver\",group=\"{group}\",resource=\"{resource}\",scope=\"{scope}\",\
              subresource=\"{subresource}\",verb=\"{verb}\",version=\"{version}\""
         )
+    }
+}
+
+/// Whether a request is about one object, those of a namespace, or all.
+pub(crate) fn scope(info: &RequestInfo) -> &'static str {
+    match (info.verb.as_str(), info.name.is_empty(), info.namespace.is_empty()) {
+        ("create", ..) | (_, false, _) => "resource",
+        (_, true, false) => "namespace",
+        (_, true, true) => "cluster",
     }
 }
 

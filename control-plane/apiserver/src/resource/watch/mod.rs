@@ -28,6 +28,7 @@ const LAST_BOOKMARK: Duration = Duration::from_secs(2);
 const FRAME: usize = 64 << 10;
 
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
+    let begun = Instant::now();
     let options = options::list(&call.info.query, true)?;
     let mut shown = call.shown();
     shown.accept = negotiate::stream(shown.accept)?;
@@ -71,6 +72,8 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         below: place.below,
         cursor,
         begin: begin.into(),
+        begun,
+        scope: crate::metrics::scope(call.info),
         end_of_begin: (options.initial_events == Some(true) && options.bookmarks).then_some(complete),
         bookmarks: options.bookmarks,
         next_bookmark: bookmark_after(Instant::now(), deadline),
@@ -109,6 +112,9 @@ struct Watching {
     cursor: Cursor,
     /// What was there at the start and is not sent yet.
     begin: VecDeque<Arc<Entry>>,
+    begun: Instant,
+    /// What it is about, as metrics call it.
+    scope: &'static str,
     /// The revision that the initial events are complete at, until the bookmark that says so is sent.
     end_of_begin: Option<u64>,
     bookmarks: bool,
@@ -181,6 +187,7 @@ impl Watching {
         }
         if let Some(revision) = self.end_of_begin.take() {
             out.extend_from_slice(&self.shown.bookmark(revision, true));
+            self.sent.listed(self.scope, self.begun.elapsed());
         }
         out
     }
