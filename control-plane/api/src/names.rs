@@ -3,6 +3,8 @@
 //! Every check returns its complaints, none for good text.
 
 const LABEL_63: &str = "must be no more than 63 characters";
+/// Keys and values of labels are counted in bytes.
+const BYTES_63: &str = "must be no more than 63 bytes";
 const SUBDOMAIN_253: &str = "must be no more than 253 characters";
 
 fn inner(text: &str, edge: impl Fn(u8) -> bool, middle: impl Fn(u8) -> bool) -> bool {
@@ -75,15 +77,6 @@ const QUALIFIED: &str = "must consist of alphanumeric characters, '-', '_' or '.
 
 /// `example.com/name`: keys of labels and annotations, names of conditions and resources.
 pub fn qualified_name(text: &str) -> Vec<String> {
-    qualified(text, "a qualified name")
-}
-
-/// The same, as the key of a label.
-pub fn label_key(text: &str) -> Vec<String> {
-    qualified(text, "a valid label key")
-}
-
-fn qualified(text: &str, what: &str) -> Vec<String> {
     let mut out = Vec::new();
     let parts: Vec<&str> = text.split('/').collect();
     let name = match parts.as_slice() {
@@ -97,13 +90,13 @@ fn qualified(text: &str, what: &str) -> Vec<String> {
         }
         _ => {
             let tail = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')";
-            return vec![format!("{what} {QUALIFIED} {tail}")];
+            return vec![format!("a valid label key {QUALIFIED} {tail}")];
         }
     };
     if name.is_empty() {
         out.push("name part must be non-empty".into());
     } else if name.len() > 63 {
-        out.push(format!("name part {LABEL_63}"));
+        out.push(format!("name part {BYTES_63}"));
     }
     if !is_qualified(name) {
         out.push(format!("name part {QUALIFIED}"));
@@ -115,7 +108,7 @@ fn qualified(text: &str, what: &str) -> Vec<String> {
 pub fn label_value(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     if text.len() > 63 {
-        out.push(LABEL_63.into());
+        out.push(BYTES_63.into());
     }
     if !text.is_empty() && !is_qualified(text) {
         out.push(

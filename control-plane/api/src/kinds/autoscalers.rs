@@ -37,7 +37,7 @@ pub static HORIZONTAL_POD_AUTOSCALER: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::autoscalers_v1,
     validate: rules::autoscaler_v1,
-    validate_update: rules::metadata_update,
+    validate_update: rules::autoscaler_update,
     ..Kind::PLAIN
 };
 
@@ -68,7 +68,7 @@ pub static HORIZONTAL_POD_AUTOSCALER_V2: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::autoscalers,
     validate: rules::autoscaler,
-    validate_update: rules::metadata_update,
+    validate_update: rules::autoscaler_update,
     ..Kind::PLAIN
 };
 

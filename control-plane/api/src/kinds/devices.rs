@@ -49,7 +49,7 @@ pub static RESOURCE_CLAIM_TEMPLATE: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.resource.v1.ResourceClaimTemplate"),
     columns: columns![("Name", "string", "name", 0), ("Age", "string", "", 0),],
     default: claim_template,
-    validate: rules::named,
+    validate: rules::claim_template,
     validate_update: rules::claim_template_update,
     ..Kind::PLAIN
 };

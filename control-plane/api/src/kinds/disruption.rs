@@ -25,6 +25,6 @@ pub static POD_DISRUPTION_BUDGET: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::disruption_budgets,
     validate: rules::disruption_budget,
-    validate_update: rules::metadata_update,
+    validate_update: rules::disruption_update,
     ..Kind::PLAIN
 };

@@ -35,7 +35,7 @@ mod workloads;
 
 use crate::kind::Kind;
 pub use events::EVENT_NAMES;
-pub use rules::service_addresses;
+pub use rules::{service_addresses, tellings};
 
 /// In the order in which discovery lists them.
 static ALL: &[&Kind] = &[

@@ -29,7 +29,7 @@ pub static NAMESPACE: Kind = Kind {
     selectable_fields: &["status.phase"],
     cells: table::namespaces,
     validate: rules::namespace,
-    validate_update: rules::metadata_update,
+    validate_update: rules::namespace_update,
     ..Kind::PLAIN
 };
 

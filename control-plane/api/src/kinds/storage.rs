@@ -50,7 +50,7 @@ pub static CSI_STORAGE_CAPACITY: Kind = Kind {
     type_name: Cow::Borrowed("io.k8s.api.storage.v1.CSIStorageCapacity"),
     columns: columns![("Name", "string", "name", 0), ("Created At", "date", "", 0),],
     validate: rules::csi_capacity,
-    validate_update: rules::metadata_update,
+    validate_update: rules::csi_capacity_update,
     ..Kind::PLAIN
 };
 

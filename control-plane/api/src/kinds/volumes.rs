@@ -9,7 +9,7 @@ use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
 use crate::table;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 
 pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
@@ -30,7 +30,7 @@ pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     has_status: true,
     default: claim,
     prepare_create: new_claim,
-    prepare_update: keep_other_half,
+    prepare_update: update_claim,
     cells: table::claims,
     validate: rules::claim,
     validate_update: rules::claim_update,
@@ -94,9 +94,31 @@ fn put_status(object: &mut Object) {
 fn new_claim(object: &mut Object, _: Context<'_>) {
     object.set(&["status"], map([("phase", "Pending".into())]));
     let spec = made(&mut object.0, "spec");
-    if spec.get("dataSource").is_some_and(|s| !copies(s)) {
+    local_source(spec);
+    if spec.get("dataSourceRef").is_none() && spec.get("dataSource").is_some_and(|s| !copies(s)) {
         spec.remove("dataSource");
     }
+    same_sources(spec);
+}
+
+/// A source in another namespace is one that the server does not offer.
+fn local_source(spec: &mut Map) {
+    let elsewhere = |source: &Value| source.get("namespace").and_then(Value::as_str).is_some_and(|n| !n.is_empty());
+    if spec.get("dataSourceRef").is_some_and(elsewhere) {
+        spec.remove("dataSourceRef");
+    }
+}
+
+fn update_claim(new: &mut Object, old: &Object, context: Context<'_>) {
+    keep_other_half(new, old, context);
+    if context.subresource.is_empty() {
+        let spec = made(&mut new.0, "spec");
+        local_source(spec);
+        same_sources(spec);
+    }
+}
+
+fn same_sources(spec: &mut Map) {
     match (spec.get("dataSource").cloned(), spec.get("dataSourceRef").cloned()) {
         (Some(source), None) => {
             spec.insert("dataSourceRef", source);
@@ -122,8 +144,14 @@ fn update_volume(new: &mut Object, old: &Object, context: Context<'_>) {
     keep_other_half(new, old, context);
     let phase = |o: &Object| o.str_at(&["status", "phase"]).to_owned();
     let since = |o: &Object| o.at(&["status", "lastPhaseTransitionTime"]).filter(|v| !v.is_null()).cloned();
-    if context.subresource == "status" && phase(new) != phase(old) && (since(new).is_none() || since(new) == since(old))
-    {
-        new.set(&["status", "lastPhaseTransitionTime"], context.now);
+    if context.subresource != "status" {
+        return;
+    }
+    match (phase(new) == phase(old), since(new), since(old)) {
+        (true, None, Some(before)) => new.set(&["status", "lastPhaseTransitionTime"], before),
+        (false, now, before) if now.is_none() || now == before => {
+            new.set(&["status", "lastPhaseTransitionTime"], context.now);
+        }
+        _ => {}
     }
 }

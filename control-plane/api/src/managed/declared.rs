@@ -64,14 +64,14 @@ impl Check {
             }
             (Type::Bool, Value::Bool(_)) => {}
             (Type::Bool, other) => self.say(&format!("expected boolean, got &{{{}}}", go_text(other))),
-            (Type::String | Type::Bytes | Type::Time | Type::MicroTime, Value::Str(_)) => {}
-            (Type::String | Type::Bytes | Type::Time | Type::MicroTime, other) => {
+            (Type::String | Type::Bytes, Value::Str(_)) => {}
+            (Type::String | Type::Bytes, other) => {
                 self.say(&format!("expected string, got &value.valueUnstructured{{Value:{}}}", quoted(other)));
             }
-            (Type::Quantity | Type::IntOrString, Value::List(_) | Value::Map(_)) => {
+            (Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime, Value::List(_) | Value::Map(_)) => {
                 self.say(&format!("expected any scalar, got &{{{}}}", go_text(value)));
             }
-            (Type::Quantity | Type::IntOrString, _) => {}
+            (Type::Quantity | Type::IntOrString | Type::Time | Type::MicroTime, _) => {}
         }
     }
 
@@ -80,6 +80,10 @@ impl Check {
         for (i, value) in items.iter().enumerate() {
             if !shape.is_list() {
                 self.below(&format!("[{i}]"), |check| check.value(shape.item(), item, value));
+                continue;
+            }
+            if shape.is_keyed() && value.as_map().is_none() {
+                self.say(&format!("element {i}: associative list with keys may not have non-map elements"));
                 continue;
             }
             if let Some(key) = shape.lacks_key(value) {

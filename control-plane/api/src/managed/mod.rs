@@ -12,7 +12,7 @@ mod walk;
 
 pub use apply::apply;
 pub use set::{Element, Set};
-pub use typed::fits;
+pub use typed::{converts, fits};
 pub use walk::is_atomic;
 
 use crate::kind::Kind;

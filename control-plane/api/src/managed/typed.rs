@@ -36,11 +36,30 @@ pub fn fits(kind: &Kind, configuration: &Object) -> Result<(), Status> {
         [one] => one.clone(),
         many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n")),
     };
-    let (namespace, name) = (configuration.namespace(), configuration.name());
+    let (of, ty) = (configuration, go_type(kind));
+    let what = format!("{}/{}; {ty}", of.namespace(), of.name());
+    Err(Status::new(500, "", format!("failed to create typed patch object ({what}): {why}")))
+}
+
+/// A type as Go prints it: `apps/v1, Kind=Deployment`.
+fn go_type(kind: &Kind) -> String {
     let version = kind.api_version();
     let slash = if version.contains('/') { "" } else { "/" };
-    let what = format!("{namespace}/{name}; {slash}{version}, Kind={}", kind.names.kind);
-    Err(Status::new(500, "", format!("failed to create typed patch object ({what}): {why}")))
+    format!("{slash}{version}, Kind={}", kind.names.kind)
+}
+
+/// Makes an object of a built-in type of what applying `configuration` left.
+///
+/// # Errors
+/// It is none.
+#[expect(clippy::result_large_err, reason = "as fits")]
+pub fn converts(kind: &Kind, configuration: &Object, merged: &mut Object) -> Result<(), Status> {
+    schema::convert(&kind.type_name, merged).map_err(|why| {
+        let (of, ty) = (configuration, go_type(kind));
+        let what = format!("{}/{}; {ty}", of.namespace(), of.name());
+        let why = format!("unable to convert unstructured object to {ty}: {why}");
+        Status::new(500, "", format!("failed to convert new object ({what}) to proper version: {why}"))
+    })
 }
 
 fn value(schema: &Structural, value: &Value, path: &str, found: &mut Vec<String>) {

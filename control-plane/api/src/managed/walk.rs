@@ -197,6 +197,11 @@ impl<'a> Shape<'a> {
         matches!(self, Shape::Struct(_) | Shape::Map(_) | Shape::Free | Shape::Custom(_))
     }
 
+    /// Whether it is a list whose items have keys.
+    pub(super) fn is_keyed(self) -> bool {
+        matches!(self, Shape::Keyed(..) | Shape::CustomItems(_))
+    }
+
     pub(super) fn is_list(self) -> bool {
         matches!(self, Shape::Set | Shape::Keyed(..) | Shape::CustomItems(_))
     }

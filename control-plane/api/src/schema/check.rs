@@ -332,7 +332,7 @@ fn shape(value: &Value) -> String {
 }
 
 /// Where standard base64 (line breaks allowed) goes wrong, as Go counts it.
-fn bad_base64(text: &str) -> Option<usize> {
+pub(super) fn bad_base64(text: &str) -> Option<usize> {
     let alphabet = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/');
     let mut count = 0;
     let bytes = text.as_bytes();

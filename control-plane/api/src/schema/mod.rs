@@ -3,12 +3,14 @@
 //! Refuses to know rules between fields: those are the kinds'.
 
 mod check;
+mod convert;
 mod go_types;
 mod order;
 mod table;
 mod time;
 
 pub use check::{Checked, check, empty, normalize, read};
+pub use convert::convert;
 pub use order::{ordered, patched, position};
 
 use crate::codec::protobuf::Layout;

@@ -179,7 +179,7 @@ impl fmt::Display for Requirement {
 
 /// A checked requirement.
 fn requirement(key: &str, operator: Operator, values: BTreeSet<String>) -> Parsed<Requirement> {
-    let mut errors: Vec<String> = names::label_key(key).into_iter().map(|m| invalid("<nil>", key, &m)).collect();
+    let mut errors: Vec<String> = names::qualified_name(key).into_iter().map(|m| invalid("<nil>", key, &m)).collect();
     let shown = || format!("[{}]", values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(","));
     let complaint = match operator {
         Operator::In | Operator::NotIn if values.is_empty() => {
@@ -268,7 +268,7 @@ impl<'a> Parser<'a> {
         if token != Token::Identifier {
             return fail(format!("found '{key}', expected: identifier"));
         }
-        if let Some(message) = names::label_key(key).first() {
+        if let Some(message) = names::qualified_name(key).first() {
             return fail(invalid("<nil>", key, message));
         }
         if negated {

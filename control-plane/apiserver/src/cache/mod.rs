@@ -208,8 +208,9 @@ async fn feed(caches: std::sync::Weak<Caches>, storage: Storage) {
     }
 }
 
-fn too_large(asked: u64, current: u64) -> Status {
-    let mut status = Status::timeout(format!("Too large resource version: {asked}, current: {current}"));
+/// Somebody asks for a version that is not there yet.
+pub(crate) fn too_large(asked: u64, current: u64) -> Status {
+    let mut status = Status::timeout(format!("Timeout: Too large resource version: {asked}, current: {current}"));
     status.details = Some(api::status::Details {
         causes: vec![api::Cause {
             reason: "ResourceVersionTooLarge".into(),

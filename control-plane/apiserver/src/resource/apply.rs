@@ -25,6 +25,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         let now = now_text();
         let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
         let mut object = managed::apply(&call.kind, old.as_ref(), &configuration, writer, force)?;
+        managed::converts(&call.kind, &configuration, &mut object)?;
         body::place(call, &mut object, true)?;
         object.set_type(&call.kind.api_version(), &call.kind.names.kind);
         let mut found = warnings.clone();
@@ -92,6 +93,8 @@ async fn configuration(
     body::place(call, &mut object.clone(), !object.name().is_empty())?;
     let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
-    body::check_fields(&call.kind, &mut object.clone(), doubled, None, options.field_validation, warnings)?;
+    let mut copy = object.clone();
+    managed::converts(&call.kind, &object, &mut copy)?;
+    body::check_fields(&call.kind, &mut copy, doubled, None, options.field_validation, warnings)?;
     Ok(object)
 }

@@ -99,6 +99,9 @@ fn apply(
         return Err(invalid(&shown, "the patch does not leave an object"));
     };
     let mut new = Object(map);
+    if form == Form::Strategic {
+        api::schema::convert(&call.kind.type_name, &mut new).map_err(|why| invalid(&shown, &why))?;
+    }
     if new.kind() != call.kind.names.kind || new.api_version() != call.kind.api_version() {
         return Err(invalid(&shown, &body::other_type(&call.kind, new.api_version(), new.kind())));
     }

@@ -210,9 +210,7 @@ fn too_old(error: &store::Error, start: &str, continued: bool) -> Status {
                  up in the list.",
             )
         },
-        store::Error::Future { asked, newest } => {
-            Status::timeout(format!("Too large resource version: {}, current: {}", asked.0, newest.0))
-        }
+        store::Error::Future { asked, newest } => crate::cache::too_large(asked.0, newest.0),
         other => store_status(other),
     }
 }

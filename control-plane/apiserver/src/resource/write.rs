@@ -227,8 +227,8 @@ pub(super) async fn change(
         if by != By::Update {
             let message = format!("Invalid value: {:?}: field is immutable", new.uid());
             let error = api::FieldError::new(api::status::FieldReason::Invalid, "metadata.uid", message);
-            // Said for every object, and again by the rules of the kind.
-            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &[error.clone(), error]));
+            let errors = vec![error; api::kinds::tellings(&kind.names.kind)];
+            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &errors));
         }
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \

@@ -1,8 +1,9 @@
 //! HorizontalPodAutoscalers.
 
 use super::at::At;
-use super::words;
-use super::workloads::checked;
+use super::workloads::{checked, updated};
+use super::{resources, words};
+use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
@@ -13,17 +14,7 @@ pub(in crate::kinds) fn autoscaler(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
         let (least, most) = (spec.field("minReplicas"), spec.field("maxReplicas"));
-        let lowest = least.int().unwrap_or(1);
-        if lowest < 1 {
-            least.invalid("must be greater than or equal to 1");
-        }
-        let highest = most.int().unwrap_or(0);
-        if highest < 1 {
-            most.required("must be set and greater than 0");
-        }
-        if highest < lowest {
-            most.invalid_as(&highest.to_string(), "must be greater than or equal to `minReplicas`");
-        }
+        replicas(&least, &most);
         target(&spec.field("scaleTargetRef"));
         let metrics = spec.field("metrics");
         metrics.items().for_each(|m| metric(&m));
@@ -36,6 +27,21 @@ pub(in crate::kinds) fn autoscaler(object: &Object, out: &mut Vec<FieldError>) {
             behavior(&spec.fields(&["behavior", direction]));
         }
     });
+}
+
+fn replicas(least: &At<'_>, most: &At<'_>) {
+    let (lowest, highest) = (least.int(), most.int().unwrap_or(0));
+    if lowest.is_some_and(|l| l < 1) {
+        least.invalid("must be greater than or equal to 1");
+    }
+    match highest {
+        0 => most.required("must be set and greater than 0"),
+        1.. => {}
+        _ => most.invalid("must be greater than or equal to 1"),
+    }
+    if lowest.is_some_and(|l| highest < l) {
+        most.invalid_as(&highest.to_string(), "must be greater than or equal to `minReplicas`");
+    }
 }
 
 fn target(at: &At<'_>) {
@@ -67,53 +73,94 @@ fn metric(at: &At<'_>) {
         kind.required("must specify a metric source type");
     }
     kind.one_of(METRICS);
-    for name in ["object", "pods", "resource", "containerResource", "external"] {
-        if at.has(name) {
-            metric_source(&at.field(name), name);
-        }
-    }
-    if !METRICS.contains(&kind.text()) {
-        return kind.unsupported(METRICS);
+    let mut set = ["object", "external", "pods", "resource", "containerResource"].map(|s| at.field(s)).to_vec();
+    set.retain(At::is);
+    if let Some(first) = set.first() {
+        metric_source(first, first.path.rsplit('.').next().unwrap_or(""));
     }
     let wanted = source(kind.text());
-    if !at.has(wanted) {
-        at.field(wanted).required("must populate information for the given metric source");
+    match METRICS.contains(&kind.text()) {
+        false => kind.unsupported(METRICS),
+        true if at.has(wanted) => {}
+        true => at.field(wanted).required("must populate information for the given metric source"),
+    }
+    if set.len() > 1 {
+        let known = METRICS.contains(&kind.text());
+        for other in set.iter().filter(|s| !(known && s.path.ends_with(&format!(".{wanted}")))) {
+            other.forbidden("must populate the given metric source only");
+        }
     }
 }
 
 fn metric_source(at: &At<'_>, name: &str) {
     let goal = at.field("target");
-    let positive = |key: &str| words::amount(&goal.field(key)).is_some_and(|q| q.signum() > 0);
-    let kind = goal.field("type");
-    match kind.text() {
-        "" => kind.required("must specify a metric target type"),
-        "Utilization" | "Value" | "AverageValue" => {}
-        _ => kind.invalid("must be either Utilization, Value, or AverageValue"),
-    }
     match name {
-        "resource" | "containerResource" => {
-            at.field("name").not_empty();
-            let utilization = goal.field("averageUtilization");
-            if utilization.int().is_some_and(|u| u < 1) {
-                utilization.invalid("must be greater than 0");
-            }
-            if !utilization.is() && !positive("averageValue") {
-                let why = "must specify either a positive target raw value or a target utilization";
-                goal.field("averageUtilization").required(why);
-            }
+        "resource" | "containerResource" => return resource_source(at, name, &goal),
+        "object" => target(&at.field("describedObject")),
+        _ => {}
+    }
+    let metric = at.fields(&["metric", "name"]);
+    match metric.is_empty() {
+        true => metric.required("must specify a metric name"),
+        false => metric.matches(super::metadata::path_segment),
+    }
+    metric_target(&goal);
+    let (whole, each) = (goal.field("value"), goal.field("averageValue"));
+    match name {
+        "pods" if !each.is() => each.required("must specify a positive target averageValue"),
+        "object" if !whole.is() && !each.is() => each.required("must set either a target value or averageValue"),
+        "external" if !whole.is() && !each.is() => {
+            each.required("must set either a target value for metric or a per-pod target");
         }
-        "pods" => {
-            at.fields(&["metric", "name"]).required_matches(super::metadata::path_segment);
-            if !positive("averageValue") {
-                goal.field("averageValue").required("must specify a positive target averageValue");
-            }
+        "external" if whole.is() && each.is() => {
+            whole.forbidden("may not set both a target value for metric and a per-pod target");
         }
-        _ => {
-            at.fields(&["metric", "name"]).required_matches(super::metadata::path_segment);
-            if !positive("averageValue") && !positive("value") {
-                goal.field("averageValue").required("must set either a target value for metric or a per-pod target");
-            }
+        _ => {}
+    }
+}
+
+fn resource_source(at: &At<'_>, name: &str, goal: &At<'_>) {
+    let resource = at.field("name");
+    if resource.is_empty() {
+        resource.required("must specify a resource name");
+    } else if name == "containerResource" {
+        resources::container_resource(&resource, resource.text());
+    }
+    if name == "containerResource" {
+        let container = at.field("container");
+        match container.is_empty() {
+            true => container.required("must specify a container"),
+            false => container.matches(names::dns1123_label),
         }
+    }
+    metric_target(goal);
+    let (raw, share) = (goal.field("averageValue"), goal.field("averageUtilization"));
+    match (raw.is(), share.is()) {
+        (false, false) => share.required("must set either a target raw value or a target utilization"),
+        (true, true) => raw.forbidden("may not set both a target raw value and a target utilization"),
+        _ => {}
+    }
+}
+
+fn metric_target(at: &At<'_>) {
+    let kind = at.field("type");
+    if kind.is_empty() {
+        kind.required("must specify a metric target type");
+    }
+    if !matches!(kind.text(), "Utilization" | "Value" | "AverageValue") {
+        kind.invalid_text(kind.text(), "must be either Utilization, Value, or AverageValue");
+    }
+    for key in ["value", "averageValue"] {
+        if let Some(amount) = words::amount(&at.field(key)).filter(|q| q.signum() <= 0) {
+            at.field(key).invalid_text(&amount.to_string(), "must be positive");
+        }
+    }
+    utilization(&at.field("averageUtilization"));
+}
+
+fn utilization(at: &At<'_>) {
+    if at.int().is_some_and(|u| u < 1) {
+        at.invalid("must be greater than 0");
     }
 }
 
@@ -122,7 +169,9 @@ fn behavior(at: &At<'_>) {
         return;
     }
     let window = at.field("stabilizationWindowSeconds");
-    window.not_negative();
+    if window.int().is_some_and(|w| w < 0) {
+        window.invalid("must be greater than or equal to zero");
+    }
     if window.int().is_some_and(|w| w > 3600) {
         window.invalid("must be less than or equal to 3600");
     }
@@ -144,20 +193,29 @@ fn behavior(at: &At<'_>) {
             }
         }
     }
+    words::amount_not_negative(&at.field("tolerance"));
 }
 
 /// The old version says its one metric in a field of its own, so only what both have is checked.
 pub(in crate::kinds) fn autoscaler_v1(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
-        let (lowest, highest) = (spec.field("minReplicas").int().unwrap_or(1), spec.field("maxReplicas"));
-        if highest.int().unwrap_or(0) < 1 {
-            highest.required("must be set and greater than 0");
-        }
-        if highest.int().unwrap_or(0) < lowest {
-            let shown = highest.int().unwrap_or(0).to_string();
-            highest.invalid_as(&shown, "must be greater than or equal to `minReplicas`");
-        }
+        replicas(&spec.field("minReplicas"), &spec.field("maxReplicas"));
         target(&spec.field("scaleTargetRef"));
+        let one = spec.field("targetCPUUtilizationPercentage");
+        utilization(&one.named("spec.metrics[0].resource.target.averageUtilization"));
     });
+}
+
+pub(in crate::kinds) fn autoscaler_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    updated(
+        new,
+        old,
+        c,
+        out,
+        |_| {},
+        |status| {
+            ["currentReplicas", "desiredReplicas"].iter().for_each(|key| status.field(key).not_negative());
+        },
+    );
 }

@@ -33,6 +33,10 @@ pub(super) fn claim_spec(at: &At<'_>) {
         class.matches(names::dns1123_subdomain);
     }
     sources(at);
+    let attributes = at.field("volumeAttributesClassName");
+    if !attributes.is_empty() {
+        attributes.matches(names::dns1123_subdomain);
+    }
 }
 
 fn access_modes(at: &At<'_>) {
@@ -51,6 +55,9 @@ fn sources(at: &At<'_>) {
         one.field("kind").not_empty();
         if one.get("apiGroup").is_empty() && one.get("kind") != "PersistentVolumeClaim" {
             one.invalid_text(one.get("kind"), "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
+        }
+        if !one.get("apiGroup").is_empty() {
+            one.field("apiGroup").matches(names::dns1123_subdomain);
         }
     }
     if source.is() && reference.is() && reference.get("namespace").is_empty() {
@@ -81,9 +88,47 @@ pub(in crate::kinds) fn claim_update(new: &Object, old: &Object, context: Contex
         }
     } else {
         out.clear();
+        claim_status(&At::root(new, &errors).field("status"));
     }
     out.extend(errors.into_list());
     metadata::update(new, old, out);
+}
+
+const RESIZES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
+fn claim_status(at: &At<'_>) {
+    for (_, amount) in at.field("capacity").pairs() {
+        super::words::amount_not_negative(&amount);
+    }
+    let (sorts, amounts) = (at.field("allocatedResourceStatuses"), at.field("allocatedResources"));
+    for (name, state) in sorts.pairs() {
+        claimed_resource(&sorts, name);
+        if !RESIZES.contains(&state.text()) {
+            sorts.unsupported_as(&format!("{name:?}"), RESIZES);
+        }
+    }
+    for (name, amount) in amounts.pairs() {
+        if claimed_resource(&amounts, name) {
+            super::words::amount_not_negative(&amount);
+        }
+    }
+}
+
+/// Whether a claim has such a resource; complains if not.
+fn claimed_resource(at: &At<'_>, name: &str) -> bool {
+    let wrong = names::qualified_name(name);
+    wrong.iter().for_each(|why| at.invalid_text(name, why));
+    let other = wrong.is_empty() && resources::is_native(name) && name != "storage";
+    if other {
+        at.unsupported_as(&format!("{name:?}"), &["storage"]);
+    }
+    wrong.is_empty() && !other
 }
 
 const FIXED: &str =
@@ -141,15 +186,12 @@ fn volume_spec(at: &At<'_>) {
     modes.not_empty();
     access_modes(&modes);
     let capacity = at.field("capacity");
-    match capacity.is_empty() {
-        true => capacity.required(""),
-        false if !capacity.has("storage") => capacity.unsupported(&["storage"]),
-        false => {
-            for (name, amount) in capacity.pairs() {
-                resources::resource_name(&amount, name);
-                resources::resource_amount(&amount, name);
-            }
-        }
+    capacity.not_empty();
+    if !capacity.has("storage") || capacity.len() > 1 {
+        capacity.unsupported(&["storage"]);
+    }
+    for (_, amount) in capacity.pairs() {
+        positive(&amount);
     }
     at.field("persistentVolumeReclaimPolicy").maybe_one_of(&["Delete", "Recycle", "Retain"]);
     let required = at.fields(&["nodeAffinity", "required"]);
@@ -158,11 +200,55 @@ fn volume_spec(at: &At<'_>) {
         (true, false) => required.required("must specify required node constraints"),
         _ => {}
     }
-    volumes::sources(at);
-    if at.has("local") && !at.has("nodeAffinity") {
+    let first = volumes::sources_of_volume(at);
+    if first == Some("local") && !at.has("nodeAffinity") {
         at.field("nodeAffinity").required("Local volume requires node affinity");
     }
+    let class = at.field("storageClassName");
+    if !class.is_empty() {
+        class.matches(names::dns1123_subdomain);
+    }
     at.field("volumeMode").maybe_one_of(&["Block", "Filesystem"]);
+}
+
+fn positive(at: &At<'_>) {
+    if let Some(amount) = super::words::amount(at) {
+        super::words::amount_not_negative(at);
+        if amount.signum() <= 0 {
+            at.invalid_text(&amount.to_string(), "must be greater than zero");
+        }
+    }
+}
+
+/// A volume that only an attachment describes.
+pub(super) fn inline_volume(at: &At<'_>) {
+    const INLINE: &str = "may not be specified in the context of inline volumes";
+    for key in ["claimRef", "capacity"] {
+        if !at.field(key).is_empty() {
+            at.field(key).forbidden(INLINE);
+        }
+    }
+    if !at.has("csi") {
+        at.field("csi").required("has to be specified in the context of inline volumes");
+    }
+    let modes = at.field("accessModes");
+    modes.not_empty();
+    access_modes(&modes);
+    let reclaim = at.field("persistentVolumeReclaimPolicy");
+    if !reclaim.is_empty() && reclaim.text() != "Retain" {
+        reclaim.forbidden("may only be Retain in the context of inline volumes");
+    }
+    if at.has("nodeAffinity") {
+        at.field("nodeAffinity").forbidden(INLINE);
+    }
+    volumes::sources_of_volume(at);
+    if !at.field("storageClassName").is_empty() {
+        at.field("storageClassName").forbidden(INLINE);
+    }
+    let mode = at.field("volumeMode");
+    if mode.is() && mode.text() != "Filesystem" {
+        mode.forbidden("may not specify volumeMode other than Filesystem in the context of inline volumes");
+    }
 }
 
 pub(in crate::kinds) fn volume_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {

@@ -1,7 +1,6 @@
-//! What a cluster is run with: priority levels and flow schemas, certificate requests, aggregated APIs, device claims.
+//! What a cluster is run with: priority levels and flow schemas, certificate requests, aggregated APIs.
 
 use super::at::At;
-use super::storage::spec_stays;
 use super::workloads::{checked, updated};
 use crate::kind::Context;
 use crate::names;
@@ -312,35 +311,4 @@ pub(in crate::kinds) fn api_service(object: &Object, out: &mut Vec<FieldError>) 
             insecure.invalid("may not be true if caBundle is present");
         }
     });
-}
-
-pub(in crate::kinds) fn resource_claim(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        for request in root.fields(&["spec", "devices", "requests"]).items() {
-            request.field("name").required_matches(names::dns1123_label);
-            let exactly = request.field("exactly");
-            match (exactly.is(), request.has("firstAvailable")) {
-                (true, false) => {
-                    exactly.field("deviceClassName").required_matches(names::dns1123_subdomain);
-                    exactly.field("allocationMode").maybe_one_of(&["All", "ExactCount"]);
-                }
-                (false, true) => {}
-                (true, true) => request.invalid_as(
-                    "null",
-                    "exactly one of `exactly` or `firstAvailable` is required, but multiple fields are set",
-                ),
-                (false, false) => request.required("exactly one of `exactly` or `firstAvailable` is required"),
-            }
-        }
-    });
-}
-
-pub(in crate::kinds) fn resource_claim_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.resource.v1.ResourceClaimSpec");
-    updated(new, old, c, out, rules, |_| {});
-}
-
-pub(in crate::kinds) fn claim_template_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.resource.v1.ResourceClaimTemplateSpec");
-    updated(new, old, c, out, rules, |_| {});
 }

@@ -118,13 +118,41 @@ fn namespace_name(name: &str) -> Vec<String> {
 
 pub(in crate::kinds) fn namespace(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, namespace_name, out, |root, _| {
-        for one in root.fields(&["spec", "finalizers"]).items() {
-            one.matches(names::qualified_name);
-            if !one.text().contains('/') && one.text() != "kubernetes" {
-                one.invalid("name is neither a standard finalizer name nor is it fully qualified");
-            }
-        }
+        namespace_finalizers(&root.fields(&["spec", "finalizers"]));
     });
+}
+
+fn namespace_finalizers(list: &At<'_>) {
+    for one in list.items() {
+        one.matches(names::qualified_name);
+        if !one.text().contains('/') && one.text() != "kubernetes" {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            one.named(list.path.as_str()).invalid(why);
+        }
+    }
+}
+
+pub(in crate::kinds) fn namespace_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    // What finalizes a namespace writes its spec.
+    let context = if context.subresource == "finalize" { Context { subresource: "", ..context } } else { context };
+    updated(
+        new,
+        old,
+        context,
+        out,
+        |_| {},
+        |status| {
+            let phase = status.field("phase").named("status.Phase");
+            let (wanted, when) = match new.deletion_timestamp() {
+                None => ("Active", "empty"),
+                Some(_) => ("Terminating", "not empty"),
+            };
+            if phase.text() != wanted {
+                let why = format!("may only be '{wanted}' if `deletionTimestamp` is {when}");
+                phase.invalid_text(phase.text(), &why);
+            }
+        },
+    );
 }
 
 pub(in crate::kinds) fn metadata_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {

@@ -196,16 +196,36 @@ fn init(at: &At<'_>, pod: &Pod<'_>) {
     }
 }
 
+/// What a container that is there to look around has no use for.
+const NOT_EPHEMERAL: &[&str] = &[
+    "lifecycle",
+    "livenessProbe",
+    "ports",
+    "readinessProbe",
+    "resizePolicy",
+    "resources",
+    "restartPolicy",
+    "restartPolicyRules",
+    "startupProbe",
+];
+
 fn ephemeral(at: &At<'_>, containers: &At<'_>, init: &At<'_>) {
-    for key in
-        ["lifecycle", "livenessProbe", "ports", "readinessProbe", "resizePolicy", "restartPolicy", "startupProbe"]
-    {
-        if !at.field(key).is_empty() {
-            at.field(key).forbidden("cannot be set for an Ephemeral Container");
+    for field in NOT_EPHEMERAL.iter().map(|key| at.field(key)) {
+        let unset = field.is_empty()
+            && matches!(
+                field.path.rsplit('.').next(),
+                Some("ports" | "resizePolicy" | "resources" | "restartPolicyRules")
+            );
+        if field.is() && !unset {
+            field.forbidden("cannot be set for an Ephemeral Container");
         }
     }
-    if !at.field("resources").is_empty() {
-        at.field("resources").forbidden("cannot be set for an Ephemeral Container");
+    for mount in at.field("volumeMounts").items() {
+        for key in ["subPath", "subPathExpr"] {
+            if !mount.get(key).is_empty() {
+                mount.field(key).forbidden("cannot be set for an Ephemeral Container");
+            }
+        }
     }
     let target = at.field("targetContainerName");
     let known = containers.items().chain(init.items()).any(|c| c.get("name") == target.text());
@@ -213,6 +233,9 @@ fn ephemeral(at: &At<'_>, containers: &At<'_>, init: &At<'_>) {
         target.not_found(target.text(), "");
     }
 }
+
+/// Of one container, as upstream's.
+const MAX_RESTART_RULES: usize = 20;
 
 fn restart_rules(at: &At<'_>) {
     let (policy, rules) = (at.field("restartPolicy"), at.field("restartPolicyRules"));
@@ -222,6 +245,9 @@ fn restart_rules(at: &At<'_>) {
     }
     if !policy.is() {
         policy.required("must specify restartPolicy when restart rules are used");
+    }
+    if rules.len() > MAX_RESTART_RULES {
+        rules.too_many(MAX_RESTART_RULES);
     }
     for rule in rules.items() {
         rule.field("action").one_of(&["Restart", "RestartAllContainers"]);

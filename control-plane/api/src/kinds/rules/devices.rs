@@ -1,37 +1,80 @@
-//! Device classes and the slices in which drivers say what devices a node has.
+//! Device classes, and what classes, claims and slices of devices have in common.
 
 use super::at::At;
-use super::workloads::{checked, immutable, updated};
-use crate::kind::Context;
+use super::resources::is_extended;
+use super::workloads::checked;
+use crate::codec::json;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
 use crate::value::Value;
 
-/// Of one slice.
-const MAX_DEVICES: usize = 128;
-/// Of one device, attributes and capacities together.
-const MAX_PROPERTIES: usize = 32;
+/// Of one class or request, as upstream's.
 const MAX_SELECTORS: usize = 32;
-const MAX_CONFIGS: usize = 32;
+/// Of one class or claim, as upstream's.
+pub(super) const MAX_CONFIGS: usize = 32;
+const MAX_EXPRESSION: usize = 10 * 1024;
+const MAX_PARAMETERS: usize = 10 * 1024;
 const MAX_DRIVER_NAME: usize = 63;
 const MAX_POOL_NAME: usize = 253;
-const MAX_ATTRIBUTE_TEXT: usize = 64;
-const MAX_IDENTIFIER: usize = 32;
-const MAX_DOMAIN: usize = 63;
-
-/// How a slice says for which nodes its devices are.
-const PLACES: &[&str] = &["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
+/// For binding and for the failure to bind, each.
+const MAX_BINDING_CONDITIONS: usize = 4;
 
 pub(in crate::kinds) fn device_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
-        let selectors = spec.field("selectors");
-        at_most(&selectors, MAX_SELECTORS);
-        selectors.items().filter(|s| !s.has("cel")).for_each(|s| s.field("cel").required(""));
-        let configs = spec.field("config");
-        at_most(&configs, MAX_CONFIGS);
-        configs.items().for_each(|c| config(&c));
+        selectors(&spec.field("selectors"));
+        each_of(&spec.field("config"), MAX_CONFIGS, config);
+        let extended = spec.field("extendedResourceName");
+        if extended.is() && !(is_extended(extended.text()) && names::qualified_name(extended.text()).is_empty()) {
+            extended.invalid_text(extended.text(), "must be a valid extended resource name");
+        }
+    });
+}
+
+/// The items of a list, unless there are too many of them to look at.
+pub(super) fn each_of(list: &At<'_>, limit: usize, rule: impl Fn(&At<'_>)) {
+    match list.len() > limit {
+        true => list.too_many(limit),
+        false => list.items().for_each(|item| rule(&item)),
+    }
+}
+
+/// The same where no two items may have the same key; keys are JSON texts.
+pub(super) fn set_of(list: &At<'_>, limit: usize, rule: impl Fn(&At<'_>), key: impl Fn(&At<'_>) -> String) {
+    each_of(list, limit, rule);
+    if list.len() > limit {
+        return;
+    }
+    let mut seen: Vec<String> = Vec::with_capacity(list.len());
+    for item in list.items() {
+        let key = key(&item);
+        match seen.contains(&key) {
+            true => item.duplicate_as(&key, ""),
+            false => seen.push(key),
+        }
+    }
+}
+
+/// The name that stands in an item, as a key.
+pub(super) fn by<'k>(field: &'k str) -> impl Fn(&At<'_>) -> String + 'k {
+    move |item| format!("{:?}", item.get(field))
+}
+
+/// The item itself, as a key.
+pub(super) fn by_text(item: &At<'_>) -> String {
+    format!("{:?}", item.text())
+}
+
+/// Selectors of devices; that their expressions compile is somebody else's to say.
+pub(super) fn selectors(list: &At<'_>) {
+    each_of(list, MAX_SELECTORS, |selector| {
+        let (cel, expression) = (selector.field("cel"), selector.fields(&["cel", "expression"]));
+        if !cel.is() {
+            cel.required("");
+        } else if expression.text().len() > MAX_EXPRESSION {
+            expression.too_long(MAX_EXPRESSION);
+        }
     });
 }
 
@@ -42,149 +85,125 @@ pub(super) fn config(at: &At<'_>) {
         return opaque.required("");
     }
     driver(&opaque.field("driver"));
-    match opaque.field("parameters").value {
-        None => opaque.field("parameters").required(""),
+    raw(&opaque.field("parameters"), MAX_PARAMETERS);
+}
+
+/// An object of somebody else's, of at most so many bytes.
+pub(super) fn raw(at: &At<'_>, limit: usize) {
+    match at.value {
+        None => at.required(""),
+        Some(value) if json::encode(value).len() > limit => at.too_long(limit),
         Some(Value::Map(_)) => {}
-        Some(_) => opaque.field("parameters").invalid_text("<value omitted>", "parameters must be a valid JSON object"),
+        Some(_) => at.invalid_text("<value omitted>", "must be a valid JSON object"),
     }
 }
 
-fn at_most(at: &At<'_>, limit: usize) {
-    if at.len() > limit {
-        at.too_many(limit);
+/// The name of a driver; letters may be capital.
+pub(super) fn driver(at: &At<'_>) {
+    let text = at.text();
+    if text.is_empty() {
+        return at.required("");
     }
-}
-
-fn driver(at: &At<'_>) {
-    if at.text().len() > MAX_DRIVER_NAME {
+    if text.len() > MAX_DRIVER_NAME {
         at.too_long(MAX_DRIVER_NAME);
     }
-    at.required_matches(names::dns1123_subdomain);
+    names::dns1123_subdomain(&text.to_lowercase()).iter().for_each(|why| at.invalid_text(text, why));
 }
 
-pub(in crate::kinds) fn slice(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        let spec = root.field("spec");
-        driver(&spec.field("driver"));
-        pool(&spec.field("pool"));
-        places(&spec);
-        let devices = spec.field("devices");
-        at_most(&devices, MAX_DEVICES);
-        let mut seen: Vec<&str> = Vec::new();
-        for one in devices.items() {
-            let name = one.field("name");
-            name.required_matches(names::dns1123_label);
-            if !name.text().is_empty() && seen.contains(&name.text()) {
-                one.duplicate_as(&format!("{:?}", name.text()), "");
-            }
-            seen.push(name.text());
-            device(&one);
-        }
-    });
+/// The name of a pool: subdomains between slashes.
+pub(super) fn pool_name(at: &At<'_>) {
+    let text = at.text();
+    if text.is_empty() {
+        return at.required("");
+    }
+    if text.len() > MAX_POOL_NAME {
+        at.too_long(MAX_POOL_NAME);
+    }
+    for part in text.split('/') {
+        names::dns1123_subdomain(part).iter().for_each(|why| at.invalid_text(part, why));
+    }
 }
 
-fn pool(at: &At<'_>) {
-    let name = at.field("name");
-    match name.text() {
-        "" => name.required(""),
-        text => {
-            if text.len() > MAX_POOL_NAME {
-                name.too_long(MAX_POOL_NAME);
+/// `name` or `domain/name`, as attributes and capacities are called.
+pub(super) fn property_name(at: &At<'_>, text: &str) {
+    let parts: Vec<&str> = text.split('/').collect();
+    match parts[..] {
+        [name] => identifier(at, name),
+        [domain, name] => {
+            match domain {
+                "" => at.invalid_text("", "the domain must not be empty"),
+                _ => domain_name(at, domain),
             }
-            for part in text.split('/') {
-                names::dns1123_subdomain(part).iter().for_each(|why| name.invalid_text(part, why));
+            match name {
+                "" => at.invalid_text("", "the name must not be empty"),
+                _ => identifier(at, name),
             }
         }
-    }
-    let (count, generation) = (at.field("resourceSliceCount"), at.field("generation"));
-    if count.int().unwrap_or(0) <= 0 {
-        count.invalid_as(&count.int().unwrap_or(0).to_string(), "must be greater than zero");
-    }
-    if generation.int().unwrap_or(0) < 0 {
-        generation.invalid("must be greater than or equal to zero");
-    }
-}
-
-fn places(spec: &At<'_>) {
-    let set: Vec<String> = PLACES
-        .iter()
-        .filter(|p| spec.has(p) && spec.field(p).value != Some(&Value::Bool(false)))
-        .map(|p| format!("`{p}`"))
-        .collect();
-    let all: Vec<String> = PLACES.iter().map(|p| format!("`{p}`")).collect();
-    let why = format!("exactly one of {} is required", all.join(", "));
-    match set.len() {
-        0 => spec.required(&why),
-        1 => {}
-        _ => spec.invalid_as(&format!("\"{{{}}}\"", set.join(", ")), &format!("{why}, but multiple fields are set")),
-    }
-    let node = spec.field("nodeName");
-    if node.is() {
-        node.required_matches(names::dns1123_subdomain);
-    }
-}
-
-fn device(at: &At<'_>) {
-    let (attributes, capacity) = (at.field("attributes"), at.field("capacity"));
-    let held = attributes.len() + capacity.len();
-    if held > MAX_PROPERTIES {
-        let why = format!("the total number of attributes and capacities must not exceed {MAX_PROPERTIES}");
-        at.invalid_as(&held.to_string(), &why);
-    }
-    for (name, value) in attributes.pairs() {
-        property_name(&attributes, name);
-        attribute(&value);
-    }
-    for (name, _) in capacity.pairs() {
-        property_name(&capacity, name);
-    }
-}
-
-fn attribute(at: &At<'_>) {
-    let kinds: Vec<&str> = ["bool", "int", "string", "version"].into_iter().filter(|k| at.has(k)).collect();
-    match kinds.len() {
-        1 => {}
-        0 => at.required("exactly one value must be specified"),
-        _ => at.invalid("exactly one value must be specified"),
-    }
-    for key in ["string", "version"] {
-        if at.get(key).len() > MAX_ATTRIBUTE_TEXT {
-            at.field(key).too_long(MAX_ATTRIBUTE_TEXT);
-        }
-    }
-}
-
-/// `name` or `domain/name`.
-fn property_name(at: &At<'_>, text: &str) {
-    let (domain, name) = match text.split_once('/') {
-        Some((domain, name)) => (Some(domain), name),
-        None => (None, text),
-    };
-    if let Some(domain) = domain {
-        match domain {
-            "" => at.required("the domain must not be empty"),
-            _ if domain.len() > MAX_DOMAIN => at.too_long(MAX_DOMAIN),
-            _ => names::dns1123_subdomain(domain).iter().for_each(|why| at.invalid_text(domain, why)),
-        }
-    }
-    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    match name {
-        "" => at.required("the name must not be empty"),
-        _ if name.len() > MAX_IDENTIFIER => at.too_long(MAX_IDENTIFIER),
-        _ if name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) => at.invalid_text(
-            name,
-            "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')",
-        ),
+        // More parts are taken, as upstream takes them.
         _ => {}
     }
 }
 
-pub(in crate::kinds) fn slice_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| {
-        let spec = root.field("spec");
-        immutable(&spec.field("driver"), old.at(&["spec", "driver"]));
-        immutable(&spec.fields(&["pool", "name"]), old.at(&["spec", "pool", "name"]));
-        immutable(&spec.field("nodeName"), old.at(&["spec", "nodeName"]));
-    };
-    updated(new, old, c, out, rules, |_| {});
+/// `domain/name`.
+pub(super) fn full_property_name(at: &At<'_>) {
+    property_name(at, at.text());
+    if !at.text().contains('/') {
+        at.invalid_text(at.text(), "a fully qualified name must be a domain and a name separated by a slash");
+    }
+}
+
+fn domain_name(at: &At<'_>, domain: &str) {
+    if domain.len() > MAX_DRIVER_NAME {
+        at.too_long(MAX_DRIVER_NAME);
+    }
+    names::dns1123_subdomain(&domain.to_lowercase()).iter().for_each(|why| at.invalid_text(domain, why));
+}
+
+const MAX_IDENTIFIER: usize = 32;
+const IDENTIFIER: &str = "a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')";
+
+fn identifier(at: &At<'_>, name: &str) {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    if name.len() > MAX_IDENTIFIER {
+        at.too_long(MAX_IDENTIFIER);
+    }
+    if name.is_empty() || name.starts_with(|c: char| c.is_ascii_digit()) || !name.chars().all(word) {
+        at.invalid_text(name, IDENTIFIER);
+    }
+}
+
+/// What must be so before a device is used, and what says that it never will be.
+pub(super) fn binding(at: &At<'_>) {
+    let (good, bad) = (at.field("bindingConditions"), at.field("bindingFailureConditions"));
+    for list in [&good, &bad] {
+        each_of(list, MAX_BINDING_CONDITIONS, |name| name.matches(names::qualified_name));
+    }
+    unique(&good);
+    let known: Vec<&str> = good.items().map(|c| c.text()).collect();
+    let mut seen: Vec<&str> = Vec::new();
+    for one in bad.items() {
+        if seen.contains(&one.text()) {
+            one.duplicate();
+        }
+        seen.push(one.text());
+        if known.contains(&one.text()) {
+            one.invalid("bindingFailureConditions must not overlap with bindingConditions");
+        }
+    }
+    for (one, other) in [(&good, &bad), (&bad, &good)] {
+        let name = |list: &At<'_>| list.path.rsplit('.').next().unwrap_or("").to_owned();
+        if one.is_empty() && !other.is_empty() {
+            one.invalid_as("null", &format!("{} are required to use {}", name(one), name(other)));
+        }
+    }
+}
+
+fn unique(list: &At<'_>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for one in list.items() {
+        if seen.contains(&one.text()) {
+            one.duplicate();
+        }
+        seen.push(one.text());
+    }
 }

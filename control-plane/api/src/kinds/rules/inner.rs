@@ -34,6 +34,19 @@ const ORDERS: &[(&str, &str)] = &[
 
 /// The fields of a pod that its inner type keeps in the security context.
 const HOST_FIELDS: &[&str] = &["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace", "hostUsers"];
+/// Fields that the inner type calls otherwise than by its own letters: type, published name, inner name.
+const RENAMED: &[(&str, &str, &str)] = &[
+    ("AWSElasticBlockStoreVolumeSource", "volumeID", "VolumeID"),
+    ("GCEPersistentDiskVolumeSource", "pdName", "PDName"),
+    ("RBDPersistentVolumeSource", "image", "RBDImage"),
+    ("RBDPersistentVolumeSource", "monitors", "CephMonitors"),
+    ("RBDPersistentVolumeSource", "pool", "RBDPool"),
+    ("RBDPersistentVolumeSource", "user", "RadosUser"),
+    ("RBDVolumeSource", "image", "RBDImage"),
+    ("RBDVolumeSource", "monitors", "CephMonitors"),
+    ("RBDVolumeSource", "pool", "RBDPool"),
+    ("RBDVolumeSource", "user", "RadosUser"),
+];
 /// What the published pod has and the inner one has not.
 const DROPPED: &[(&str, &str)] = &[("PodSpec", "serviceAccount")];
 
@@ -93,7 +106,7 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
             match f.ty.schema().filter(|s| s.name == "ObjectMeta") {
                 // Embedded: its fields stand among the others.
                 Some(_) => out.extend(embedded(value.and_then(|v| v.get(f.name)))),
-                None => out.push((go_name(f.name), field(value, f))),
+                None => out.push((inner_name(schema, f.name), field(value, f))),
             }
         }
     }
@@ -164,6 +177,11 @@ const GO_NAMES: &[(&str, &str)] = &[
     ("tty", "TTY"),
     ("uid", "UID"),
 ];
+
+fn inner_name(schema: &Schema, name: &str) -> String {
+    let renamed = RENAMED.iter().find(|(of, published, _)| *of == schema.name && *published == name);
+    renamed.map_or_else(|| go_name(name), |(.., own)| (*own).to_owned())
+}
 
 fn go_name(name: &str) -> String {
     if let Some((_, go)) = GO_NAMES.iter().find(|(own, _)| *own == name) {

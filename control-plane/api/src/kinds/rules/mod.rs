@@ -8,9 +8,11 @@ mod at;
 mod autoscaling;
 mod claims;
 mod cluster;
+mod conditions;
 mod config;
 mod containers;
 mod definitions;
+mod device_claims;
 mod devices;
 mod environment;
 mod events;
@@ -28,6 +30,7 @@ mod security;
 mod selectors;
 mod services;
 mod simple;
+mod slices;
 mod storage;
 mod structure;
 mod volumes;
@@ -37,19 +40,19 @@ mod workloads;
 
 pub use addresses::service_addresses;
 pub(super) use admission::{mutating_policy, mutation_binding, policy_binding, validating_policy, webhooks};
-pub(super) use autoscaling::{autoscaler, autoscaler_v1};
+pub(super) use autoscaling::{autoscaler, autoscaler_update, autoscaler_v1};
 pub(super) use claims::{claim, claim_update, volume, volume_update};
-pub(super) use cluster::{
-    api_service, certificate_request, certificate_update, claim_template_update, flow_schema, priority_level,
-    resource_claim, resource_claim_update,
-};
+pub(super) use cluster::{api_service, certificate_request, certificate_update, flow_schema, priority_level};
 pub(super) use config::{
-    config_map, config_map_update, metadata_update, named, namespace, node, node_update, secret, secret_update,
+    config_map, config_map_update, metadata_update, named, namespace, namespace_update, node, node_update, secret,
+    secret_update,
 };
 pub(super) use definitions::{definition, definition_update, definition_warnings};
-pub(super) use devices::{device_class, slice, slice_update};
+pub(super) use device_claims::{claim_template, claim_template_update, resource_claim, resource_claim_update};
+pub(super) use devices::device_class;
 pub(super) use events::{event, event_update};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
+pub use metadata::tellings;
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
     ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,
@@ -58,13 +61,14 @@ pub(super) use networking::{
 pub(super) use pods::{pod, pod_template, pod_update};
 pub(super) use services::{endpoint_slice, endpoint_slice_update, endpoints, service, service_update};
 pub(super) use simple::{
-    binding_update, cluster_role, cluster_role_binding, disruption_budget, lease, priority_class,
+    binding_update, cluster_role, cluster_role_binding, disruption_budget, disruption_update, lease, priority_class,
     priority_class_update, role, role_binding, runtime_class, runtime_class_update,
 };
+pub(super) use slices::{slice, slice_update};
 pub(super) use storage::{
-    attributes_class, attributes_class_update, csi_capacity, csi_driver, csi_driver_update, csi_node, limit_range,
-    resource_quota, resource_quota_update, storage_class, storage_class_update, volume_attachment,
-    volume_attachment_update,
+    attributes_class, attributes_class_update, csi_capacity, csi_capacity_update, csi_driver, csi_driver_update,
+    csi_node, limit_range, resource_quota, resource_quota_update, storage_class, storage_class_update,
+    volume_attachment, volume_attachment_update,
 };
 pub(super) use warnings::{
     cron_job_warnings, csi_driver_warnings, endpoint_slice_warnings, node_warnings, pod_template_warnings,

@@ -81,12 +81,28 @@ fn pod_spec_with<'a>(spec: &At<'a>, errors: &Errors, added: &[&'a str]) {
     for name in ["priorityClassName", "runtimeClassName"] {
         named(&spec.field(name));
     }
-    spec.field("preemptionPolicy").maybe_one_of(&["PreemptLowerPriority", "Never"]);
-    for (name, amount) in spec.field("overhead").pairs() {
-        resources::resource_name(&amount, name);
-        resources::resource_amount(&amount, name);
+    preemption(&spec.field("preemptionPolicy"));
+    resources::overhead(&spec.field("overhead"));
+    let whole = spec.field("resources");
+    if whole.is() {
+        resources::of_pod(&whole, &refers.claims);
+    }
+    let own_name = spec.field("hostnameOverride");
+    if own_name.is() {
+        own_name.matches(names::dns1123_subdomain);
     }
     security::system(spec, &all);
+}
+
+/// Whether pods of a priority may push out others.
+pub(super) fn preemption(at: &At<'_>) {
+    if !at.is() {
+        return;
+    }
+    match at.is_empty() {
+        true => at.required(""),
+        false => at.one_of(&["PreemptLowerPriority", "Never"]),
+    }
 }
 
 fn named(at: &At<'_>) {

@@ -35,7 +35,7 @@ pub(super) fn is_native(name: &str) -> bool {
 }
 
 /// A resource that someone else defines.
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.")
 }
 
@@ -69,15 +69,43 @@ pub(super) fn resource_amount(at: &At<'_>, name: &str) {
     }
 }
 
+/// What pods of a class or a template need beyond their containers: upstream reads it as limits.
+pub(super) fn overhead(at: &At<'_>) {
+    for (name, amount) in at.pairs() {
+        let place = amount.named(format!("{}.limits[{name}]", at.path));
+        container_resource(&place, name);
+        resource_amount(&place, name);
+    }
+}
+
 /// The resources of a container; `claims` are those of the pod.
 pub(super) fn requirements(at: &At<'_>, claims: &[&str]) {
+    requirements_of(at, claims, container_resource);
+}
+
+/// The resources of a pod as a whole.
+pub(super) fn of_pod(at: &At<'_>, claims: &[&str]) {
+    if at.has("claims") {
+        at.field("claims").forbidden("claims may not be set for Resources at pod-level");
+    }
+    requirements_of(at, claims, |at, name| {
+        let before = at.errors_count();
+        resource_name(at, name);
+        let known = matches!(name, "cpu" | "memory") || is_huge(name);
+        if at.errors_count() == before && !known {
+            at.unsupported_as(&format!("{name:?}"), &["cpu", "hugepages-", "memory"]);
+        }
+    });
+}
+
+fn requirements_of(at: &At<'_>, claims: &[&str], named: fn(&At<'_>, &str)) {
     let (limits, requests) = (at.field("limits"), at.field("requests"));
     for (name, limit) in limits.pairs() {
-        container_resource(&limit, name);
+        named(&limit, name);
         resource_amount(&limit, name);
     }
     for (name, request) in requests.pairs() {
-        container_resource(&request, name);
+        named(&request, name);
         resource_amount(&request, name);
         within_limit(&requests, &limits, name, &request);
     }
@@ -106,14 +134,23 @@ fn within_limit(requests: &At<'_>, limits: &At<'_>, name: &str, request: &At<'_>
 }
 
 fn claim_names(at: &At<'_>, known: &[&str]) {
-    let mut seen: Vec<&str> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     for claim in at.items() {
-        let name = claim.get("name");
+        let (name, request) = (claim.get("name"), claim.field("request"));
         if name.is_empty() {
             claim.required("");
-        } else if seen.contains(&name) {
-            claim.duplicate_as(&format!("{name:?}"), "");
-        } else if !known.contains(&name) {
+            continue;
+        }
+        if !request.is_empty() {
+            request.matches(names::dns1123_label);
+        }
+        let key = if request.is_empty() { name.to_owned() } else { format!("{name}/{}", request.text()) };
+        let overlaps = |s: &String| *s == key || s == name || request.is_empty() && s.starts_with(&format!("{name}/"));
+        if seen.iter().any(overlaps) {
+            let shown = if seen.contains(&key) { key.as_str() } else { name };
+            claim.duplicate_as(&format!("{shown:?}"), "");
+        }
+        if !known.contains(&name) {
             let why = match known.is_empty() {
                 true => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
                 false => {
@@ -125,19 +162,25 @@ fn claim_names(at: &At<'_>, known: &[&str]) {
             };
             claim.not_found(name, &why);
         }
-        seen.push(name);
+        seen.push(key);
     }
 }
 
 pub(super) fn resize_policy(at: &At<'_>) {
+    let known = |text: &str, known: &[&str]| match text {
+        "" => at.required(""),
+        _ if !known.contains(&text) => at.unsupported_as(&format!("{text:?}"), known),
+        _ => {}
+    };
+    let mut seen: Vec<&str> = Vec::new();
     for policy in at.items() {
-        let (resource, restart) = (policy.get("resourceName"), policy.get("restartPolicy"));
-        if !matches!(resource, "cpu" | "memory") {
-            at.unsupported_as(&format!("{resource:?}"), &["cpu", "memory"]);
+        let resource = policy.get("resourceName");
+        if seen.contains(&resource) {
+            policy.duplicate_as(&format!("{resource:?}"), "");
         }
-        if !matches!(restart, "NotRequired" | "RestartContainer") {
-            at.unsupported_as(&format!("{restart:?}"), &["NotRequired", "RestartContainer"]);
-        }
+        seen.push(resource);
+        known(resource, &["cpu", "memory"]);
+        known(policy.get("restartPolicy"), &["NotRequired", "RestartContainer"]);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::at::At;
 use super::metadata::{self, differs, path_segment};
-use super::selectors::label_selector;
+use super::selectors::{LABEL_SELECTOR, label_selector};
 use super::workloads::{checked, immutable, updated};
 use super::{placement, resources, words};
 use crate::kind::Context;
@@ -36,7 +36,7 @@ pub(in crate::kinds) fn priority_class(object: &Object, out: &mut Vec<FieldError
         } else if value.int().unwrap_or(0) > USER_CLASSES_AT_MOST {
             value.forbidden(&format!("maximum allowed value of a user defined priority is {USER_CLASSES_AT_MOST}"));
         }
-        root.field("preemptionPolicy").maybe_one_of(&["PreemptLowerPriority", "Never"]);
+        super::pods::preemption(&root.field("preemptionPolicy"));
     });
 }
 
@@ -53,10 +53,8 @@ pub(in crate::kinds) fn priority_class_update(new: &Object, old: &Object, c: Con
 pub(in crate::kinds) fn runtime_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         root.field("handler").required_matches(names::dns1123_label);
-        for (name, amount) in root.fields(&["overhead", "podFixed"]).pairs() {
-            resources::resource_name(&amount, name);
-            resources::resource_amount(&amount, name);
-        }
+        let overhead = root.field("overhead");
+        resources::overhead(&overhead.field("podFixed").named(overhead.path));
         let scheduling = root.field("scheduling");
         metadata::labels(&scheduling.field("nodeSelector"));
         placement::tolerations(&scheduling.field("tolerations"));
@@ -85,6 +83,22 @@ pub(in crate::kinds) fn disruption_budget(object: &Object, out: &mut Vec<FieldEr
     });
 }
 
+pub(in crate::kinds) fn disruption_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    updated(
+        new,
+        old,
+        c,
+        out,
+        |_| {},
+        |status| {
+            super::conditions::conditions(&status.field("conditions"));
+            for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+                status.field(key).not_negative();
+            }
+        },
+    );
+}
+
 pub(in crate::kinds) fn role(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, path_segment, out, |root, _| rules(root, true));
 }
@@ -100,7 +114,13 @@ pub(in crate::kinds) fn cluster_role(object: &Object, out: &mut Vec<FieldError>)
         if selectors.is_empty() {
             selectors.required("at least one clusterRoleSelector required if aggregationRule is non-nil");
         }
-        selectors.items().for_each(|s| label_selector(&s));
+        for selector in selectors.items() {
+            let before = selector.errors_count();
+            label_selector(&selector);
+            if selector.errors_count() > before {
+                selector.invalid_typed(LABEL_SELECTOR, "invalid label selector.");
+            }
+        }
     });
 }
 

@@ -9,6 +9,7 @@ use crate::names;
 use crate::object::Object;
 use crate::quantity::Quantity;
 use crate::status::FieldError;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(in crate::kinds) fn storage_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
@@ -23,8 +24,27 @@ pub(in crate::kinds) fn storage_class(object: &Object, out: &mut Vec<FieldError>
         }
         root.field("reclaimPolicy").maybe_one_of(&["Delete", "Retain"]);
         root.field("volumeBindingMode").maybe_one_of(&["Immediate", "WaitForFirstConsumer"]);
-        root.field("allowedTopologies").items().for_each(|t| topology(&t));
+        let topologies = root.field("allowedTopologies");
+        topologies.items().for_each(|t| topology(&t));
+        repeated(&topologies);
     });
+}
+
+/// Terms that allow the same; upstream takes one without expressions for one of those that it has yet to read.
+fn repeated(list: &At<'_>) {
+    let keys = |term: &At<'_>| -> BTreeMap<String, BTreeSet<String>> {
+        let expressions = term.field("matchLabelExpressions");
+        let values = |e: &At<'_>| e.field("values").items().map(|v| v.text().to_owned()).collect();
+        expressions.items().map(|e| (e.get("key").to_owned(), values(&e))).collect()
+    };
+    let mut seen = vec![BTreeMap::new(); list.len()];
+    for term in list.items() {
+        let own = keys(&term);
+        for _ in seen.iter().filter(|s| **s == own) {
+            term.field("matchLabelExpressions").duplicate_as("\"\"", "");
+        }
+        seen.push(own);
+    }
 }
 
 fn topology(at: &At<'_>) {
@@ -59,7 +79,7 @@ pub(in crate::kinds) fn storage_class_update(new: &Object, old: &Object, c: Cont
 pub(in crate::kinds) fn csi_driver(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
-        spec.field("fsGroupPolicy").maybe_one_of(&["ReadWriteOnceWithFSType", "File", "None"]);
+        spec.field("fsGroupPolicy").maybe_one_of(&["File", "None", "ReadWriteOnceWithFSType"]);
         let mut audiences: Vec<&str> = Vec::new();
         for request in spec.field("tokenRequests").items() {
             let (audience, seconds) = (request.field("audience"), request.field("expirationSeconds"));
@@ -73,7 +93,16 @@ pub(in crate::kinds) fn csi_driver(object: &Object, out: &mut Vec<FieldError>) {
                 _ => {}
             }
         }
-        spec.field("volumeLifecycleModes").items().for_each(|m| m.one_of(&["Ephemeral", "Persistent"]));
+        let modes = spec.field("volumeLifecycleModes");
+        modes.items().for_each(|m| m.named(modes.path.as_str()).one_of(&["Persistent", "Ephemeral"]));
+        let period = spec.field("nodeAllocatableUpdatePeriodSeconds");
+        if period.int().is_some_and(|p| p < 10) {
+            period.invalid("must be greater than or equal to 10 seconds");
+        }
+        let tokens = spec.field("serviceAccountTokenInSecrets");
+        if tokens.is() && spec.field("tokenRequests").is_empty() {
+            tokens.invalid("serviceAccountTokenInSecrets is set but no tokenRequests are specified");
+        }
     });
 }
 
@@ -124,6 +153,17 @@ pub(in crate::kinds) fn csi_capacity(object: &Object, out: &mut Vec<FieldError>)
     });
 }
 
+pub(in crate::kinds) fn csi_capacity_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        let topology = root.field("nodeTopology");
+        if differs(topology.value, old.at(&["nodeTopology"])) {
+            topology.invalid_typed(super::selectors::LABEL_SELECTOR, "field is immutable");
+        }
+        immutable(&root.field("storageClassName"), old.at(&["storageClassName"]));
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
 const SOURCE: &str = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
 
 pub(in crate::kinds) fn volume_attachment(object: &Object, out: &mut Vec<FieldError>) {
@@ -136,7 +176,11 @@ pub(in crate::kinds) fn volume_attachment(object: &Object, out: &mut Vec<FieldEr
             (true, true) => source.forbidden(SOURCE),
             (false, false) => source.required(SOURCE),
             (true, false) if volume.text().is_empty() => volume.required("must specify non empty persistentVolumeName"),
-            _ => {}
+            (true, false) => {}
+            (false, true) => super::claims::inline_volume(&source.field("inlineVolumeSpec")),
+        }
+        if volume.is() {
+            volume.matches(names::dns1123_subdomain);
         }
         spec.field("nodeName").matches(names::dns1123_subdomain);
     });
@@ -283,7 +327,12 @@ fn scope_selector(spec: &At<'_>) {
 
 pub(in crate::kinds) fn resource_quota_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
     let rules = |root: &At<'_>| immutable(&root.fields(&["spec", "scopes"]), old.at(&["spec", "scopes"]));
-    updated(new, old, c, out, rules, |_| {});
+    updated(new, old, c, out, rules, |status| {
+        for (name, amount) in ["hard", "used"].iter().flat_map(|l| status.field(l).pairs().collect::<Vec<_>>()) {
+            quota_resource(&amount, name);
+            resources::resource_amount(&amount, name);
+        }
+    });
 }
 
 pub(in crate::kinds) fn limit_range(object: &Object, out: &mut Vec<FieldError>) {
@@ -291,6 +340,7 @@ pub(in crate::kinds) fn limit_range(object: &Object, out: &mut Vec<FieldError>) 
         let mut seen: Vec<&str> = Vec::new();
         for limit in root.fields(&["spec", "limits"]).items() {
             let kind = limit.field("type");
+            limit_type(&kind);
             if seen.contains(&kind.text()) {
                 kind.duplicate();
             }
@@ -298,6 +348,15 @@ pub(in crate::kinds) fn limit_range(object: &Object, out: &mut Vec<FieldError>) 
             one_limit(&limit, kind.text());
         }
     });
+}
+
+fn limit_type(at: &At<'_>) {
+    let wrong = names::qualified_name(at.text());
+    wrong.iter().for_each(|why| at.invalid_text(at.text(), why));
+    let standard = ["Pod", "Container", "PersistentVolumeClaim"].contains(&at.text());
+    if wrong.is_empty() && !at.text().contains('/') && !standard {
+        at.invalid("must be a standard limit type or fully qualified");
+    }
 }
 
 fn one_limit(at: &At<'_>, kind: &str) {

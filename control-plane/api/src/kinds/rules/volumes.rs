@@ -77,6 +77,52 @@ pub(super) fn sources(at: &At<'_>) {
     }
 }
 
+/// The same of a PersistentVolume, whose sources are looked at in another order, and of which one counts for itself.
+/// Returns the one that counts.
+pub(super) fn sources_of_volume(at: &At<'_>) -> Option<&'static str> {
+    let mut first = None;
+    for name in OF_VOLUMES.iter().copied().filter(|s| at.has(s)) {
+        let source = at.field(name);
+        match first {
+            Some(_) if name != "flexVolume" => {
+                let shown = if name == "cephfs" { "cephFS" } else { name };
+                source.named(format!("{}.{shown}", at.path)).forbidden("may not specify more than 1 volume type");
+            }
+            _ => one_source(&source, name),
+        }
+        first.get_or_insert(name);
+    }
+    if first.is_none() {
+        at.required("must specify a volume type");
+    }
+    first
+}
+
+const OF_VOLUMES: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
 const HOST_PATHS: &[&str] =
     &["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 

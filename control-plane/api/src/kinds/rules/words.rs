@@ -30,6 +30,42 @@ pub(super) fn cidr(text: &str) -> Vec<String> {
     if parse_cidr(text).is_some() { Vec::new() } else { vec![CIDR.into()] }
 }
 
+/// An address with the length of its network, written as it would be written back.
+pub(super) fn interface_address(text: &str) -> Vec<String> {
+    let Some((address, bits)) = parse_cidr(text) else {
+        return vec!["must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".into()];
+    };
+    let canonical = format!("{address}/{bits}");
+    match text == canonical {
+        true => Vec::new(),
+        false => vec![format!("must be in canonical form ({canonical:?})")],
+    }
+}
+
+/// A UUID in small letters.
+pub(super) fn uuid(text: &str) -> Vec<String> {
+    let hex = |part: &str| part.bytes().all(|b| b.is_ascii_hexdigit());
+    let dashed = |t: &str| t.is_ascii() && t.split('-').map(str::len).eq([8, 4, 4, 4, 12]) && t.split('-').all(hex);
+    let format = "invalid UUID format";
+    let wrong = match text.len() {
+        36 if dashed(text) => None,
+        32 if hex(text) => None,
+        38 if !(text.starts_with('{') && text.ends_with('}')) => Some("invalid bracketed UUID format".to_owned()),
+        38 if dashed(&text[1..37]) => None,
+        45 if text.is_ascii() && !text[..9].eq_ignore_ascii_case("urn:uuid:") => {
+            Some(format!("invalid urn prefix: {:?}", &text[..9]))
+        }
+        45 if text.is_ascii() && dashed(&text[9..]) => None,
+        32 | 36 | 38 | 45 => Some(format.to_owned()),
+        length => Some(format!("invalid UUID length: {length}")),
+    };
+    match wrong {
+        Some(why) => vec![format!("error validating uid: {why}")],
+        None if text.len() == 36 && text == text.to_lowercase() => Vec::new(),
+        None => vec!["uid must be in RFC 4122 normalized form, `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx` with lowercase hexadecimal characters".into()],
+    }
+}
+
 fn as_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => u128::from(u32::from(v4)) << 96,
