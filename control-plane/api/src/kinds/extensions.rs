@@ -55,7 +55,7 @@ pub static API_SERVICE: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::api_services,
     validate: rules::api_service,
-    validate_update: rules::metadata_update,
+    validate_update: rules::api_service_update,
     ..Kind::PLAIN
 };
 

@@ -30,7 +30,7 @@ pub static FLOW_SCHEMA: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::flow_schemas,
     validate: rules::flow_schema,
-    validate_update: rules::metadata_update,
+    validate_update: rules::flow_update,
     ..Kind::PLAIN
 };
 
@@ -63,7 +63,7 @@ pub static PRIORITY_LEVEL_CONFIGURATION: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::priority_levels,
     validate: rules::priority_level,
-    validate_update: rules::metadata_update,
+    validate_update: rules::flow_update,
     ..Kind::PLAIN
 };
 

@@ -40,12 +40,14 @@ pub fn apply(
     owners.iter().for_each(|o| owned.union(&o.fields));
     prune_map(shape, &mut merged, &last, &owned);
     let mut changes = compare(shape, &live.0, &merged);
-    changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));
+    // What nobody owns may change too.
+    let changed = !changes.is_empty();
+    changes.without(&never_owned());
     let kubectl = writer.manager == last_applied::KUBECTL;
     let free = if kubectl { last_applied::takeable(shape, live) } else { Set::default() };
     take(&mut owners, &changes, &free, force)?;
-    if creates || !changes.is_empty() {
+    if creates || changed {
         own.time = writer.now.to_owned();
     }
     owners.push(own);

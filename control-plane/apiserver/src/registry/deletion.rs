@@ -87,7 +87,9 @@ fn propagate(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propag
 pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: jiff::Timestamp) -> Deletion {
     let mut next = object.clone();
     let terminating = object.deletion_timestamp().is_some();
-    set_finalizers(kind, &mut next, options.propagation);
+    if !is_namespace(kind) {
+        set_finalizers(kind, &mut next, options.propagation);
+    }
     if is_definition(kind) && !terminating {
         begin_cleanup(&mut next, now);
     }

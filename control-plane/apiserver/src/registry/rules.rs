@@ -84,7 +84,7 @@ fn keep_identity(new: &mut Object, old: &Object) {
     let empty = Map::new();
     let from = old.meta().unwrap_or(&empty);
     let meta = new.meta_mut();
-    for key in ["uid", "creationTimestamp", "generation", "selfLink", "resourceVersion"] {
+    for key in ["uid", "creationTimestamp", "generation", "resourceVersion"] {
         copy(meta, from, key);
     }
     // A deletion cannot be taken back; setting one by an update is for the kind's validation to refuse.

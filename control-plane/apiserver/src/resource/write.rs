@@ -257,6 +257,8 @@ pub(super) async fn change(
     if options.dry_run {
         return Ok(Some(new));
     }
+    // A link to itself is only shown, never stored.
+    new.meta_mut().remove("selfLink");
     let raised = admission.charge.as_ref().map(|charge| charge.writes(ctx)).transpose()?.unwrap_or_default();
     let replaced = ctx.registry.replace_beside(kind, new, old, &raised).await;
     let reservation = reservation.after(replaced.as_ref().err());

@@ -52,7 +52,15 @@ impl Shown {
         if plain && !is_view(&self.kind) {
             return Ok(self.enveloped(&to_protobuf(&self.kind, &object.0)?));
         }
-        let revision = object.resource_version().parse().unwrap_or(0);
+        let version = object.resource_version();
+        let json = self.accept.encoding != Encoding::Protobuf && self.accept.shape == Shape::Whole;
+        if json && !version.is_empty() && version.parse::<u64>().is_err() {
+            // A dry run that shows what was asked for: nothing that is stored has such a version.
+            let mut out = api::codec::json::encode(&api::Value::Map(object.0.clone()));
+            out.push(b'\n');
+            return Ok(out);
+        }
+        let revision = version.parse().unwrap_or(0);
         self.object(&Entry::new(Bytes::new(), encode(&self.kind, object), revision))
     }
 

@@ -9,7 +9,13 @@ use http::Response;
 const TYPE: &str = "io.k8s.api.core.v1.Binding";
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
-    let binding = call.object(body, "v1", "Binding", TYPE).await?;
+    let mut binding = call.object(body, "v1", "Binding", TYPE).await?;
+    let uid = binding.uid().to_owned();
+    call.place(&mut binding)?;
+    if !uid.is_empty() {
+        // A binding says of which pod it is.
+        binding.meta_mut().insert("uid", uid);
+    }
     let name = match call.info.name.as_str() {
         "" => binding.name(),
         name if !binding.name().is_empty() && binding.name() != name => {

@@ -183,7 +183,13 @@ impl Call<'_> {
             )));
         }
         object.set_type(api_version, kind);
-        match api::schema::read(type_name, &mut object).error {
+        let checked = api::schema::read(type_name, &mut object);
+        let strict = self.info.query.get("fieldValidation") == "Strict" && !checked.unknown.is_empty();
+        let error = checked.error.or_else(|| {
+            let unknown: Vec<String> = checked.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+            strict.then(|| format!("strict decoding error: {}", unknown.join(", ")))
+        });
+        match error {
             Some(error) => {
                 let version = api_version.rsplit('/').next().unwrap_or("");
                 let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}");
@@ -191,6 +197,25 @@ impl Call<'_> {
             }
             None => Ok(object),
         }
+    }
+
+    /// What nobody but the server says of an object that is answered and not stored; its namespace is the path's.
+    fn place(&self, object: &mut Object) -> Result<(), Status> {
+        let (namespace, given) = (self.info.namespace.as_str(), object.namespace().to_owned());
+        if !namespace.is_empty() && !given.is_empty() && given != namespace {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
+        }
+        let meta = object.meta_mut();
+        for key in
+            ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "uid", "selfLink", "namespace"]
+        {
+            meta.remove(key);
+        }
+        if !namespace.is_empty() {
+            meta.insert("namespace", namespace);
+        }
+        Ok(())
     }
 
     /// Writes down who set the fields of an object that is answered and not stored.

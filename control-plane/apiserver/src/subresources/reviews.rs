@@ -20,6 +20,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     }
     let version = format!("{}/{}", info.group, info.version);
     let mut review = call.object(body, &version, &kind.names.kind, &kind.type_name).await?;
+    call.place(&mut review)?;
     if !matches!(info.resource.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews") {
         call.own(&kind, &mut review);
     }
@@ -138,6 +139,10 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
             invalid("spec.nonResourceAttributes", &nonresource(review), "disallowed on this kind of request");
         }
     }
+    selectors(review, errors);
+    let mut invalid = |path: &str, value: &str, why: &str| {
+        errors.push(FieldError::new(FieldReason::Invalid, path, format!("Invalid value: {value}: {why}")))
+    };
     let meta = review.meta().cloned().unwrap_or_default();
     let mut left = meta.iter().filter(|(k, _)| match k.as_str() {
         "managedFields" => false,
@@ -151,6 +156,59 @@ fn check(call: &Call<'_>, review: &Object, subject: bool, errors: &mut Vec<Field
             false => "must be empty",
         };
         invalid("metadata", &api::schema::ordered(Some(&Value::Map(meta.clone())), of), why);
+    }
+}
+
+/// The selectors of what somebody would list.
+fn selectors(review: &Object, errors: &mut Vec<FieldError>) {
+    for (key, by_label) in [("fieldSelector", false), ("labelSelector", true)] {
+        let path = format!("spec.resourceAttributes.{key}");
+        let Some(selector) = review.at(&["spec", "resourceAttributes", key]).filter(|s| !s.is_null()) else { continue };
+        let raw = selector.get("rawSelector").and_then(Value::as_str).unwrap_or("");
+        let list = selector.get("requirements").and_then(Value::as_list).unwrap_or(&[]);
+        if !raw.is_empty() && !list.is_empty() {
+            let why = format!("Invalid value: {raw:?}: may not specified at the same time as requirements");
+            errors.push(FieldError::new(FieldReason::Invalid, format!("{path}.rawSelector"), why));
+        }
+        if raw.is_empty() && list.is_empty() {
+            let why = format!("Required value: when {path} is specified, requirements or rawSelector is required");
+            errors.push(FieldError::new(FieldReason::Required, format!("{path}.requirements"), why));
+        }
+        for (i, one) in list.iter().enumerate() {
+            requirement(one, by_label, &format!("{path}.requirements[{i}]"), errors);
+        }
+    }
+}
+
+/// One requirement; what operators there are, newer clients may know better.
+fn requirement(one: &Value, by_label: bool, path: &str, errors: &mut Vec<FieldError>) {
+    let text = |key: &str| one.get(key).and_then(Value::as_str).unwrap_or("");
+    let mut say = |reason, key: &str, why: String| errors.push(FieldError::new(reason, format!("{path}.{key}"), why));
+    let (key, values) = (text("key"), strings(one.get("values")));
+    if !by_label && key.is_empty() {
+        say(FieldReason::Required, "key", "Required value: must be specified".into());
+    }
+    match text("operator") {
+        "In" | "NotIn" if values.is_empty() => {
+            let why = "Required value: must be specified when `operator` is 'In' or 'NotIn'";
+            say(FieldReason::Required, "values", why.into());
+        }
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            let why = "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'";
+            say(FieldReason::Forbidden, "values", why.into());
+        }
+        _ => {}
+    }
+    if !by_label {
+        return;
+    }
+    for why in api::names::qualified_name(key) {
+        say(FieldReason::Invalid, "key", format!("Invalid value: {key:?}: {why}"));
+    }
+    for (i, value) in values.iter().enumerate() {
+        for why in api::names::label_value(value) {
+            say(FieldReason::Invalid, &format!("values[{i}]"), format!("Invalid value: {value:?}: {why}"));
+        }
     }
 }
 

@@ -45,15 +45,23 @@ fn replicas(least: &At<'_>, most: &At<'_>) {
 }
 
 fn target(at: &At<'_>) {
-    for key in ["kind", "name"] {
-        at.field(key).required_matches(super::metadata::path_segment);
-    }
+    named_object(at);
     let version = at.field("apiVersion");
     match version.text() {
         "" => version.invalid_text("", "apiVersion must specify API group"),
         "v1" => {}
         text if !text.contains('/') => version.invalid("apiVersion must specify API group"),
         _ => {}
+    }
+}
+
+fn named_object(at: &At<'_>) {
+    for key in ["kind", "name"] {
+        at.field(key).required_matches(super::metadata::path_segment);
+    }
+    let version = at.field("apiVersion");
+    if version.text().split('/').count() > 2 {
+        version.invalid(&format!("unexpected GroupVersion string: {}", version.text()));
     }
 }
 
@@ -96,7 +104,7 @@ fn metric_source(at: &At<'_>, name: &str) {
     let goal = at.field("target");
     match name {
         "resource" | "containerResource" => return resource_source(at, name, &goal),
-        "object" => target(&at.field("describedObject")),
+        "object" => named_object(&at.field("describedObject")),
         _ => {}
     }
     let metric = at.fields(&["metric", "name"]);

@@ -188,7 +188,8 @@ fn volume_spec(at: &At<'_>) {
     let capacity = at.field("capacity");
     capacity.not_empty();
     if !capacity.has("storage") || capacity.len() > 1 {
-        capacity.unsupported(&["storage"]);
+        let shown = capacity.value.map_or_else(|| "null".into(), crate::status::shown);
+        capacity.unsupported_as(&shown, &["storage"]);
     }
     for (_, amount) in capacity.pairs() {
         positive(&amount);
@@ -255,6 +256,8 @@ pub(in crate::kinds) fn volume_update(new: &Object, old: &Object, context: Conte
     let errors = Errors::default();
     let root = At::root(new, &errors);
     if context.subresource.is_empty() {
+        // Upstream looks at the whole volume twice.
+        out.extend(out.clone());
         let source = |o: &Object| -> Map {
             let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
             spec.retain(|key, _| volumes::SOURCES.contains(&key.as_str()));

@@ -69,6 +69,47 @@ fn queues(at: &At<'_>) {
     }
 }
 
+/// Flow schemas and priority levels alike: their conditions have types, each another.
+pub(in crate::kinds) fn flow_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    updated(
+        new,
+        old,
+        context,
+        out,
+        |_| {},
+        |status| {
+            let mut seen: Vec<&str> = Vec::new();
+            for kind in status.field("conditions").items().map(|c| c.field("type")) {
+                if seen.contains(&kind.text()) {
+                    kind.duplicate_as(&format!("{:?}", kind.text()), "");
+                }
+                seen.push(kind.text());
+                kind.not_empty();
+            }
+        },
+    );
+}
+
+pub(in crate::kinds) fn api_service_update(
+    new: &Object,
+    old: &Object,
+    context: Context<'_>,
+    out: &mut Vec<FieldError>,
+) {
+    updated(
+        new,
+        old,
+        context,
+        out,
+        |_| {},
+        |status| {
+            for condition in status.field("conditions").items() {
+                condition.field("status").one_of(&["True", "False", "Unknown"]);
+            }
+        },
+    );
+}
+
 pub(in crate::kinds) fn flow_schema(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
@@ -212,6 +253,12 @@ pub(in crate::kinds) fn certificate_request(object: &Object, out: &mut Vec<Field
         }
         let usages = spec.field("usages");
         usages.not_empty();
+        usages.items().for_each(|usage| usage.one_of(USAGES));
+        for (i, usage) in usages.items().enumerate() {
+            if usages.list().iter().take(i).any(|u| Some(u) == usage.value) {
+                usage.duplicate();
+            }
+        }
         signer(&spec.field("signerName"));
         let seconds = spec.field("expirationSeconds");
         if seconds.int().is_some_and(|s| s < 600) {
@@ -219,6 +266,33 @@ pub(in crate::kinds) fn certificate_request(object: &Object, out: &mut Vec<Field
         }
     });
 }
+
+/// What a certificate may be used for.
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
 
 fn signer(at: &At<'_>) {
     match at.text() {
@@ -256,10 +330,12 @@ pub(in crate::kinds) fn certificate_update(
                 conditions.invalid_text("Denied", "Approved and Denied conditions are mutually exclusive");
             }
             for condition in conditions.items() {
-                if matches!(condition.get("type"), "Approved" | "Denied" | "Failed") {
-                    condition.field("status").one_of(&["True"]);
-                } else {
-                    condition.field("status").one_of(&["False", "True", "Unknown"]);
+                let truth = condition.field("status");
+                condition.field("type").not_empty();
+                match condition.get("type") {
+                    _ if truth.is_empty() => truth.required(""),
+                    "Approved" | "Denied" | "Failed" => truth.one_of(&["True"]),
+                    _ => truth.one_of(&["False", "True", "Unknown"]),
                 }
             }
             for name in ["Approved", "Denied", "Failed"] {
@@ -286,9 +362,18 @@ pub(in crate::kinds) fn api_service(object: &Object, out: &mut Vec<FieldError>) 
     checked(object, super::metadata::path_segment, out, |root, _| {
         let spec = root.field("spec");
         let name = root.fields(&["metadata", "name"]);
-        let wanted = format!("{}.{}", spec.get("version"), spec.get("group"));
-        if name.text() != wanted {
-            name.invalid(&format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"));
+        let (wanted, group) = (format!("{}.{}", spec.get("version"), spec.get("group")), spec.field("group"));
+        for name in [root.fields(&["metadata", "generateName"]), name] {
+            if !name.is_empty() && name.text() != wanted && super::metadata::path_segment(name.text()).is_empty() {
+                name.invalid(&format!("must be `spec.version+\".\"+spec.group`: {wanted:?}"));
+            }
+        }
+        match group.is_empty() {
+            true if spec.get("version") != "v1" => {
+                group.required("only v1 may have an empty group and it better be legacy kube");
+            }
+            true => {}
+            false => group.matches(names::dns1123_subdomain),
         }
         spec.field("version").matches(names::dns1035_label);
         for (key, limit) in [("groupPriorityMinimum", 20_000), ("versionPriority", 1000)] {
@@ -300,13 +385,23 @@ pub(in crate::kinds) fn api_service(object: &Object, out: &mut Vec<FieldError>) 
         }
         let insecure = spec.field("insecureSkipTLSVerify");
         if !spec.has("service") {
+            let bundle = spec.field("caBundle");
+            if !bundle.is_empty() {
+                let size = BASE64_STANDARD.decode(bundle.text()).map_or(0, |b| b.len());
+                bundle.invalid_text(&format!("{size} bytes"), "local APIServices may not have a caBundle");
+            }
             if insecure.truth() {
-                insecure.invalid("may not be true if service is not specified");
+                insecure.invalid("local APIServices may not have insecureSkipTLSVerify");
             }
             return;
         }
         spec.fields(&["service", "namespace"]).not_empty();
         spec.fields(&["service", "name"]).not_empty();
+        let port = spec.fields(&["service", "port"]);
+        let number = port.int().unwrap_or(0);
+        if !(1..=65535).contains(&number) {
+            port.invalid_as(&number.to_string(), "port is not valid: must be between 1 and 65535, inclusive");
+        }
         if insecure.truth() && !spec.get("caBundle").is_empty() {
             insecure.invalid("may not be true if caBundle is present");
         }

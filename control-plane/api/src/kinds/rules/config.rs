@@ -201,6 +201,7 @@ pub(in crate::kinds) fn node_update(new: &Object, old: &Object, context: Context
         if set && differs(spec.field("podCIDRs").value, before) {
             spec.field("podCIDRs").forbidden("node updates may not change podCIDR except from \"\" to valid");
         }
+        placement::taints(&spec.field("taints").named("metadata.taints"));
         let provider = old.str_at(&["spec", "providerID"]);
         if !provider.is_empty() && spec.get("providerID") != provider {
             spec.field("providerID").forbidden("node updates may not change providerID except from \"\" to valid");

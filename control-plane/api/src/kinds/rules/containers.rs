@@ -152,7 +152,9 @@ fn recursive(list: &At<'_>, mount: &At<'_>) {
     if place.text().is_empty() || place.text() == "Disabled" {
         return;
     }
-    place.one_of(&["Disabled", "Enabled", "IfPossible"]);
+    if !["Enabled", "IfPossible"].contains(&place.text()) {
+        return place.unsupported(&["Disabled", "Enabled", "IfPossible"]);
+    }
     if !mount.field("readOnly").truth() {
         place.forbidden("may only be specified when readOnly is true");
     }

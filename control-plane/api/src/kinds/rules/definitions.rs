@@ -20,8 +20,10 @@ pub(in crate::kinds) fn definition(object: &Object, out: &mut Vec<FieldError>) {
         let spec = root.field("spec");
         let name = root.fields(&["metadata", "name"]);
         let wanted = format!("{}.{}", spec.fields(&["names", "plural"]).text(), spec.get("group"));
-        if !name.text().is_empty() && name.text() != wanted {
-            name.invalid("must be spec.names.plural+\".\"+spec.group");
+        for name in [root.fields(&["metadata", "generateName"]), name] {
+            if !name.text().is_empty() && name.text() != wanted {
+                name.invalid(NOT_ITS_NAME);
+            }
         }
         group(&spec.field("group"));
         match spec.get("scope") {
@@ -41,15 +43,21 @@ pub(in crate::kinds) fn definition(object: &Object, out: &mut Vec<FieldError>) {
     });
 }
 
+const NOT_ITS_NAME: &str = "must be spec.names.plural+\".\"+spec.group";
+
 fn group(at: &At<'_>) {
     match at.text() {
         "" => at.required(""),
-        text => {
-            at.matches(names::dns1123_subdomain);
-            if !text.contains('.') {
-                at.invalid("should be a domain with at least one dot");
-            }
-        }
+        text if !names::dns1123_subdomain(text).is_empty() => together(at, names::dns1123_subdomain(text)),
+        text if !text.contains('.') => at.invalid("should be a domain with at least one dot"),
+        _ => {}
+    }
+}
+
+/// All complaints about a text as one.
+fn together(at: &At<'_>, found: Vec<String>) {
+    if !found.is_empty() {
+        at.invalid_text(at.text(), &found.join(","));
     }
 }
 
@@ -59,7 +67,7 @@ fn versions(spec: &At<'_>) {
     let mut twice = false;
     for version in list.items() {
         let name = version.field("name");
-        name.matches(names::dns1035_label);
+        together(&name, names::dns1035_label(name.text()));
         twice |= unique.contains(&name.text());
         unique.push(name.text());
         deprecation(&version);
@@ -74,6 +82,13 @@ fn versions(spec: &At<'_>) {
     }
     if list.items().filter(|v| v.field("storage").truth()).count() != 1 {
         list.invalid_as(&shown(), "must have exactly one version marked as storage version");
+    }
+    if let Some(first) = list.items().next() {
+        // The version of definitions that had but one.
+        let name = first.field("name").named(format!("{}.version", spec.path));
+        if !name.is_empty() {
+            together(&name, names::dns1035_label(name.text()));
+        }
     }
 }
 
@@ -305,23 +320,28 @@ fn columns(list: &At<'_>) {
 }
 
 fn spec_names(at: &At<'_>) {
-    at.field("plural").required_matches(names::dns1035_label);
-    at.field("singular").required_matches(names::dns1035_label);
-    for key in ["kind", "listKind"] {
-        let name = at.field(key);
-        match name.text() {
-            "" => name.required(""),
-            text => names::dns1035_label(&text.to_lowercase()).iter().for_each(|why| {
-                name.invalid(&format!("may have mixed case, but should otherwise match: {why}"));
-            }),
+    ["plural", "singular", "kind", "listKind"].iter().for_each(|key| at.field(key).not_empty());
+    known_names(at);
+}
+
+/// The names that are given.
+fn known_names(at: &At<'_>) {
+    let given = |key: &str| Some(at.field(key)).filter(|name| !name.is_empty());
+    for name in ["plural", "singular"].into_iter().filter_map(given) {
+        together(&name, names::dns1035_label(name.text()));
+    }
+    for name in ["kind", "listKind"].into_iter().filter_map(given) {
+        let found = names::dns1035_label(&name.text().to_lowercase());
+        if !found.is_empty() {
+            name.invalid(&format!("may have mixed case, but should otherwise match: {}", found.join(",")));
         }
     }
-    for key in ["shortNames", "categories"] {
-        at.field(key).items().for_each(|n| n.matches(names::dns1035_label));
-    }
+    let labels = |key: &str| at.field(key).items().for_each(|n| together(&n, names::dns1035_label(n.text())));
+    labels("shortNames");
     if !at.get("kind").is_empty() && at.get("kind") == at.get("listKind") {
         at.field("listKind").invalid("kind and listKind may not be the same");
     }
+    labels("categories");
 }
 
 fn conversion(at: &At<'_>) {
@@ -330,20 +350,43 @@ fn conversion(at: &At<'_>) {
     }
     let hook = at.field("webhook");
     let (config, known) = (hook.field("clientConfig"), hook.field("conversionReviewVersions"));
-    match at.get("strategy") {
-        "None" if hook.is() => hook.forbidden("should not be set when strategy is not set to Webhook"),
-        "None" => {}
-        "Webhook" => {
-            let config = config.named(format!("{}.webhookClientConfig", at.path));
-            match config.is() {
-                true => client(&config),
-                false => config.required("required when strategy is set to Webhook"),
-            }
-            if known.is_empty() {
-                known.named(format!("{}.conversionReviewVersions", at.path)).required("");
-            }
+    let config = config.named(format!("{}.webhookClientConfig", at.path));
+    let known = known.named(format!("{}.conversionReviewVersions", at.path));
+    let strategy = at.field("strategy");
+    match strategy.is_empty() {
+        true => strategy.required(""),
+        false => strategy.one_of(&["None", "Webhook"]),
+    }
+    if strategy.text() != "Webhook" {
+        for part in [config, known].iter().filter(|part| !part.is_empty()) {
+            part.forbidden("should not be set when strategy is not set to Webhook");
         }
-        _ => at.field("strategy").one_of(&["None", "Webhook"]),
+        return;
+    }
+    match config.is() {
+        true => client(&config),
+        false => config.required("required when strategy is set to Webhook"),
+    }
+    review_versions(&known);
+}
+
+/// The versions of reviews that a webhook understands.
+fn review_versions(list: &At<'_>) {
+    const KNOWN: &[&str] = &["v1", "v1beta1"];
+    if list.is_empty() {
+        return list.required("");
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for version in list.items() {
+        if seen.contains(&version.text()) {
+            version.invalid("duplicate version");
+            continue;
+        }
+        seen.push(version.text());
+        version.matches(names::dns1035_label);
+    }
+    if !seen.iter().any(|v| KNOWN.contains(v)) {
+        list.invalid("must include at least one of v1, v1beta1");
     }
 }
 
@@ -358,6 +401,8 @@ fn approval(root: &At<'_>, group: &str) {
 }
 
 pub(in crate::kinds) fn definition_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    // Names were looked at when it was made; what they are made of stays.
+    out.retain(|e| !e.message.ends_with(NOT_ITS_NAME));
     let rules = |root: &At<'_>| {
         let spec = root.field("spec");
         let established = old.at(&["status", "conditions"]).and_then(Value::as_list).is_some_and(|list| {
@@ -371,7 +416,7 @@ pub(in crate::kinds) fn definition_update(new: &Object, old: &Object, c: Context
         immutable(&spec.field("group"), old.at(&["spec", "group"]));
         immutable(&spec.fields(&["names", "plural"]), old.at(&["spec", "names", "plural"]));
     };
-    updated(new, old, c, out, rules, |_| {});
+    updated(new, old, c, out, rules, |status| known_names(&status.field("acceptedNames")));
 }
 
 /// Formats that mean nothing to this server, as upstream warns of them.

@@ -97,7 +97,7 @@ fn fresh(root: &At<'_>) {
         root.field("eventTime").required("");
     }
     if !matches!(root.get("type"), "Normal" | "Warning") {
-        root.field("type").invalid_text("", "has invalid value");
+        root.field("type").invalid_text("", &format!("has invalid value: {}", root.get("type")));
     }
     for name in ["deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"] {
         let old = field(root, name);
@@ -118,7 +118,8 @@ pub(in crate::kinds) fn event_update(new: &Object, old: &Object, _: Context<'_>,
     out.clear();
     always(&root);
     if !strict(&root) {
-        return out.extend(errors.into_list());
+        out.extend(errors.into_list());
+        return metadata::update(new, old, out);
     }
     if differs(root.field("series").value, old.at(&["series"])) {
         series(&root.field("series"));
@@ -128,7 +129,10 @@ pub(in crate::kinds) fn event_update(new: &Object, old: &Object, _: Context<'_>,
     {
         let at = field(&root, name);
         if differs(at.value, old.at(&[name])) {
-            at.invalid("field is immutable");
+            match name {
+                "regarding" | "related" => at.invalid_inner("io.k8s.api.core.v1.ObjectReference", "field is immutable"),
+                _ => at.invalid("field is immutable"),
+            }
         }
     }
     out.extend(errors.into_list());

@@ -10,7 +10,7 @@ use crate::cron;
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
-use crate::status::FieldError;
+use crate::status::{FieldError, FieldReason};
 use crate::value::Value;
 
 /// CronJobs add eleven letters to the names of their Jobs, which are labels.
@@ -174,7 +174,58 @@ pub(in crate::kinds) fn job_update(new: &Object, old: &Object, context: Context<
     };
     updated(new, old, context, out, spec, |status| {
         ["active", "succeeded", "failed", "ready", "terminating"].iter().for_each(|c| status.field(c).not_negative());
+        job_status(status, new);
     });
+}
+
+/// What a status may not say of a job.
+fn job_status(status: &At<'_>, job: &Object) {
+    let holds =
+        |kind: &str| status.field("conditions").items().any(|c| c.get("type") == kind && c.get("status") == "True");
+    let mut seen: Vec<&str> = Vec::new();
+    for list in ["succeeded", "failed"] {
+        for pod in status.fields(&["uncountedTerminatedPods", list]).items() {
+            match pod.text() {
+                "" => pod.invalid_text("", "must not be empty"),
+                uid if seen.contains(&uid) => pod.duplicate(),
+                uid => seen.push(uid),
+            }
+        }
+    }
+    let end = status.field("completionTime");
+    if holds("Complete") && holds("Failed") {
+        status
+            .field("conditions")
+            .say(FieldReason::Invalid, "Invalid value: cannot set Complete=True and Failed=true conditions");
+    }
+    if end.is() && !holds("Complete") {
+        end.invalid("cannot set completionTime when there is no Complete=True condition");
+    }
+    indexes_of(status, job);
+    let ready = status.field("ready");
+    if ready.int().is_some_and(|r| r > status.field("active").int().unwrap_or(0)) {
+        ready.invalid("cannot set more ready pods than active");
+    }
+}
+
+fn indexes_of(status: &At<'_>, job: &Object) {
+    let spec = |key: &str| job.at(&["spec", key]).filter(|v| !v.is_null());
+    let (done, failed) = (status.field("completedIndexes"), status.field("failedIndexes"));
+    let limit = spec("completions").and_then(Value::as_i64);
+    let wrong = |at: &At<'_>| limit.and_then(|limit| words::indexes(at.text(), limit).err());
+    if let Some(why) = wrong(&done).filter(|_| !done.is_empty()) {
+        done.invalid(&format!("error parsing completedIndexes: {why}"));
+    }
+    let by_index = spec("backoffLimitPerIndex").is_some();
+    if let Some(why) = wrong(&failed).filter(|_| by_index && failed.is()) {
+        failed.invalid(&format!("error parsing failedIndexes: {why}"));
+    }
+    if !done.is_empty() && job.str_at(&["spec", "completionMode"]) != "Indexed" {
+        done.invalid("cannot set non-empty completedIndexes when non-indexed completion mode");
+    }
+    if failed.is() && !by_index {
+        failed.invalid("cannot set non-null failedIndexes when backoffLimitPerIndex is null");
+    }
 }
 
 fn cron_name(name: &str) -> Vec<String> {

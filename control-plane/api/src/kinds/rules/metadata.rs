@@ -190,12 +190,12 @@ fn unchanged(at: &At<'_>, old: &Object) {
     }
     labels(&at.field("labels"));
     annotations(&at.field("annotations"));
+    owners(&at.field("ownerReferences"));
 }
 
 /// Kinds whose own rules do not look again at what no update may change.
 const ONCE: &[&str] = &[
     "CSINode",
-    "CertificateSigningRequest",
     "EndpointSlice",
     "Event",
     "FlowSchema",
@@ -222,7 +222,7 @@ pub(super) fn update(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
     let found = Errors::default();
     let root = At::root(new, &found);
     let at = root.field("metadata");
-    of(&root, path_segment);
+    parts(&at, path_segment, false);
     (0..tellings(new.kind())).for_each(|_| unchanged(&at, old));
     let mut all = found.into_list();
     all.append(errors);

@@ -42,7 +42,9 @@ pub use addresses::service_addresses;
 pub(super) use admission::{mutating_policy, mutation_binding, policy_binding, validating_policy, webhooks};
 pub(super) use autoscaling::{autoscaler, autoscaler_update, autoscaler_v1};
 pub(super) use claims::{claim, claim_update, volume, volume_update};
-pub(super) use cluster::{api_service, certificate_request, certificate_update, flow_schema, priority_level};
+pub(super) use cluster::{
+    api_service, api_service_update, certificate_request, certificate_update, flow_schema, flow_update, priority_level,
+};
 pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, namespace_update, node, node_update, secret,
     secret_update,

@@ -78,8 +78,9 @@ fn pod_spec_with<'a>(spec: &At<'a>, errors: &Errors, added: &[&'a str]) {
     }
     placement::tolerations(&spec.field("tolerations"));
     host_aliases(&spec.field("hostAliases"));
-    for name in ["priorityClassName", "runtimeClassName"] {
-        named(&spec.field(name));
+    named(&spec.field("priorityClassName"));
+    if spec.has("runtimeClassName") {
+        spec.field("runtimeClassName").matches(names::dns1123_subdomain);
     }
     preemption(&spec.field("preemptionPolicy"));
     resources::overhead(&spec.field("overhead"));

@@ -166,6 +166,8 @@ fn one_source(at: &At<'_>, name: &str) {
         "ephemeral" => ephemeral(at),
         "image" => at.field("pullPolicy").maybe_one_of(&["Always", "IfNotPresent", "Never"]),
         "azureDisk" => azure_disk(at),
+        "quobyte" => quobyte(at),
+        "storageos" => storageos(at),
         _ => required_fields(at, name),
     }
 }
@@ -179,7 +181,6 @@ fn required_fields(at: &At<'_>, name: &str) {
         "flexVolume" => &["driver"],
         "rbd" => &["monitors", "image"],
         "cephfs" => &["monitors"],
-        "quobyte" => &["registry", "volume"],
         "azureFile" => &["secretName", "shareName"],
         "photonPersistentDisk" => &["pdID"],
         "vsphereVolume" => &["volumePath"],
@@ -187,6 +188,35 @@ fn required_fields(at: &At<'_>, name: &str) {
         _ => &[],
     };
     fields.iter().for_each(|f| at.field(f).not_empty());
+}
+
+fn quobyte(at: &At<'_>) {
+    const PAIRS: &str = "must be a host:port pair or multiple pairs separated by commas";
+    let (registry, tenant) = (at.field("registry"), at.field("tenant"));
+    if registry.is_empty() {
+        registry.required(PAIRS);
+    } else if tenant.text().len() >= 65 {
+        tenant.required("must be a UUID and may not exceed a length of 64 characters");
+    } else {
+        for pair in registry.text().split(',').filter(|p| p.rsplit_once(':').is_none_or(|(host, _)| host.contains(':')))
+        {
+            if !pair.starts_with('[') {
+                registry.invalid(PAIRS);
+            }
+        }
+    }
+    at.field("volume").not_empty();
+}
+
+fn storageos(at: &At<'_>) {
+    at.field("volumeName").required_matches(names::dns1123_label);
+    if !at.get("volumeNamespace").is_empty() {
+        at.field("volumeNamespace").matches(names::dns1123_label);
+    }
+    let secret = at.field("secretRef");
+    if secret.is() {
+        secret.field("name").not_empty();
+    }
 }
 
 fn nfs(at: &At<'_>) {
@@ -211,6 +241,13 @@ fn iscsi(at: &At<'_>) {
     }
     if at.field("lun").is() {
         at.field("lun").between(0, 255);
+    }
+    if (at.field("chapAuthDiscovery").truth() || at.field("chapAuthSession").truth()) && !at.has("secretRef") {
+        at.field("secretRef").required("");
+    }
+    let initiator = at.field("initiatorName").named(format!("{}.initiatorname", at.path));
+    if initiator.is() && !["iqn", "eui", "naa"].iter().any(|p| initiator.text().starts_with(p)) {
+        initiator.invalid("must be valid format starting with iqn, eui, or naa");
     }
 }
 

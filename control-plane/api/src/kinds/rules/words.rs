@@ -239,6 +239,46 @@ pub(super) fn is_zero(at: &At<'_>) -> bool {
     }
 }
 
+/// Indexes of pods, `1,3-5`, rising and below `limit`.
+///
+/// # Errors
+/// What is wrong with them.
+pub(super) fn indexes(text: &str, limit: i64) -> Result<(), String> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let number = |part: &str| -> Result<i64, String> {
+        part.parse().map_err(|_| format!("cannot convert string to integer for index: {part:?}"))
+    };
+    let mut last: Option<i64> = None;
+    for interval in text.split(',') {
+        let parts: Vec<&str> = interval.split('-').collect();
+        if parts.len() > 2 {
+            return Err(format!(
+                "the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+            ));
+        }
+        let first = number(parts[0])?;
+        let end = parts.get(1).map_or(Ok(first), |part| number(part))?;
+        if first >= limit {
+            return Err(format!("too large index: {:?}", parts[0]));
+        }
+        if let Some(last) = last.filter(|last| *last >= first) {
+            return Err(format!("non-increasing order, previous: {last}, current: {first}"));
+        }
+        if let Some(part) = parts.get(1) {
+            if end >= limit {
+                return Err(format!("too large index: {part:?}"));
+            }
+            if first >= end {
+                return Err(format!("non-increasing order, previous: {first}, current: {end}"));
+            }
+        }
+        last = Some(end);
+    }
+    Ok(())
+}
+
 /// An amount; the schema pass has made sure that it is one.
 pub(super) fn amount(at: &At<'_>) -> Option<Quantity> {
     match at.value? {

@@ -353,6 +353,7 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
     for when in ["whenDeleted", "whenScaled"] {
         retention.field(when).maybe_one_of(&["Retain", "Delete"]);
     }
+    spec.field("volumeClaimTemplates").items().for_each(|claim| super::claims::claim_spec(&claim.field("spec")));
     spec.field("replicas").not_negative();
     spec.field("minReadySeconds").not_negative();
     spec.fields(&["ordinals", "start"]).not_negative();
@@ -369,9 +370,23 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
                 Some(_) => drop(selects_template(spec)),
             }
             let claims = spec.field("volumeClaimTemplates");
+            claimed_volumes(spec, &claims);
             let claims: Vec<&str> = claims.items().map(|claim| claim.fields(&["metadata", "name"]).text()).collect();
             restarting_template_with(&spec.field("template"), errors, "StatefulSet", &claims);
         }
+    }
+}
+
+/// The volumes that claims of their own make for the pods.
+fn claimed_volumes(spec: &At<'_>, claims: &At<'_>) {
+    let list = spec.fields(&["template", "spec", "volumes"]);
+    for (i, claim) in claims.items().enumerate() {
+        let name = claim.fields(&["metadata", "name"]);
+        let volume = list.key(i).other(None);
+        if name.is_empty() {
+            volume.field("persistentVolumeClaim").field("claimName").required("");
+        }
+        name.named(format!("{}.name", volume.path)).required_matches(names::dns1123_label);
     }
 }
 
@@ -392,6 +407,8 @@ pub(in crate::kinds) fn stateful_set_update(
     context: Context<'_>,
     out: &mut Vec<FieldError>,
 ) {
+    // Claims that are there are no longer looked at.
+    out.retain(|e| !e.path.starts_with("spec.volumeClaimTemplates"));
     let fixed = |o: &Object| -> Map {
         let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
         spec.retain(|key, _| !STATEFUL_FREE.contains(&key.as_str()));
@@ -405,14 +422,19 @@ pub(in crate::kinds) fn stateful_set_update(
     updated(new, old, context, out, spec, |status| {
         let counts = ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
         counts_not_negative(status, &counts);
+        counts_not_negative(status, &["observedGeneration", "collisionCount"]);
         counts_within(status, "replicas", &counts[1..]);
+        counts_within(status, "readyReplicas", &["availableReplicas"]);
     });
 }
 
 pub(in crate::kinds) fn controller_revision(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
-        if !root.has("data") {
-            root.field("data").required("data is mandatory");
+        let data = root.field("data");
+        match data.value {
+            None => data.required("data is mandatory"),
+            Some(Value::Map(_)) => {}
+            Some(_) => data.required("data must be a valid JSON object"),
         }
         root.field("revision").not_negative();
     });
