@@ -30,8 +30,9 @@ pub fn status(error: Error) -> Status {
 
 pub async fn create(shim: &Arc<Shim>, request: cri::CreateContainerRequest) -> Result<String> {
     let config = request.config.ok_or_else(|| Status::invalid_argument("the request has no container config"))?;
+    let _turn = shim.turn(&shim.sandbox(&request.pod_sandbox_id)?.spec.id).await;
+    // As it is now: it may have been stopped meanwhile.
     let sandbox = shim.sandbox(&request.pod_sandbox_id)?;
-    let _turn = shim.turn(&sandbox.spec.id).await;
     if !sandbox.ready {
         return Err(Status::failed_precondition(format!("pod sandbox {} is not ready", sandbox.spec.id)));
     }

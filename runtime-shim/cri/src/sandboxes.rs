@@ -77,13 +77,19 @@ async fn prepare(shim: &Arc<Shim>, id: &str, config: cri::PodSandboxConfig, hand
     Ok(())
 }
 
-/// Has the sandbox opened by an executor, once.
+/// Has the sandbox opened by an executor, once. For who has the sandbox's turn.
 pub async fn open_by(shim: &Shim, id: &str, executor: &Arc<dyn container::Executor>) -> Result<()> {
     let mut record = shim.sandbox(id)?;
     if record.executors.iter().any(|name| name == executor.name()) {
         return Ok(());
     }
-    executor.open_sandbox(&record.spec).await.map_err(|e| Status::internal(format!("open the sandbox: {e}")))?;
+    if let Err(error) = executor.open_sandbox(&record.spec).await {
+        // What there is of it is in nobody's way then; it is opened anew for the next container.
+        if let Err(error) = executor.close_sandbox(id).await {
+            tracing::warn!(%error, sandbox = id, "what is half open cannot be closed");
+        }
+        return Err(Status::internal(format!("open the sandbox: {error}")));
+    }
     record.executors.push(executor.name().to_owned());
     shim.put_sandbox(record)
 }
@@ -97,8 +103,9 @@ pub async fn stop(shim: &Arc<Shim>, id: &str) -> Result<()> {
         crate::containers::stop(shim, &container.spec.id, 0).await?;
     }
     let mut record = shim.sandbox(&id)?;
-    for name in std::mem::take(&mut record.executors) {
-        let executor = shim.executor(&name)?;
+    // All of them: one that was opening it when the shim was ended is not in the record.
+    record.executors.clear();
+    for executor in &shim.executors {
         executor.close_sandbox(&id).await.map_err(|e| Status::internal(format!("close the sandbox: {e}")))?;
     }
     release_network(shim, &id).await?;

@@ -32,6 +32,12 @@ fn not_offered<T>(what: &str) -> Answer<T> {
     Err(Status::unimplemented(format!("{what} is not offered by this runtime")))
 }
 
+/// Does what is asked to its end, also for a client that has left: what is half made would be in no record, and could not
+/// be removed.
+async fn whole<T: Send + 'static>(work: impl Future<Output = Result<T, Status>> + Send + 'static) -> Result<T, Status> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(Status::internal(error.to_string())))
+}
+
 impl Runtime {
     fn listed_sandboxes(&self, filter: &Option<PodSandboxFilter>) -> Vec<PodSandbox> {
         let all = self.0.sandboxes();
@@ -123,17 +129,20 @@ impl RuntimeService for Runtime {
     }
 
     async fn run_pod_sandbox(&self, request: Request<RunPodSandboxRequest>) -> Answer<RunPodSandboxResponse> {
-        let pod_sandbox_id = sandboxes::run(&self.0, request.into_inner()).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        let pod_sandbox_id = whole(async move { sandboxes::run(&shim, request).await }).await?;
         Ok(Response::new(RunPodSandboxResponse { pod_sandbox_id }))
     }
 
     async fn stop_pod_sandbox(&self, request: Request<StopPodSandboxRequest>) -> Answer<StopPodSandboxResponse> {
-        sandboxes::stop(&self.0, &request.into_inner().pod_sandbox_id).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        whole(async move { sandboxes::stop(&shim, &request.pod_sandbox_id).await }).await?;
         Ok(Response::new(StopPodSandboxResponse {}))
     }
 
     async fn remove_pod_sandbox(&self, request: Request<RemovePodSandboxRequest>) -> Answer<RemovePodSandboxResponse> {
-        sandboxes::remove(&self.0, &request.into_inner().pod_sandbox_id).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        whole(async move { sandboxes::remove(&shim, &request.pod_sandbox_id).await }).await?;
         Ok(Response::new(RemovePodSandboxResponse {}))
     }
 
@@ -162,12 +171,14 @@ impl RuntimeService for Runtime {
     }
 
     async fn create_container(&self, request: Request<CreateContainerRequest>) -> Answer<CreateContainerResponse> {
-        let container_id = containers::create(&self.0, request.into_inner()).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        let container_id = whole(async move { containers::create(&shim, request).await }).await?;
         Ok(Response::new(CreateContainerResponse { container_id }))
     }
 
     async fn start_container(&self, request: Request<StartContainerRequest>) -> Answer<StartContainerResponse> {
-        containers::start(&self.0, &request.into_inner().container_id).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        whole(async move { containers::start(&shim, &request.container_id).await }).await?;
         Ok(Response::new(StartContainerResponse {}))
     }
 
@@ -178,7 +189,8 @@ impl RuntimeService for Runtime {
     }
 
     async fn remove_container(&self, request: Request<RemoveContainerRequest>) -> Answer<RemoveContainerResponse> {
-        containers::remove(&self.0, &request.into_inner().container_id).await?;
+        let (shim, request) = (self.0.clone(), request.into_inner());
+        whole(async move { containers::remove(&shim, &request.container_id).await }).await?;
         Ok(Response::new(RemoveContainerResponse {}))
     }
 

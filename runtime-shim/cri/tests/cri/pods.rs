@@ -3,6 +3,7 @@
 use crate::world::World;
 use rpc::cri::*;
 use rpc::tonic::Code;
+use std::time::Duration;
 
 async fn next_event(events: &mut rpc::tonic::Streaming<ContainerEventResponse>, id: &str, kind: ContainerEventType) {
     loop {
@@ -156,6 +157,26 @@ pub(crate) async fn bad_requests_say_what_is_wrong() {
     assert!(error.message().contains("127.0.0.1:1"), "{error}");
     world.remove(&sandbox).await;
     world.assert_clean();
+}
+
+/// A kubelet whose pod is deleted while a container is made does not wait for the answer.
+pub(crate) async fn what_nobody_waits_for_is_removed_too() {
+    let mut world = World::new("unawaited").await;
+    let image = world.build("web");
+    for milliseconds in [0, 1, 2, 4, 8, 12, 16, 24, 32, 64] {
+        let sandbox = world.run(world.pod()).await;
+        let request = CreateContainerRequest {
+            pod_sandbox_id: sandbox.clone(),
+            config: Some(world.container(&image, "exec /busybox sleep 1000")),
+            sandbox_config: None,
+        };
+        let mut runtime = world.runtime().await;
+        // Whether it is cut off before, in the middle or after makes no difference.
+        let _ = tokio::time::timeout(Duration::from_millis(milliseconds), runtime.create_container(request)).await;
+        world.remove(&sandbox).await;
+    }
+    world.assert_clean();
+    world.stop().await;
 }
 
 pub(crate) async fn reset_removes_everything() {
