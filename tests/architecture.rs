@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("apiserver", &["api", "expr", "stream", "store"]),
     ("fit", &["api"]),
     ("scheduler", &["api", "client", "expr", "fit"]),
-    ("controllers", &["api", "client"]),
+    ("controllers", &["api", "client", "fit"]),
     ("proxy", &["api", "client"]),
     ("policy", &["api", "client"]),
     ("dns", &["api", "client"]),

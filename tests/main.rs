@@ -1,5 +1,6 @@
 //! Tests of the assembled system. What needs one crate only is tested there.
 
+mod apis;
 mod architecture;
 mod bad_input;
 mod clients;

@@ -29,15 +29,26 @@ impl Api {
 
     pub(crate) fn new() -> Api {
         let dir = tempfile::tempdir().expect("a directory");
+        let process = Api::start(dir.path());
+        Api { dir, process }
+    }
+
+    /// Ends it and starts it again with what it had.
+    pub(crate) fn restart(&mut self) {
+        self.process.kill().and_then(|()| self.process.wait()).expect("it ends");
+        self.process = Api::start(self.dir.path());
+    }
+
+    fn start(dir: &Path) -> Child {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let mut command = Command::new(wherry());
-        command.args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"]).arg(dir.path());
+        command.args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"]).arg(dir);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the apiserver starts");
         // It prints the path of its kubeconfig when it is ready.
         let mut line = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
         assert!(line.contains("kubeconfig"), "the apiserver is not ready: {line:?}");
-        Api { dir, process }
+        process
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {

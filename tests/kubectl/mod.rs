@@ -11,7 +11,7 @@ use std::path::Path;
 const VERSIONS: [&str; 3] = ["1.27", "1.33", "1.37"];
 
 /// Run by each version in this order.
-const TABLES: [&str; 5] = ["1-cluster", "2-objects", "3-pods", "4-rollouts", "5-nodes"];
+const TABLES: [&str; 6] = ["1-cluster", "2-objects", "2-apis", "3-pods", "4-rollouts", "5-nodes"];
 
 #[test]
 fn commands_of_kubectl() {

@@ -65,4 +65,6 @@ pub enum Error {
     Bootstrap(String),
     #[error("reading CustomResourceDefinitions: {0}")]
     Definitions(String),
+    #[error("reading APIServices: {0}")]
+    ApiServices(String),
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Ctx {
     pub config: Config,
     pub registry: Registry,
+    pub aggregation: crate::aggregation::Aggregation,
     pub definitions: tokio::sync::Mutex<definitions::Built>,
     pub pki: pki::Pki,
     pub tokens: tokens::Tokens,
@@ -37,6 +38,7 @@ impl Ctx {
         let outbound = outbound::Outbound::open(&config, &pki)?;
         Ok(Ctx {
             registry: Registry::start(store),
+            aggregation: Default::default(),
             definitions: tokio::sync::Mutex::default(),
             authz: authz::Authz::new(),
             allocators: allocators::Allocators::new(config.several),

@@ -99,7 +99,7 @@ pub(crate) async fn catch_up(ctx: &Ctx) -> Result<(), Status> {
 }
 
 /// Returns when something has changed, or the cursor is good for nothing any more.
-async fn changed(cursor: &mut Cursor) {
+pub(crate) async fn changed(cursor: &mut Cursor) {
     while cursor.ready().is_ok_and(|changes| changes.is_empty()) {
         cursor.changed().await;
     }

@@ -1,6 +1,7 @@
 //! Discovery: which groups, versions and resources there are, in the old form (the aggregated one stands apart); the
 //! version of the API; where tokens are checked.
 
+use crate::aggregation::{Group, Version};
 use crate::ctx::Ctx;
 use crate::definitions;
 use crate::discovery_aggregated;
@@ -34,20 +35,22 @@ fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Res
     let segments: Vec<&str> = path.split('/').collect();
     let table = ctx.registry.kinds();
     let kinds: Vec<&Arc<Kind>> = table.iter().collect();
+    let grouped = || ctx.aggregation.table().groups(table.iter());
     if let "api" | "apis" = path
         && let Some(encoding) = discovery_aggregated::wanted(parts)
     {
-        let groups = if path == "api" { vec![("", vec!["v1"])] } else { grouped(&kinds) };
+        let core = || Group { name: String::new(), versions: vec![Version { name: "v1".into(), is_remote: false }] };
+        let groups = if path == "api" { vec![core()] } else { grouped() };
         return discovery_aggregated::answer(&groups, &kinds, encoding, parts).map(Some);
     }
     let found = match segments.as_slice() {
         ["api"] => Some(versions(ctx)),
-        ["apis"] => Some(groups(&kinds)),
+        ["apis"] => Some(groups(&grouped())),
         ["api", version] => resources("", version, &kinds),
-        ["apis", group] => group_of(group, &kinds).map(|g| with_type(g, "APIGroup")),
+        ["apis", group] => grouped().iter().find(|g| g.name == *group).map(|g| with_type(group_map(g), "APIGroup")),
         ["apis", group, version] => resources(group, version, &kinds),
         ["version"] => Some(version()),
-        [""] => Some(paths(&kinds)),
+        [""] => Some(paths(&grouped())),
         _ => None,
     };
     // The version and the list of paths are no types of the API.
@@ -80,80 +83,22 @@ fn versions(ctx: &Ctx) -> Value {
     ]))
 }
 
-/// The groups in the order in which clients meet them, which decides between resources of one name; all others follow.
-const GROUPS: &[&str] = &[
-    "apiregistration.k8s.io",
-    "apps",
-    "events.k8s.io",
-    "authentication.k8s.io",
-    "authorization.k8s.io",
-    "autoscaling",
-    "batch",
-    "certificates.k8s.io",
-    "networking.k8s.io",
-    "policy",
-    "rbac.authorization.k8s.io",
-    "storage.k8s.io",
-    "admissionregistration.k8s.io",
-    "apiextensions.k8s.io",
-    "scheduling.k8s.io",
-    "coordination.k8s.io",
-    "node.k8s.io",
-    "discovery.k8s.io",
-    "resource.k8s.io",
-    "flowcontrol.apiserver.k8s.io",
-];
-
-/// The versions of each named group; a group's newest version first.
-fn grouped<'a>(kinds: &[&'a Arc<Kind>]) -> Vec<(&'a str, Vec<&'a str>)> {
-    let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
-    for kind in kinds.iter().filter(|k| !k.names.group.is_empty()) {
-        let (group, version) = (&*kind.names.group, &*kind.names.version);
-        match groups.iter_mut().find(|(g, _)| *g == group) {
-            Some((_, versions)) if versions.contains(&version) => {}
-            Some((_, versions)) => versions.push(version),
-            None => groups.push((group, vec![version])),
-        }
-    }
-    groups.sort_by_key(|(group, _)| GROUPS.iter().position(|g| g == group).unwrap_or(GROUPS.len()));
-    for (_, versions) in &mut groups {
-        versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
-    }
-    groups
-}
-
-/// Kubernetes' order of versions: GA before beta before alpha, higher numbers first.
-fn rank(version: &str) -> (u8, u32, u32) {
-    let number = |t: &str| t.parse().unwrap_or(0);
-    let rest = version.trim_start_matches('v');
-    for (name, stage) in [("alpha", 0), ("beta", 1)] {
-        if let Some((major, minor)) = rest.split_once(name) {
-            return (stage, number(major), number(minor));
-        }
-    }
-    (2, number(rest), 0)
-}
-
 fn version_of(group: &str, version: &str) -> Value {
     let group_version = crate::request::api_version(group, version);
     Value::Map(map([("groupVersion", group_version.into()), ("version", version.into())]))
 }
 
-fn group_map(group: &str, versions: &[&str]) -> Map {
+fn group_map(group: &Group) -> Map {
+    let versions: Vec<Value> = group.versions.iter().map(|v| version_of(&group.name, &v.name)).collect();
     map([
-        ("name", group.into()),
-        ("versions", Value::List(versions.iter().map(|v| version_of(group, v)).collect())),
-        ("preferredVersion", version_of(group, versions.first().unwrap_or(&""))),
+        ("name", group.name.as_str().into()),
+        ("preferredVersion", versions.first().cloned().unwrap_or_default()),
+        ("versions", Value::List(versions)),
     ])
 }
 
-fn group_of(group: &str, kinds: &[&Arc<Kind>]) -> Option<Map> {
-    let groups = grouped(kinds);
-    groups.iter().find(|(g, _)| *g == group).map(|(g, versions)| group_map(g, versions))
-}
-
-fn groups(kinds: &[&Arc<Kind>]) -> Value {
-    let list: Vec<Map> = grouped(kinds).iter().map(|(g, versions)| group_map(g, versions)).collect();
+fn groups(groups: &[Group]) -> Value {
+    let list: Vec<Map> = groups.iter().map(group_map).collect();
     with_type(map([("groups", list.into())]), "APIGroupList")
 }
 
@@ -268,11 +213,11 @@ fn platform() -> &'static str {
     }
 }
 
-fn paths(kinds: &[&Arc<Kind>]) -> Value {
+fn paths(groups: &[Group]) -> Value {
     let mut paths: Vec<String> = vec!["/api".into(), "/api/v1".into(), "/apis".into()];
-    for (group, versions) in grouped(kinds) {
-        paths.push(format!("/apis/{group}"));
-        paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
+    for Group { name, versions } in groups {
+        paths.push(format!("/apis/{name}"));
+        paths.extend(versions.iter().map(|v| format!("/apis/{name}/{}", v.name)));
     }
     for path in
         ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]

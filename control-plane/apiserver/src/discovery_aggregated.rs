@@ -1,5 +1,6 @@
 //! Aggregated discovery: all groups, versions and resources in one answer, in each encoding of the API.
 
+use crate::aggregation::Group;
 use crate::discovery::{digest, map, texts};
 use crate::negotiate::{self, Clause, Encoding};
 use crate::respond;
@@ -40,12 +41,12 @@ fn content_type(encoding: Encoding) -> HeaderValue {
 
 /// Answers with groups and their versions. The tag is of the content, whatever its encoding.
 pub(crate) fn answer(
-    groups: &[(&str, Vec<&str>)],
+    groups: &[Group],
     kinds: &[&Arc<Kind>],
     encoding: Encoding,
     parts: &Parts,
 ) -> Result<Response<Body>, Status> {
-    let items = groups.iter().map(|(name, versions)| group(name, versions, kinds)).collect();
+    let items = groups.iter().filter_map(|g| group(g, kinds)).collect();
     let list = map([
         ("kind", LIST.into()),
         ("apiVersion", API_VERSION.into()),
@@ -77,17 +78,25 @@ fn encoded(list: Map, json: Vec<u8>, encoding: Encoding) -> Result<Vec<u8>, Stat
     }
 }
 
-fn group(name: &str, versions: &[&str], kinds: &[&Arc<Kind>]) -> Value {
-    let metadata = if name.is_empty() { Map::new() } else { map([("name", name.into())]) };
-    let versions = versions.iter().map(|version| {
-        let served = kinds.iter().filter(|k| k.names.group == name && k.names.version == *version);
-        Value::Map(map([
-            ("version", (*version).into()),
-            ("freshness", "Current".into()),
-            ("resources", Value::List(served.map(|k| resource(k)).collect())),
-        ]))
+/// A group; `None` where nothing is served of it and nobody else says so.
+fn group(Group { name, versions }: &Group, kinds: &[&Arc<Kind>]) -> Option<Value> {
+    let metadata = if name.is_empty() { Map::new() } else { map([("name", name.as_str().into())]) };
+    let versions = versions.iter().filter_map(|version| {
+        let served = kinds.iter().filter(|k| k.names.group == *name && k.names.version == *version.name);
+        let served: Vec<_> = served.map(|k| resource(k)).collect();
+        match version.is_remote {
+            true => Some(map([("version", version.name.as_str().into()), ("freshness", "Stale".into())])),
+            false if served.is_empty() => None,
+            false => Some(map([
+                ("version", version.name.as_str().into()),
+                ("freshness", "Current".into()),
+                ("resources", Value::List(served)),
+            ])),
+        }
     });
-    Value::Map(map([("metadata", metadata.into()), ("versions", Value::List(versions.collect()))]))
+    let versions: Vec<Map> = versions.collect();
+    let is_empty = versions.is_empty();
+    (!is_empty).then(|| Value::Map(map([("metadata", metadata.into()), ("versions", versions.into())])))
 }
 
 fn resource(kind: &Kind) -> Value {

@@ -8,6 +8,7 @@
     reason = "a Status is the answer that a failed request gets; boxing it would only move it"
 )]
 mod admission;
+mod aggregation;
 mod allocators;
 mod authn;
 mod authz;

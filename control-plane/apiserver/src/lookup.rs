@@ -57,6 +57,8 @@ pub(crate) const SERVICE_CIDRS: Resource =
     Resource { group: "networking.k8s.io", version: "v1", plural: "servicecidrs" };
 pub(crate) const DEFINITIONS: Resource =
     Resource { group: "apiextensions.k8s.io", version: "v1", plural: "customresourcedefinitions" };
+pub(crate) const API_SERVICES: Resource =
+    Resource { group: "apiregistration.k8s.io", version: "v1", plural: "apiservices" };
 pub(crate) const POD_DISRUPTION_BUDGETS: Resource =
     Resource { group: "policy", version: "v1", plural: "poddisruptionbudgets" };
 

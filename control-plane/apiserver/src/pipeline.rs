@@ -70,6 +70,9 @@ async fn handle(
         return Err(authz::forbidden(identity.user(), info, &reason));
     }
     let _place = ctx.flow.enter(info).await?;
+    if let Some(response) = ctx.aggregation.answer(info) {
+        return Ok(response);
+    }
     if subresources::serves(info) {
         return subresources::handle(ctx, &identity, info, Request::from_parts(parts, body)).await;
     }

@@ -3,7 +3,7 @@
 use crate::authn::{Identity, InternalUser};
 use crate::ctx::Ctx;
 use crate::pipeline::{self, Caller};
-use crate::{Config, Error, allocators, bootstrap, definitions, endpoints, serve};
+use crate::{Config, Error, aggregation, allocators, bootstrap, definitions, endpoints, serve};
 use http::{HeaderValue, header};
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -37,6 +37,8 @@ impl Server {
         bootstrap::run(&ctx).await?;
         definitions::catch_up(&ctx).await.map_err(|status| Error::Definitions(status.message))?;
         tokio::spawn(definitions::follow(ctx.clone()));
+        aggregation::read(&ctx).await.map_err(|status| Error::ApiServices(status.message))?;
+        tokio::spawn(aggregation::follow(ctx.clone()));
         let mut tasks = JoinSet::new();
         if ctx.config.several {
             let mut presence = endpoints::Presence::default();

@@ -1,46 +1,29 @@
 //! APIService objects: one for every group and version that is served here, and the availability of all of them.
 //!
-//! Those of other servers are kept as they are: nothing is forwarded to them, and their condition says so.
+//! Those of what is built in are put right once, when this starts, and are the administrator's from then on. Those of
+//! other servers are never asked: nothing is forwarded to them, and their condition says so, or what else is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use client::{Controller, Decision, Key, Moment, Plan, View, Watches};
+use api::kinds::order;
+use client::{Controller, Decision, Key, Moment, Plan, Read, View, Watches};
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition as Definition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1::{APIService, APIServiceCondition, APIServiceSpec};
 use kube::ResourceExt;
+use serde_json::{Value, json};
 
 /// Who keeps an APIService: this controller, for as long as the server runs or for as long as a definition is there.
 const MANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
 const ON_START: &str = "onstart";
 const LIVE: &str = "true";
 
-/// Priorities of groups as upstream has them; a later version of a group comes before an earlier one.
-const PRIORITIES: &[(&str, i32)] = &[
-    ("", 18000),
-    ("apps", 17800),
-    ("events.k8s.io", 17750),
-    ("authentication.k8s.io", 17700),
-    ("authorization.k8s.io", 17600),
-    ("autoscaling", 17500),
-    ("batch", 17400),
-    ("certificates.k8s.io", 17300),
-    ("networking.k8s.io", 17200),
-    ("policy", 17100),
-    ("rbac.authorization.k8s.io", 17000),
-    ("storage.k8s.io", 16800),
-    ("admissionregistration.k8s.io", 16700),
-    ("apiextensions.k8s.io", 16700),
-    ("scheduling.k8s.io", 16600),
-    ("coordination.k8s.io", 16500),
-    ("node.k8s.io", 16300),
-    ("discovery.k8s.io", 16200),
-    ("resource.k8s.io", 16200),
-    ("flowcontrol.apiserver.k8s.io", 16100),
-];
-/// What all others have.
-const PRIORITY: (i32, i32) = (1000, 100);
+/// Between looks at the Services that others are said to be behind: nobody follows all Services and slices for the few.
+const LOOK: Duration = Duration::from_secs(5);
+/// Between looks for built-in groups that have none. Only the first finds any.
+const ROUND: Duration = Duration::from_secs(60);
 
 pub(crate) struct ApiServices;
 
@@ -57,10 +40,7 @@ impl Controller for ApiServices {
                 both.flat_map(|d| versions(d).map(|(name, _)| name).collect::<Vec<_>>()).collect();
             names.into_iter().map(|name| Key::new("", name)).collect()
         });
-        // What is built in is there from the start, and comes back if somebody deletes it.
-        watches.every(std::time::Duration::from_secs(60), |_| {
-            built_in().into_keys().map(|name| Key::new("", name)).collect()
-        });
+        watches.every(ROUND, |_| built_in().into_keys().map(|name| Key::new("", name)).collect());
     }
 
     fn plan(&self, view: &View, key: &Key, moment: Moment) -> Decision {
@@ -68,18 +48,27 @@ impl Controller for ApiServices {
         let definitions = view.of::<Definition>().list();
         let defined = definitions.iter().flat_map(|d| versions(d).collect::<Vec<_>>());
         let defined = defined.into_iter().find(|(name, _)| *name == key.name).map(|(_, at)| (LIVE, at));
-        let wanted = built_in().remove(&key.name).map(|at| (ON_START, at)).or(defined);
-        let mut plan = Plan::done();
+        let built_in = built_in().remove(&key.name);
+        let is_synced = built_in.is_some() && view.memory().is_some();
+        let memory = built_in.is_some().then(|| json!("synced"));
+        let wanted = built_in.map(|at| (ON_START, at)).or(defined);
+        let mut plan = Plan { memory, ..Plan::done() };
         match (found, wanted) {
-            (None, None) => {}
-            (None, Some((managed, at))) => plan.create(&made(&key.name, managed, &at)),
+            (None, Some((managed, at))) if !is_synced => plan.create(&made(&key.name, managed, &at)),
+            (None, _) => {}
             (Some(found), None) if found.labels().get(MANAGED).is_some_and(|m| m == LIVE) => plan.delete(&*found),
             (Some(found), wanted) => {
-                if let Some((managed, at)) = wanted
-                    && let Some(next) = corrected(&found, managed, &at)
-                {
+                let corrected = wanted.filter(|_| !is_synced).and_then(|(m, at)| corrected(&found, m, &at));
+                if let Some(next) = corrected {
                     plan.update(&next);
-                } else if let Some(next) = available(&found, moment.now) {
+                    return plan.into();
+                }
+                let availability = match availability(&found, view) {
+                    Ok(availability) => availability,
+                    Err(reads) => return Decision::Need(reads),
+                };
+                plan.again_after = (availability.status == "False").then_some(LOOK);
+                if let Some(next) = available(&found, &availability, moment.now) {
                     plan.status(&next);
                 }
             }
@@ -95,9 +84,10 @@ fn name_of(group: &str, version: &str) -> String {
     format!("{version}.{group}")
 }
 
-/// The groups and versions that are built in, by the names of their APIServices.
+/// The groups and versions that are built in, by the names of their APIServices. The group of APIServices has none.
 fn built_in() -> BTreeMap<String, Place> {
     let all = api::kinds::all().iter().map(|kind| (kind.names.group.to_string(), kind.names.version.to_string()));
+    let all = all.filter(|(group, version)| order::built_in(group, version).is_some());
     all.map(|(group, version)| (name_of(&group, &version), (group, version))).collect()
 }
 
@@ -111,14 +101,13 @@ fn versions(definition: &Definition) -> impl Iterator<Item = (String, Place)> {
 }
 
 fn spec((group, version): &Place, managed: &str) -> APIServiceSpec {
-    let known = PRIORITIES.iter().find(|(of, _)| of == group).filter(|_| managed == ON_START);
-    let number = version.trim_start_matches('v').parse().unwrap_or(1);
-    let (group_priority, version_priority) = known.map_or(PRIORITY, |(_, p)| (*p, 15 * number));
+    let built_in = order::built_in(group, version).filter(|_| managed == ON_START);
+    let (group_priority_minimum, version_priority) = built_in.unwrap_or(order::DEFINED);
     APIServiceSpec {
         group: Some(group.clone()).filter(|g| !g.is_empty()),
         version: Some(version.clone()),
-        group_priority_minimum: group_priority,
-        version_priority: if group.is_empty() { 1 } else { version_priority },
+        group_priority_minimum,
+        version_priority,
         ..APIServiceSpec::default()
     }
 }
@@ -142,22 +131,82 @@ fn corrected(found: &APIService, managed: &str, at: &Place) -> Option<APIService
     })
 }
 
-/// The service with its availability, if that is news.
-fn available(found: &APIService, now: Timestamp) -> Option<APIService> {
-    let local = found.spec.as_ref().is_none_or(|s| s.service.is_none());
-    let (status, reason, message) = match local {
-        true => ("True", "Local", "Local APIServices are always available"),
-        false => ("False", "NotSupported", "requests are not forwarded to other API servers yet"),
+/// What the condition of a service says.
+struct Availability {
+    status: &'static str,
+    reason: &'static str,
+    message: String,
+}
+
+impl Availability {
+    fn not(reason: &'static str, message: String) -> Availability {
+        Availability { status: "False", reason, message }
+    }
+}
+
+/// Whether a service can be asked, as upstream looks at it: its Service, the port, the endpoints. Or the reads it takes.
+fn availability(found: &APIService, view: &View) -> Result<Availability, Vec<Read>> {
+    let Some(service) = found.spec.as_ref().and_then(|spec| spec.service.as_ref()) else {
+        let message = "Local APIServices are always available".to_owned();
+        return Ok(Availability { status: "True", reason: "Local", message });
     };
+    let name = service.name.as_deref().unwrap_or_default();
+    let namespace = service.namespace.as_deref().unwrap_or_default();
+    let reads = [
+        Read::path(format!("/api/v1/namespaces/{namespace}/services/{name}")),
+        Read::path(format!(
+            "/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3D{name}"
+        )),
+    ];
+    let [Some(behind), Some(slices)] = reads.each_ref().map(|read| view.answer(read)) else {
+        return Err(reads.into());
+    };
+    let Some(behind) = behind else {
+        return Ok(Availability::not("ServiceNotFound", format!("service/{name} in {namespace:?} is not present")));
+    };
+    let slices = slices.and_then(|list| list["items"].as_array()).map(Vec::as_slice).unwrap_or_default();
+    Ok(missing(name, namespace, service.port.unwrap_or(443), behind, slices).unwrap_or_else(|| {
+        Availability::not("NotSupported", "requests are not forwarded to other API servers yet".to_owned())
+    }))
+}
+
+/// What is missing behind a Service of an address of its own.
+fn missing(name: &str, namespace: &str, port: i32, behind: &Value, slices: &[Value]) -> Option<Availability> {
+    if behind["spec"]["type"] != "ClusterIP" {
+        return None;
+    }
+    let mut ports = behind["spec"]["ports"].as_array().into_iter().flatten();
+    let Some(listening) = ports.find(|known| known["port"] == port) else {
+        let message = format!("service/{name} in {namespace:?} is not listening on port {port}");
+        return Some(Availability::not("ServicePortError", message));
+    };
+    if slices.is_empty() {
+        let message = format!("cannot find endpointslices for service/{name} in {namespace:?}");
+        return Some(Availability::not("EndpointsNotFound", message));
+    }
+    let text = |of: &Value| of["name"].as_str().unwrap_or_default().to_owned();
+    let wanted = text(listening);
+    let has_port = |slice: &&Value| slice["ports"].as_array().is_some_and(|all| all.iter().any(|p| text(p) == wanted));
+    let mut endpoints = slices.iter().filter(has_port).filter_map(|slice| slice["endpoints"].as_array()).flatten();
+    let is_ready = |endpoint: &Value| endpoint["conditions"]["ready"] != false;
+    (!endpoints.any(is_ready)).then(|| {
+        let message =
+            format!("endpointslices for service/{name} in {namespace:?} have no addresses with port name {wanted:?}");
+        Availability::not("MissingEndpoints", message)
+    })
+}
+
+/// The service with its availability, if that is news.
+fn available(found: &APIService, availability: &Availability, now: Timestamp) -> Option<APIService> {
     let mut next = found.clone();
     let conditions = next.status.get_or_insert_default().conditions.get_or_insert_default();
     let known = conditions.iter().position(|c| c.type_ == "Available").map(|i| conditions.remove(i));
-    let since = known.as_ref().filter(|k| k.status == status).and_then(|k| k.last_transition_time.clone());
+    let since = known.as_ref().filter(|k| k.status == availability.status).and_then(|k| k.last_transition_time.clone());
     conditions.push(APIServiceCondition {
         type_: "Available".to_owned(),
-        status: status.to_owned(),
-        reason: Some(reason.to_owned()),
-        message: Some(message.to_owned()),
+        status: availability.status.to_owned(),
+        reason: Some(availability.reason.to_owned()),
+        message: Some(availability.message.clone()),
         last_transition_time: since.or(Some(Time(now))),
     });
     (next.status != found.status).then_some(next)

@@ -364,7 +364,7 @@ fn takes(spec: &PodSpec, node: &Node, begin: bool) -> bool {
     let selected = spec.node_selector.iter().flatten().all(|(key, value)| label(key) == Some(value));
     let affinity = spec.affinity.as_ref().and_then(|affinity| affinity.node_affinity.as_ref());
     let required = affinity.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-    let affine = required.is_none_or(|r| r.node_selector_terms.iter().any(|term| crate::selector::node(term, node)));
+    let affine = required.is_none_or(|required| fit::nodes::chooses(required, node));
     let keeps_away = |effect: &str| effect == "NoExecute" || begin && effect == "NoSchedule";
     let mut taints = node.spec.iter().flat_map(|spec| spec.taints.iter().flatten());
     let borne = taints.all(|taint| {

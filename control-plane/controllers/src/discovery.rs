@@ -96,20 +96,28 @@ async fn discover(
     }
 }
 
-/// Every deletable kind at its group's preferred version, or the reads that are still needed.
+/// Every deletable kind at its group's first version that is served here, or the reads that are still needed.
 pub(crate) fn deletable(view: &View) -> Result<Vec<Served>, Vec<Read>> {
-    let (core, groups) = (Read::path("/api/v1"), Read::path("/apis"));
-    let (Some(core_answer), Some(groups_answer)) = (view.answer(&core), view.answer(&groups)) else {
-        return Err(vec![core, groups]);
+    let first = ["/api/v1", "/apis", "/apis/apiregistration.k8s.io/v1/apiservices"].map(Read::path);
+    let [Some(core), Some(groups), Some(services)] = first.each_ref().map(|read| view.answer(read)) else {
+        return Err(first.into());
     };
-    let groups = groups_answer.and_then(|answer| answer["groups"].as_array());
-    let preferred = groups.into_iter().flatten().filter_map(|group| group["preferredVersion"]["groupVersion"].as_str());
-    let reads: Vec<Read> = preferred.map(|version| Read::path(format!("/apis/{version}"))).collect();
+    // What another server would answer for has no objects here.
+    let services = services.and_then(|list| list["items"].as_array()).into_iter().flatten();
+    let others = services.map(|service| &service["spec"]).filter(|spec| !spec["service"].is_null());
+    let others: Vec<_> = others.map(|spec| (&spec["group"], &spec["version"])).collect();
+    let groups = groups.and_then(|answer| answer["groups"].as_array()).into_iter().flatten();
+    let served = groups.filter_map(|group| {
+        let mut versions = group["versions"].as_array()?.iter();
+        let first = versions.find(|version| !others.contains(&(&group["name"], &version["version"])))?;
+        first["groupVersion"].as_str()
+    });
+    let reads: Vec<Read> = served.map(|version| Read::path(format!("/apis/{version}"))).collect();
     let missing: Vec<Read> = reads.iter().filter(|read| view.answer(read).is_none()).cloned().collect();
     if !missing.is_empty() {
         return Err(missing);
     }
-    let lists = core_answer.into_iter().chain(reads.iter().filter_map(|read| view.answer(read).flatten()));
+    let lists = core.into_iter().chain(reads.iter().filter_map(|read| view.answer(read).flatten()));
     Ok(lists.flat_map(kinds).collect())
 }
 

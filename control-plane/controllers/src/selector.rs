@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 type Labels = BTreeMap<String, String>;
@@ -39,32 +38,6 @@ fn meets(requirement: &LabelSelectorRequirement, labels: &Labels) -> bool {
         "NotIn" => !listed(),
         "Exists" => value.is_some(),
         "DoesNotExist" => value.is_none(),
-        _ => false,
-    }
-}
-
-/// Whether a term of a node selector chooses a node. A term without requirements chooses nothing.
-pub(crate) fn node(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let labels = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let label = |key: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
-    let field = |key: &str| node.metadata.name.as_deref().filter(|_| key == "metadata.name");
-    !(labels.is_empty() && fields.is_empty())
-        && labels.iter().all(|r| node_meets(r, label(&r.key)))
-        && fields.iter().all(|r| node_meets(r, field(&r.key)))
-}
-
-fn node_meets(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = || value.is_some_and(|value| values.iter().any(|known| known == value));
-    let numbers = || Some((value?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
-    match requirement.operator.as_str() {
-        "In" => listed(),
-        "NotIn" => !listed(),
-        "Exists" => value.is_some(),
-        "DoesNotExist" => value.is_none(),
-        "Gt" => numbers().is_some_and(|(has, than)| has > than),
-        "Lt" => numbers().is_some_and(|(has, than)| has < than),
         _ => false,
     }
 }

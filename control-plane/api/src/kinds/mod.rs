@@ -17,6 +17,7 @@ mod limits;
 mod namespaces;
 mod networking;
 mod nodes;
+pub mod order;
 mod pod_spec;
 mod pods;
 mod priorities;
