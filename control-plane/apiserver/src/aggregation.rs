@@ -10,9 +10,9 @@ use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
 use api::kinds::order;
-use api::{Kind, Object, Status};
+use api::{Kind, Object, Status, Value};
 use http::Response;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,18 +51,59 @@ pub(crate) struct Version {
 }
 
 #[derive(Default)]
-pub(crate) struct Aggregation(RwLock<Arc<Table>>);
+pub(crate) struct Aggregation {
+    table: RwLock<Arc<Table>>,
+    availability: Mutex<Availability>,
+}
+
+/// What the conditions of APIServices say.
+#[derive(Default)]
+struct Availability {
+    now: BTreeMap<String, bool>,
+    /// How often a service was no longer available, by its name and the reason.
+    lost: BTreeMap<(String, String), u64>,
+}
 
 impl Aggregation {
     pub(crate) fn table(&self) -> Arc<Table> {
-        self.0.read().clone()
+        self.table.read().clone()
+    }
+
+    /// Which services are available now; how often each was no longer, by its name and the reason.
+    pub(crate) fn availability(&self) -> (BTreeMap<String, bool>, BTreeMap<(String, String), u64>) {
+        let availability = self.availability.lock();
+        (availability.now.clone(), availability.lost.clone())
+    }
+
+    fn update(&self, services: &[Object]) {
+        *self.table.write() = Arc::new(Table::of(services));
+        self.availability.lock().update(services);
     }
 
     /// The answer to a request for what is another server's.
     pub(crate) fn answer(&self, info: &RequestInfo) -> Option<Response<Body>> {
         let mut segments = info.path.strip_prefix("/apis/")?.split('/');
         let (group, version) = (segments.next()?, segments.next()?);
-        self.0.read().is_remote(group, version).then(|| respond::text(503, "service unavailable\n"))
+        self.table.read().is_remote(group, version).then(|| respond::text(503, "service unavailable\n"))
+    }
+}
+
+impl Availability {
+    fn update(&mut self, services: &[Object]) {
+        let mut now = BTreeMap::new();
+        for service in services {
+            let conditions = service.at(&["status", "conditions"]).and_then(Value::as_list).into_iter().flatten();
+            let text = |of: &Value, field: &str| of.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+            let Some(condition) = conditions.into_iter().find(|c| text(c, "type") == "Available") else { continue };
+            let (name, is_available) = (service.name().to_owned(), text(condition, "status") == "True");
+            if !is_available && self.now.get(&name).is_none_or(|was| *was) {
+                *self.lost.entry((name.clone(), text(condition, "reason"))).or_default() += 1;
+            }
+            now.insert(name, is_available);
+        }
+        // What is gone is counted no more: names come and go without end.
+        self.lost.retain(|(name, _), _| now.contains_key(name));
+        self.now = now;
     }
 }
 
@@ -155,7 +196,7 @@ pub(crate) async fn read(ctx: &Ctx) -> Result<crate::cache::Cursor, Status> {
     let kind = ctx.registry.known(lookup::API_SERVICES)?;
     let (entries, cursor) = ctx.registry.cache(&kind).await?.snapshot(None);
     let services: Vec<Object> = entries.iter().filter_map(|entry| entry.decode(&kind).ok()).collect();
-    *ctx.aggregation.0.write() = Arc::new(Table::of(&services));
+    ctx.aggregation.update(&services);
     Ok(cursor)
 }
 
@@ -213,7 +254,7 @@ mod tests {
     #[test]
     fn what_is_anothers_is_told_apart_by_its_path() {
         let aggregation = Aggregation::default();
-        *aggregation.0.write() = Arc::new(Table::of(&[service("v1", "a.example", [1, 1], true)]));
+        aggregation.update(&[service("v1", "a.example", [1, 1], true)]);
         let asked = |path: &str| {
             let info = RequestInfo::parse(&http::Method::GET, path, "");
             aggregation.answer(&info).map(|response| response.status().as_u16())
@@ -224,5 +265,26 @@ mod tests {
         for path in ["/apis", "/apis/a.example", "/apis/a.example/v2", "/apis/apps/v1", "/api/v1", "/openapi/v3"] {
             assert_eq!(asked(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_no_longer_available_is_counted_once() {
+        let aggregation = Aggregation::default();
+        let with = |status: &str, reason: &str| {
+            let mut object = service("v1", "a.example", [1, 1], true);
+            object.set(&["metadata", "name"], "v1.a.example");
+            let condition = [("type", "Available"), ("status", status), ("reason", reason)];
+            let condition: api::Map = condition.into_iter().map(|(key, text)| (key, Value::from(text))).collect();
+            object.set(&["status", "conditions"], vec![condition]);
+            object
+        };
+        for (status, reason) in [("False", "A"), ("False", "A"), ("False", "B"), ("True", "Passed"), ("False", "A")] {
+            aggregation.update(&[with(status, reason)]);
+        }
+        let (now, lost) = aggregation.availability();
+        assert_eq!(now, BTreeMap::from([("v1.a.example".to_owned(), false)]));
+        assert_eq!(lost, BTreeMap::from([(("v1.a.example".to_owned(), "A".to_owned()), 2)]));
+        aggregation.update(&[]);
+        assert!(aggregation.availability().1.is_empty());
     }
 }

@@ -5,6 +5,7 @@
 use crate::authn::{self, Identity};
 use crate::authz::{self, Decision};
 use crate::ctx::Ctx;
+use crate::metrics::Begun;
 use crate::negotiate::{self, Accept, Offer};
 use crate::request::RequestInfo;
 use crate::server::Body;
@@ -37,7 +38,7 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
         parts.extensions.insert(lasts);
     }
     let accept = negotiate::accept(&parts.headers, &info.query, Offer::Types).unwrap_or_else(|_| Accept::plain());
-    let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body)).catch_unwind().await;
+    let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body, &begun)).catch_unwind().await;
     let mut response = match handled {
         Ok(Ok(response)) => response,
         Ok(Err(status)) => respond::error(&status, &accept),
@@ -60,17 +61,22 @@ async fn handle(
     info: &RequestInfo,
     parts: Parts,
     body: Body,
+    begun: &Begun<'_>,
 ) -> Result<Response<Body>, Status> {
-    let identity = match caller {
-        Caller::Inside(identity) => identity,
-        Caller::Network(peer) => authn::authenticate(ctx, &parts, peer.as_ref().map(|p| p.as_slice())).await?,
-    };
-    let identity = authn::impersonate(ctx, &parts, identity).await?;
-    if let Decision::Deny(reason) = authz::authorize(ctx, &identity, info).await {
+    let identity = identify(ctx, caller, &parts).await?;
+    let asked = Instant::now();
+    let decision = authz::authorize(ctx, &identity, info).await;
+    ctx.metrics.door.authorized(decision == Decision::Allow, asked.elapsed());
+    if let Decision::Deny(reason) = decision {
         return Err(authz::forbidden(identity.user(), info, &reason));
     }
-    let _place = ctx.flow.enter(info).await?;
+    begun.admitted();
+    let came = Instant::now();
+    let place = ctx.flow.enter(info).await;
+    begun.waited(came.elapsed());
+    let _place = place.inspect_err(|status| ctx.metrics.ended(info, &parts.headers, "apiserver", status.code))?;
     if let Some(response) = ctx.aggregation.answer(info) {
+        ctx.metrics.ended(info, &parts.headers, "aggregator", response.status().as_u16());
         return Ok(response);
     }
     if subresources::serves(info) {
@@ -80,6 +86,20 @@ async fn handle(
         return resource::handle(ctx, &identity, info, &parts, body).await;
     }
     other(ctx, info, &parts).await
+}
+
+/// Who asks, in the end.
+async fn identify(ctx: &Ctx, caller: Caller, parts: &Parts) -> Result<Identity, Status> {
+    let identity = match caller {
+        Caller::Inside(identity) => identity,
+        Caller::Network(peer) => {
+            let came = Instant::now();
+            let found = authn::authenticate(ctx, parts, peer.as_ref().map(|p| p.as_slice())).await;
+            ctx.metrics.door.authenticated(found.as_ref().ok().map(|i| i.user().name.as_str()), came.elapsed());
+            found?
+        }
+    };
+    authn::impersonate(ctx, parts, identity).await
 }
 
 async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {

@@ -7,24 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// Upper bounds of the histograms, in seconds: upstream's, from ten nanoseconds to a thousand seconds.
-const BOUNDS: [&str; 12] = [
-    "1e-08",
-    "1e-07",
-    "1e-06",
-    "9.999999999999999e-06",
-    "9.999999999999999e-05",
-    "0.001",
-    "0.01",
-    "0.1",
-    "1",
-    "10",
-    "100",
-    "1000",
-];
+/// Upper bounds of the histograms, in seconds: upstream's, from ten nanoseconds to ten seconds.
+const BOUNDS: [&str; 10] =
+    ["1e-08", "1e-07", "1e-06", "9.999999999999999e-06", "9.999999999999999e-05", "0.001", "0.01", "0.1", "1", "10"];
 /// The same in nanoseconds.
-const BOUNDS_NS: [u64; 12] = {
-    let mut bounds = [10; 12];
+const BOUNDS_NS: [u64; 10] = {
+    let mut bounds = [10; 10];
     let mut n = 1;
     while n < bounds.len() {
         bounds[n] = bounds[n - 1] * 10;
@@ -36,7 +24,7 @@ const BOUNDS_NS: [u64; 12] = {
 /// Durations by how long they were.
 #[derive(Debug, Default)]
 pub struct Histogram {
-    buckets: [AtomicU64; 12],
+    buckets: [AtomicU64; 10],
     count: AtomicU64,
     sum_ns: AtomicU64,
 }
@@ -129,14 +117,16 @@ impl Metrics {
 type Single = (&'static str, &'static str, &'static str, fn(&Counts) -> u64);
 
 const SINGLE: [Single; 8] = [
-    ("workqueue_adds_total", "counter", "Total number of adds handled by workqueue", |c| c.adds.load(Relaxed)),
-    ("workqueue_depth", "gauge", "Current depth of workqueue", |c| c.ready.load(Relaxed)),
-    ("workqueue_retries_total", "counter", "Total number of retries handled by workqueue", |c| c.retries.load(Relaxed)),
-    ("wherry_controller_plans_total", "counter", "Plans made", |c| c.plans.load(Relaxed)),
-    ("wherry_controller_writes_total", "counter", "Writes carried out", |c| c.writes.load(Relaxed)),
-    ("wherry_controller_conflicts_total", "counter", "Plans that met another's write", |c| c.conflicts.load(Relaxed)),
-    ("wherry_controller_failures_total", "counter", "Plans that failed", |c| c.failures.load(Relaxed)),
-    ("wherry_controller_panics_total", "counter", "Plans that panicked", |c| c.panics.load(Relaxed)),
+    ("workqueue_adds_total", "counter", "[BETA] Total number of adds handled by workqueue", |c| c.adds.load(Relaxed)),
+    ("workqueue_depth", "gauge", "[BETA] Current depth of workqueue", |c| c.ready.load(Relaxed)),
+    ("workqueue_retries_total", "counter", "[BETA] Total number of retries handled by workqueue", |c| {
+        c.retries.load(Relaxed)
+    }),
+    ("wherry_controller_plans_total", "counter", "Plans made.", |c| c.plans.load(Relaxed)),
+    ("wherry_controller_writes_total", "counter", "Writes carried out.", |c| c.writes.load(Relaxed)),
+    ("wherry_controller_conflicts_total", "counter", "Plans that met another's write.", |c| c.conflicts.load(Relaxed)),
+    ("wherry_controller_failures_total", "counter", "Plans that failed.", |c| c.failures.load(Relaxed)),
+    ("wherry_controller_panics_total", "counter", "Plans that panicked.", |c| c.panics.load(Relaxed)),
 ];
 
 type Seconds = (&'static str, &'static str, fn(&Counts) -> u64);
@@ -145,12 +135,12 @@ type Spread = (&'static str, &'static str, fn(&Counts) -> &Histogram);
 const SECONDS: [Seconds; 2] = [
     (
         "workqueue_unfinished_work_seconds",
-        "How many seconds of work has been done that is in progress and hasn't been observed by work_duration",
+        "[BETA] How many seconds of work has done that is in progress and hasn't been observed by work_duration. Large values indicate stuck threads. One can deduce the number of stuck threads by observing the rate at which this increases.",
         |c| c.unfinished_ns.load(Relaxed),
     ),
     (
         "workqueue_longest_running_processor_seconds",
-        "How many seconds has the longest running processor for workqueue been running",
+        "[BETA] How many seconds has the longest running processor for workqueue been running.",
         |c| c.longest_ns.load(Relaxed),
     ),
 ];
@@ -158,14 +148,16 @@ const SECONDS: [Seconds; 2] = [
 const HISTOGRAMS: [Spread; 2] = [
     (
         "workqueue_queue_duration_seconds",
-        "How long in seconds an item stays in workqueue before being requested",
+        "[BETA] How long in seconds an item stays in workqueue before being requested.",
         |c| &c.waited,
     ),
-    ("workqueue_work_duration_seconds", "How long in seconds processing an item from workqueue takes", |c| &c.worked),
+    ("workqueue_work_duration_seconds", "[BETA] How long in seconds processing an item from workqueue takes.", |c| {
+        &c.worked
+    }),
 ];
 
 fn head(out: &mut String, name: &str, kind: &str, help: &str) {
-    let _ = writeln!(out, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
 }
 
 fn line(out: &mut String, name: &str, labels: &str, value: u64) {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use client::Driver;
 
 /// Our name of a controller, upstream's where it is another, and upstream's name of its queue.
-const NAMES: [(&str, &str, &str); 32] = [
-    ("apiservice-registration-controller", "", "local_available_controller"),
+const NAMES: [(&str, &str, &str); 33] = [
+    ("apiservice-registration-controller", "", "LocalAvailabilityController"),
     ("certificatesigningrequest-approving-controller", "", "certificate-csrapproving"),
     ("certificatesigningrequest-cleaner-controller", "", "certificate-csrcleaner"),
     ("certificatesigningrequest-signing-controller", "", "certificate-csrsigning"),
@@ -21,6 +21,7 @@ const NAMES: [(&str, &str, &str); 32] = [
     ("endpoint-controller", "endpoints-controller", "endpoint"),
     ("endpointslice-controller", "", "endpoint_slice"),
     ("endpointslicemirroring-controller", "endpointslice-mirroring-controller", "endpoint_slice_mirroring"),
+    ("flow-schema-status", "", "priority_and_fairness_config_queue"),
     ("generic-garbage-collector", "garbage-collector-controller", "garbage_collector_attempt_to_delete"),
     ("job-controller", "", "job"),
     ("namespace-controller", "", "namespace"),

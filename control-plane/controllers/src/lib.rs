@@ -18,6 +18,7 @@ mod discovery;
 mod disruption;
 mod endpoints;
 mod eviction;
+mod flow_schemas;
 mod garbage;
 mod index;
 mod job;
@@ -124,7 +125,7 @@ pub fn all(config: &Config) -> Vec<Arc<dyn Controller>> {
 
 /// What upstream's apiserver runs by itself: it belongs wherever the apiserver runs.
 pub fn of_apiserver() -> Vec<Arc<dyn Controller>> {
-    vec![Arc::new(definitions::Definitions), Arc::new(api_services::ApiServices)]
+    vec![Arc::new(definitions::Definitions), Arc::new(api_services::ApiServices), Arc::new(flow_schemas::FlowSchemas)]
 }
 
 /// Runs the apiserver's own controllers until stopped, with its own rights.

@@ -90,7 +90,8 @@ pub(crate) async fn authenticate(
     parts: &http::request::Parts,
     peer: Option<&[CertificateDer<'static>]>,
 ) -> Result<Identity, Status> {
-    if let Some(user) = peer.and_then(|chain| certificate_user(chain.first()?)) {
+    if let Some((user, ends)) = peer.and_then(|chain| certificate_user(chain.first()?)) {
+        ctx.metrics.door.certificate(ends - jiff::Timestamp::now().as_second());
         return Ok(Identity { user });
     }
     let Some(token) = bearer::token_of(&parts.headers) else {
@@ -105,16 +106,16 @@ pub(crate) async fn authenticate(
     }
 }
 
-/// The user that a client certificate names. The chain has been verified by the TLS acceptor.
-fn certificate_user(leaf: &CertificateDer<'_>) -> Option<User> {
-    let (name, mut groups) = pki::user_of(leaf)?;
+/// The user that a client certificate names, and its end in seconds of the epoch. The chain has been verified by the TLS acceptor.
+fn certificate_user(leaf: &CertificateDer<'_>) -> Option<(User, i64)> {
+    let (name, mut groups, ends) = pki::user_of(leaf)?;
     if !groups.iter().any(|g| g == AUTHENTICATED) {
         groups.push(AUTHENTICATED.into());
     }
     let digest = ring::digest::digest(&ring::digest::SHA256, leaf);
     let digest: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
     let extra = BTreeMap::from([(bearer::CREDENTIAL_ID.to_owned(), vec![format!("X509SHA256={digest}")])]);
-    Some(User { name, groups, extra, ..User::default() })
+    Some((User { name, groups, extra, ..User::default() }, ends))
 }
 
 /// Applies `Impersonate-*` headers, after asking authz whether the caller may.

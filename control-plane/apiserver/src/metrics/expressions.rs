@@ -29,8 +29,8 @@ impl Timed {
 
 pub(super) fn write(text: &mut Text) {
     for (name, help, timed) in [
-        ("apiserver_cel_compilation_duration_seconds", "CEL compilation time in seconds.", &COMPILATION),
-        ("apiserver_cel_evaluation_duration_seconds", "CEL evaluation time in seconds.", &EVALUATION),
+        ("apiserver_cel_compilation_duration_seconds", "[BETA] CEL compilation time in seconds.", &COMPILATION),
+        ("apiserver_cel_evaluation_duration_seconds", "[BETA] CEL evaluation time in seconds.", &EVALUATION),
     ] {
         text.family(name, "histogram", help);
         text.histogram(name, "", &SECONDS, &timed.0.lock());

@@ -1,8 +1,10 @@
 //! `/metrics`: what the server counts, in the text form of Prometheus and with upstream's names and labels; and
 //! `/metrics/slis`, how often it was healthy.
 
+mod door;
 mod expressions;
 mod process;
+mod stored;
 mod target;
 mod text;
 
@@ -12,17 +14,15 @@ pub(crate) use text::Histogram;
 
 use crate::admission::Operation;
 use crate::ctx::Ctx;
-use crate::registry;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
-use api::Kind;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use target::Target;
 use text::Text;
@@ -32,6 +32,8 @@ pub(crate) const SECONDS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0,
     45.0, 60.0,
 ];
+/// Of what requests take by themselves.
+const OWN_SECONDS: &[f64] = SECONDS.split_at(2).1;
 /// Of admission, in seconds.
 const ADMISSION_SECONDS: [f64; 6] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5];
 /// Of responses and of a watch's events, in bytes.
@@ -52,8 +54,12 @@ pub(crate) type Source = Box<dyn Fn() -> String + Send + Sync>;
 
 #[derive(Default)]
 struct Counted {
-    requests: HashMap<(Target, &'static str, u16), u64>,
+    requests: HashMap<(Target, &'static str, &'static str, u16), u64>,
     latency: HashMap<(Target, &'static str), Histogram>,
+    /// The same without waiting for a place and without dry runs apart.
+    own: HashMap<Target, Histogram>,
+    /// Requests that were ended without an answer of their own.
+    ended: HashMap<(Target, u16), u64>,
     sizes: HashMap<Target, Histogram>,
     long: HashMap<Target, Arc<AtomicI64>>,
     deprecated: BTreeMap<(&'static str, &'static str, &'static str), ()>,
@@ -78,21 +84,36 @@ pub(crate) struct Metrics {
     mutating: AtomicI64,
     reading: AtomicI64,
     sources: Mutex<Vec<Source>>,
+    pub(crate) door: door::Door,
 }
 
 /// A request under way.
 pub(crate) struct Begun<'a> {
-    target: Target,
+    /// `None`: it is not counted.
+    target: Option<Target>,
     dry_run: &'static str,
+    system_client: &'static str,
     lasts: Option<Arc<LongRunning>>,
     /// What is not said to last counts as under way until this is dropped.
     _under_way: Option<UnderWay<'a>>,
+    is_admitted: AtomicBool,
+    /// How long it waited for its place, in microseconds.
+    waited_us: AtomicU64,
 }
 
 impl Begun<'_> {
     /// For whoever goes on with the request after it is answered; `None` where nobody does.
     pub(crate) fn lasts(&self) -> Option<Arc<LongRunning>> {
         self.lasts.clone()
+    }
+
+    /// The caller may ask this. Who may not is not counted among the requests, as upstream.
+    pub(crate) fn admitted(&self) {
+        self.is_admitted.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn waited(&self, time: Duration) {
+        self.waited_us.store(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 }
 
@@ -150,10 +171,10 @@ pub(crate) fn is_stream(subresource: &str) -> bool {
 impl Metrics {
     /// `known` says whether the resource is one that is served.
     pub(crate) fn begin(&self, info: &RequestInfo, headers: &HeaderMap, known: bool) -> Begun<'_> {
-        let (target, dry_run) = (Target::of(info, headers, known), target::dry_run(info));
+        let target = Target::of(info, headers, known);
         let lasts = info.is_resource && (info.verb == "watch" || is_stream(&info.subresource));
-        let lasts = lasts.then(|| {
-            let gauge = series(&mut self.counted.lock().long, target.clone()).cloned()?;
+        let lasts = target.clone().filter(|_| lasts).map(|target| {
+            let gauge = series(&mut self.counted.lock().long, target).cloned()?;
             gauge.fetch_add(1, Ordering::Relaxed);
             Some(Arc::new(LongRunning(gauge)))
         });
@@ -163,30 +184,63 @@ impl Metrics {
             gauge.fetch_add(1, Ordering::Relaxed);
             UnderWay(gauge)
         });
-        Begun { target, dry_run, lasts: lasts.flatten(), _under_way: under_way }
+        Begun {
+            target,
+            dry_run: target::dry_run(info),
+            system_client: target::system_client(headers),
+            lasts: lasts.flatten(),
+            _under_way: under_way,
+            is_admitted: AtomicBool::new(false),
+            waited_us: AtomicU64::new(0),
+        }
     }
 
     /// Counts a request that was answered. The answer's body goes on counting as long as it lasts.
     pub(crate) fn end(&self, begun: Begun<'_>, response: Response<Body>, took: Duration) -> Response<Body> {
-        let Begun { target, dry_run, lasts, .. } = begun;
-        let mut counted = self.counted.lock();
-        // A watch lasts as long as its client likes: its time says nothing of the server.
-        if !target.is_watch()
-            && let Some(latency) = series(&mut counted.latency, (target.clone(), dry_run))
-        {
-            latency.observe(&SECONDS, took.as_secs_f64());
-        }
-        if let Some(size) = size(&response).filter(|_| target.reads())
-            && let Some(sizes) = series(&mut counted.sizes, target.clone())
-        {
-            sizes.observe(&SIZES, size as f64);
-        }
-        if let Some(count) = series(&mut counted.requests, (target, dry_run, response.status().as_u16())) {
-            *count += 1;
+        let Begun { target, dry_run, system_client, lasts, is_admitted, waited_us, .. } = begun;
+        if let Some(target) = target.filter(|_| is_admitted.into_inner()) {
+            let own = took.saturating_sub(Duration::from_micros(waited_us.into_inner()));
+            self.answered(target, (dry_run, system_client), &response, [took, own]);
         }
         match lasts {
             Some(lasts) => held(response, lasts),
             None => response,
+        }
+    }
+
+    fn answered(
+        &self,
+        target: Target,
+        (dry_run, system_client): (&'static str, &'static str),
+        response: &Response<Body>,
+        [took, own]: [Duration; 2],
+    ) {
+        let mut counted = self.counted.lock();
+        // A watch lasts as long as its client likes: its time says nothing of the server.
+        if !target.is_watch() {
+            if let Some(latency) = series(&mut counted.latency, (target.clone(), dry_run)) {
+                latency.observe(&SECONDS, took.as_secs_f64());
+            }
+            if let Some(latency) = series(&mut counted.own, target.clone()) {
+                latency.observe(OWN_SECONDS, own.as_secs_f64());
+            }
+        }
+        if let Some(size) = size(response).filter(|_| target.reads())
+            && let Some(sizes) = series(&mut counted.sizes, target.clone())
+        {
+            sizes.observe(&SIZES, size as f64);
+        }
+        let key = (target, dry_run, system_client, response.status().as_u16());
+        if let Some(count) = series(&mut counted.requests, key) {
+            *count += 1;
+        }
+    }
+
+    /// A request that was ended without an answer of its own: there was no place for it, or nobody to ask.
+    pub(crate) fn ended(&self, info: &RequestInfo, headers: &HeaderMap, component: &'static str, code: u16) {
+        let key = (Target::any(info, headers, component), code);
+        if let Some(count) = series(&mut self.counted.lock().ended, key) {
+            *count += 1;
         }
     }
 
@@ -237,7 +291,7 @@ impl Metrics {
         self.write_requests(text);
         let counted = self.counted.lock();
         const DEPRECATED: &str = "apiserver_requested_deprecated_apis";
-        text.family(DEPRECATED, "gauge", "Gauge of deprecated APIs that have been requested.");
+        text.family(DEPRECATED, "gauge", "[STABLE] Gauge of deprecated APIs that have been requested, broken out by API group, version, resource, subresource, and removed_release.");
         for (group, version, resource) in counted.deprecated.keys() {
             let labels = format!(
                 "group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"\",version=\"{version}\""
@@ -245,14 +299,13 @@ impl Metrics {
             text.sample(DEPRECATED, &labels, 1);
         }
         const ADMISSION: &str = "apiserver_admission_step_admission_duration_seconds";
-        text.family(ADMISSION, "histogram", "Admission sub-step latency histogram in seconds, for each operation.");
+        text.family(ADMISSION, "histogram", "[STABLE] Admission sub-step latency histogram in seconds, broken out for each operation and API resource and step type (validate or admit).");
         for ((kind, operation, rejected), seconds) in sorted(&counted.admission) {
             let labels = format!("operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
             text.histogram(ADMISSION, &labels, &ADMISSION_SECONDS, &seconds);
         }
         const PLUGIN: &str = "apiserver_admission_controller_admission_duration_seconds";
-        let help =
-            "Admission controller latency histogram in seconds, by name, operation and type (validate or admit).";
+        let help = "[STABLE] Admission controller latency histogram in seconds, identified by name and broken out for each operation and API resource and type (validate or admit).";
         text.family(PLUGIN, "histogram", help);
         for ((name, kind, operation, rejected), seconds) in sorted(&counted.plugins) {
             let labels = format!("name=\"{name}\",operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
@@ -265,28 +318,39 @@ impl Metrics {
     fn write_requests(&self, text: &mut Text) {
         let counted = self.counted.lock();
         const TOTAL: &str = "apiserver_request_total";
-        text.family(TOTAL, "counter", "Counter of apiserver requests.");
-        for ((target, dry_run, code), count) in sorted(&counted.requests) {
-            let labels = format!("code=\"{code}\",dry_run=\"{dry_run}\",{}", target.labels());
+        text.family(TOTAL, "counter", "[STABLE] Counter of apiserver requests broken out for each verb, dry run value, group, version, resource, scope, component, and HTTP response code.");
+        for ((target, dry_run, system_client, code), count) in sorted(&counted.requests) {
+            let labels =
+                format!("code=\"{code}\",dry_run=\"{dry_run}\",system_client=\"{system_client}\",{}", target.labels());
             text.sample(TOTAL, &labels, count);
         }
         const LATENCY: &str = "apiserver_request_duration_seconds";
-        text.family(LATENCY, "histogram", "Response latency distribution in seconds, watches apart.");
+        text.family(LATENCY, "histogram", "[STABLE] Response latency distribution in seconds for each verb, dry run value, group, version, resource, subresource, scope and component.");
         for ((target, dry_run), seconds) in sorted(&counted.latency) {
             text.histogram(LATENCY, &format!("dry_run=\"{dry_run}\",{}", target.labels()), &SECONDS, &seconds);
         }
+        const OWN: &str = "apiserver_request_sli_duration_seconds";
+        text.family(OWN, "histogram", "[ALPHA] Response latency distribution (not counting webhook duration and priority & fairness queue wait times) in seconds for each verb, group, version, resource, subresource, scope and component.");
+        for (target, seconds) in sorted(&counted.own) {
+            text.histogram(OWN, &target.labels(), OWN_SECONDS, &seconds);
+        }
+        const ENDED: &str = "apiserver_request_terminations_total";
+        text.family(ENDED, "counter", "[ALPHA] Number of requests which apiserver terminated in self-defense.");
+        for ((target, code), count) in sorted(&counted.ended) {
+            text.sample(ENDED, &format!("code=\"{code}\",{}", target.labels()), count);
+        }
         const RESPONSES: &str = "apiserver_response_sizes";
-        text.family(RESPONSES, "histogram", "Response size distribution in bytes, before compression.");
+        text.family(RESPONSES, "histogram", "[STABLE] Response size distribution in bytes for each group, version, verb, resource, subresource, scope and component.");
         for (target, sizes) in sorted(&counted.sizes) {
             text.histogram(RESPONSES, &target.labels(), &SIZES, &sizes);
         }
         const LONG: &str = "apiserver_longrunning_requests";
-        text.family(LONG, "gauge", "Gauge of all active long-running apiserver requests.");
+        text.family(LONG, "gauge", "[STABLE] Gauge of all active long-running apiserver requests broken out by verb, group, version, resource, scope and component. Not all requests are tracked this way.");
         for (target, gauge) in sorted(&counted.long) {
             text.sample(LONG, &target.labels(), gauge.load(Ordering::Relaxed));
         }
         const INFLIGHT: &str = "apiserver_current_inflight_requests";
-        text.family(INFLIGHT, "gauge", "Requests under way, by their kind.");
+        text.family(INFLIGHT, "gauge", "[STABLE] Maximal number of currently used inflight request limit of this apiserver per request kind in last second.");
         for (kind, gauge) in [("mutating", &self.mutating), ("readOnly", &self.reading)] {
             text.sample(INFLIGHT, &format!("request_kind=\"{kind}\""), gauge.load(Ordering::Relaxed));
         }
@@ -298,17 +362,17 @@ impl Metrics {
             format!("group=\"{group}\",resource=\"{resource}\",version=\"{version}\"")
         };
         const EVENTS: &str = "apiserver_watch_events_total";
-        text.family(EVENTS, "counter", "Number of events sent in watch clients.");
+        text.family(EVENTS, "counter", "[ALPHA] Number of events sent in watch clients");
         for (of, watched) in &watched {
             text.sample(EVENTS, &labels(of), watched.events.load(Ordering::Relaxed));
         }
         const BYTES: &str = "apiserver_watch_events_sizes";
-        text.family(BYTES, "histogram", "Watch event size distribution in bytes.");
+        text.family(BYTES, "histogram", "[ALPHA] Watch event size distribution in bytes");
         for (of, watched) in &watched {
             text.histogram(BYTES, &labels(of), &EVENT_SIZES, &watched.sizes.lock());
         }
         const LISTS: &str = "apiserver_watch_list_duration_seconds";
-        text.family(LISTS, "histogram", "How long watches that begin with a list took to send it, in seconds.");
+        text.family(LISTS, "histogram", "[BETA] Response latency distribution in seconds for watch list requests broken by group, version, resource and scope.");
         for ([group, version, resource], watched) in &watched {
             for (scope, seconds) in watched.lists.lock().iter() {
                 let labels =
@@ -321,12 +385,12 @@ impl Metrics {
     fn checks(&self) -> Text {
         let (counted, mut text) = (self.counted.lock(), Text::default());
         const NOW: &str = "kubernetes_healthcheck";
-        text.family(NOW, "gauge", "This metric records the result of a single healthcheck.");
+        text.family(NOW, "gauge", "[STABLE] This metric records the result of a single healthcheck.");
         for ((check, root), checked) in &counted.checks {
             text.sample(NOW, &format!("name=\"{check}\",type=\"{root}\""), u8::from(checked.now));
         }
         const TOTAL: &str = "kubernetes_healthchecks_total";
-        text.family(TOTAL, "counter", "This metric records the results of all healthcheck.");
+        text.family(TOTAL, "counter", "[STABLE] This metric records the results of all healthcheck.");
         for ((check, root), checked) in &counted.checks {
             for (status, count) in [("error", checked.bad), ("success", checked.good)] {
                 if count > 0 {
@@ -385,7 +449,9 @@ pub(crate) async fn handle(ctx: &Ctx, path: &str) -> Response<Body> {
 async fn all(ctx: &Ctx) -> Text {
     let mut text = Text::default();
     ctx.metrics.write(&mut text);
-    write_storage(ctx, &mut text).await;
+    ctx.metrics.door.write(&mut text);
+    write_aggregated(ctx, &mut text);
+    stored::write(ctx, &mut text).await;
     text.single(
         "wherry_cache_revision",
         "gauge",
@@ -402,67 +468,20 @@ async fn all(ctx: &Ctx) -> Text {
     text
 }
 
-async fn write_storage(ctx: &Ctx, text: &mut Text) {
-    const REQUESTS: &str = "etcd_request_duration_seconds";
-    let storage = ctx.registry.storage();
-    text.family(
-        REQUESTS,
-        "histogram",
-        "Latency of requests to the store in seconds for each operation and object type.",
-    );
-    for ((operation, group, resource), seconds) in storage.times() {
-        let labels = format!("group=\"{group}\",operation=\"{operation}\",resource=\"{resource}\"");
-        text.histogram(REQUESTS, &labels, &SECONDS, &seconds);
+/// Which APIServices are not available, and how often each was no longer, and why.
+fn write_aggregated(ctx: &Ctx, text: &mut Text) {
+    let (now, lost) = ctx.aggregation.availability();
+    const NOW: &str = "aggregator_unavailable_apiservice";
+    let help = "[ALPHA] Gauge of APIServices which are marked as unavailable broken down by APIService name.";
+    text.family(NOW, "gauge", help);
+    for (name, is_available) in &now {
+        text.sample(NOW, &format!("name=\"{name}\""), u8::from(!is_available));
     }
-    let (mut counts, mut events) = (BTreeMap::new(), BTreeMap::new());
-    for kind in ctx.registry.kinds().iter().filter(|kind| is_stored(kind)) {
-        // Versions of one resource share their objects.
-        let of = (kind.names.group.to_string(), kind.names.plural.to_string());
-        let count = storage.count(&registry::prefix(kind)).await.map_or(-1, |count| count as i64);
-        if let Some(received) = ctx.registry.caches().received(&registry::prefix(kind)) {
-            events.insert(of.clone(), received);
-        }
-        counts.entry(of).or_insert(count);
+    const LOST: &str = "aggregator_unavailable_apiservice_total";
+    let help =
+        "[ALPHA] Counter of APIServices which are marked as unavailable broken down by APIService name and reason.";
+    text.family(LOST, "counter", help);
+    for ((name, reason), count) in &lost {
+        text.sample(LOST, &format!("name=\"{name}\",reason={reason:?}"), count);
     }
-    const EVENTS: &str = "apiserver_storage_events_received_total";
-    text.family(EVENTS, "counter", "Number of the store's events received split by kind.");
-    for ((group, resource), received) in &events {
-        text.sample(EVENTS, &format!("group=\"{group}\",resource=\"{resource}\""), received);
-    }
-    const OBJECTS: &str = "apiserver_storage_objects";
-    text.family(OBJECTS, "gauge", "Number of stored objects, by resource; -1 where they could not be counted.");
-    for ((group, resource), count) in &counts {
-        let dot = if group.is_empty() { "" } else { "." };
-        text.sample(OBJECTS, &format!("resource=\"{resource}{dot}{group}\""), count);
-    }
-    const RESOURCES: &str = "apiserver_resource_objects";
-    text.family(
-        RESOURCES,
-        "gauge",
-        "Number of stored objects, by group and resource; -1 where they could not be counted.",
-    );
-    for ((group, resource), count) in &counts {
-        text.sample(RESOURCES, &format!("group=\"{group}\",resource=\"{resource}\""), count);
-    }
-    const SIZE: &str = "apiserver_storage_size_bytes";
-    text.family(SIZE, "gauge", "Size of the store's files in bytes.");
-    let dir = ctx.config.data_dir.join("store");
-    let size = tokio::task::spawn_blocking(move || bytes_below(&dir)).await.unwrap_or(0);
-    text.sample(SIZE, "storage_cluster_id=\"etcd-0\"", size);
-}
-
-/// Reviews and the like are answered and gone; components are looked at when somebody asks.
-fn is_stored(kind: &Kind) -> bool {
-    kind.verbs.iter().any(|verb| verb == "list") && kind.names.plural != "componentstatuses"
-}
-
-/// The bytes of all files of a folder. Links are not followed.
-fn bytes_below(dir: &std::path::Path) -> u64 {
-    let Ok(entries) = std::fs::read_dir(dir) else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.file_type() {
-        Ok(kind) if kind.is_dir() => bytes_below(&entry.path()),
-        Ok(kind) if kind.is_file() => entry.metadata().map_or(0, |m| m.len()),
-        Ok(_) | Err(_) => 0,
-    });
-    sizes.sum()
 }

@@ -17,6 +17,10 @@ impl Histogram {
         self.buckets[bucket] += 1;
         self.sum += value;
     }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
 }
 
 /// What is said, family by family.
@@ -46,12 +50,12 @@ impl Text {
     pub(crate) fn histogram(&mut self, name: &str, labels: &str, bounds: &[f64], values: &Histogram) {
         let comma = if labels.is_empty() { "" } else { "," };
         let mut count = 0;
-        let bounds = bounds.iter().map(f64::to_string).chain(["+Inf".to_owned()]);
+        let bounds = bounds.iter().map(|bound| number(*bound)).chain(["+Inf".to_owned()]);
         for (bound, more) in bounds.zip(&values.buckets) {
             count += more;
             self.line(format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {count}"));
         }
-        self.sample(&format!("{name}_sum"), labels, values.sum);
+        self.sample(&format!("{name}_sum"), labels, number(values.sum));
         self.sample(&format!("{name}_count"), labels, count);
     }
 
@@ -67,6 +71,16 @@ impl Text {
     fn line(&mut self, line: std::fmt::Arguments<'_>) {
         // Writing to a String never fails.
         let _ = writeln!(self.0, "{line}");
+    }
+}
+
+/// A number as Go prints it: bounds of buckets are labels, which are compared as text.
+fn number(value: f64) -> String {
+    let scientific = format!("{value:e}");
+    match scientific.split_once('e').and_then(|(digits, exponent)| Some((digits, exponent.parse::<i32>().ok()?))) {
+        Some((digits, exponent)) if exponent < -4 => format!("{digits}e-{:02}", -exponent),
+        Some((digits, exponent)) if exponent > 5 => format!("{digits}e+{exponent:02}"),
+        _ => value.to_string(),
     }
 }
 
@@ -86,5 +100,12 @@ mod tests {
                         t_bucket{a=\"b\",le=\"+Inf\"} 3\nt_sum{a=\"b\"} 2.6\nt_count{a=\"b\"} 3\n\
                         # HELP n A number.\n# TYPE n gauge\nn 5\n";
         assert_eq!(text.into_string(), expected);
+    }
+
+    #[test]
+    fn numbers_are_gos() {
+        let said = [0.0, 0.005, 1.0, 1.25, 131_072.0, 1e6, 2_592_000.0, 1e9, 0.0001, 0.000_01].map(number);
+        let expected = ["0", "0.005", "1", "1.25", "131072", "1e+06", "2.592e+06", "1e+09", "0.0001", "1e-05"];
+        assert_eq!(said, expected);
     }
 }

@@ -71,10 +71,11 @@ pub(super) fn end(der: &[u8]) -> Option<i64> {
     parse(der).map(|cert| cert.validity().not_after.timestamp())
 }
 
-/// The user name and the groups of a client's certificate; `None` where it has no common name.
-pub(crate) fn user(der: &[u8]) -> Option<(String, Vec<String>)> {
+/// The user name and the groups of a client's certificate, and its end in seconds since 1970; `None` where it has no common
+/// name.
+pub(crate) fn user(der: &[u8]) -> Option<(String, Vec<String>, i64)> {
     let cert = parse(der)?;
     let name = common_name(&cert).to_owned();
     let groups = organizations(&cert).map(str::to_owned).collect();
-    (!name.is_empty()).then_some((name, groups))
+    (!name.is_empty()).then_some((name, groups, cert.validity().not_after.timestamp()))
 }

@@ -66,8 +66,9 @@ fn a_client_of_this_authority_is_known_by_name_and_group_and_a_stranger_is_not()
     assert!(verifier.verify_client_cert(&der(&pki.admin), &[], UnixTime::now()).is_ok());
     assert!(verifier.verify_client_cert(&der(&other.admin), &[], UnixTime::now()).is_err());
     assert!(verifier.verify_client_cert(&der(&pki.serving), &[], UnixTime::now()).is_err(), "a server is no client");
-    let user = inspect::user(&der(&pki.admin)).unwrap();
-    assert_eq!(user, ("kubernetes-super-admin".into(), vec!["system:masters".into()]));
+    let (name, groups, ends) = inspect::user(&der(&pki.admin)).unwrap();
+    assert_eq!((name.as_str(), groups), ("kubernetes-super-admin", vec!["system:masters".into()]));
+    assert!(ends > jiff::Timestamp::now().as_second());
 }
 
 #[test]
@@ -119,6 +120,7 @@ fn a_request_gets_the_subject_that_was_decided_not_the_one_it_asks_for() {
     let request = asked.serialize_request(&key).unwrap().pem().unwrap();
     let cert = pki.authority.sign_request(&request, &Subject::client("system:node:n2", "system:nodes")).unwrap();
     let cert = CertificateDer::from_pem_slice(cert.as_bytes()).unwrap();
-    assert_eq!(inspect::user(&cert).unwrap(), ("system:node:n2".into(), vec!["system:nodes".into()]));
+    let (name, groups, _) = inspect::user(&cert).unwrap();
+    assert_eq!((name.as_str(), groups), ("system:node:n2", vec!["system:nodes".into()]));
     assert!(inspect::holds_key(&cert, key.public_key_raw()));
 }
