@@ -113,7 +113,7 @@ pub static VALIDATING_ADMISSION_POLICY: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::policies,
     validate: rules::validating_policy,
-    validate_update: rules::metadata_update,
+    validate_update: rules::policy_update,
     ..Kind::PLAIN
 };
 

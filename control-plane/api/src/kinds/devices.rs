@@ -88,6 +88,17 @@ fn claim(object: &mut Map) {
         }
         each(request, "firstAvailable", count);
     });
+    allocated(object);
+}
+
+fn allocated(object: &mut Map) {
+    let allocation = sub(object, "status").and_then(|s| sub(s, "allocation"));
+    let Some(devices) = allocation.and_then(|a| sub(a, "devices")) else { return };
+    each(devices, "results", tolerated);
+}
+
+fn tolerated(map: &mut Map) {
+    each(map, "tolerations", |toleration| put_text(toleration, "operator", "Equal"));
 }
 
 fn count(request: &mut Map) {
@@ -95,7 +106,7 @@ fn count(request: &mut Map) {
     if text(request, "allocationMode") == "ExactCount" {
         put_int(request, "count", 1);
     }
-    each(request, "tolerations", |toleration| put_text(toleration, "operator", "Equal"));
+    tolerated(request);
 }
 
 fn slice_fields(object: &Object) -> Vec<(&'static str, String)> {

@@ -1,6 +1,6 @@
 //! What adds kinds: CustomResourceDefinitions and APIServices.
 
-use super::fill::{made, put, put_text, sub, text};
+use super::fill::{has, made, put, put_text, sub, text};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
@@ -68,7 +68,9 @@ fn definition(object: &mut Object) {
             put_text(names, "listKind", &format!("{kind}List"));
         }
     }
-    put_text(made(spec, "conversion"), "strategy", "None");
+    if !has(spec, "conversion") {
+        put_text(made(spec, "conversion"), "strategy", "None");
+    }
     if let Some(service) =
         sub(made(spec, "conversion"), "webhook").and_then(|w| sub(w, "clientConfig")).and_then(|c| sub(c, "service"))
     {

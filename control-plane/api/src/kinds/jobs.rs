@@ -9,6 +9,7 @@ use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::table;
+use crate::value::Map;
 use std::borrow::Cow;
 
 pub static CRON_JOB: Kind = Kind {
@@ -85,6 +86,10 @@ fn job(object: &mut Object) {
     put(spec, "manualSelector", false);
     let replaced = if has(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
     put(spec, "podReplacementPolicy", replaced);
+    failure_policy(spec);
+}
+
+fn failure_policy(spec: &mut Map) {
     if let Some(policy) = sub(spec, "podFailurePolicy") {
         each(policy, "rules", |rule| {
             each(rule, "onPodConditions", |condition| put_text(condition, "status", "True"));
@@ -129,5 +134,6 @@ fn cron_job(object: &mut Object) {
     put(spec, "failedJobsHistoryLimit", 1);
     if let Some(job) = sub(spec, "jobTemplate").and_then(|t| sub(t, "spec")) {
         pod_spec::template(job);
+        failure_policy(job);
     }
 }

@@ -46,7 +46,7 @@ pub static INGRESS: Kind = Kind {
     prepare_update: keep_other_half,
     cells: table::ingresses,
     validate: rules::ingress,
-    validate_update: rules::metadata_update,
+    validate_update: rules::ingress_update,
     warnings: rules::ingress_warnings,
     ..Kind::PLAIN
 };

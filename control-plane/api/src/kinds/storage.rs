@@ -3,8 +3,8 @@
 use super::fill::{put, sub};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
-use super::{columns, names, subresources};
-use crate::kind::{Kind, Scope};
+use super::{columns, names, subresources, volume_sources};
+use crate::kind::{Context, Kind, Scope};
 use crate::object::Object;
 use crate::table;
 use crate::value::Value;
@@ -28,6 +28,7 @@ pub static CSI_DRIVER: Kind = Kind {
     default: driver,
     warnings: rules::csi_driver_warnings,
     cells: table::csi_drivers,
+    prepare_update: driver_changed,
     validate: rules::csi_driver,
     validate_update: rules::csi_driver_update,
     ..Kind::PLAIN
@@ -41,7 +42,7 @@ pub static CSI_NODE: Kind = Kind {
     unconditional_update: false,
     cells: table::csi_nodes,
     validate: rules::csi_node,
-    validate_update: rules::metadata_update,
+    validate_update: rules::csi_node_update,
     ..Kind::PLAIN
 };
 
@@ -88,6 +89,7 @@ pub static VOLUME_ATTACHMENT: Kind = Kind {
     ],
     has_status: true,
     unconditional_update: false,
+    default: attachment,
     prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::volume_attachments,
@@ -129,5 +131,19 @@ fn driver(object: &mut Object) {
     put(spec, "fsGroupPolicy", "ReadWriteOnceWithFSType");
     if spec.get("volumeLifecycleModes").and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
         spec.insert("volumeLifecycleModes", vec!["Persistent"]);
+    }
+}
+
+/// A driver gets its first generation with its first change.
+fn driver_changed(new: &mut Object, old: &Object, _: Context<'_>) {
+    if new.at(&["spec"]) != old.at(&["spec"]) {
+        new.meta_mut().insert("generation", old.generation() + 1);
+    }
+}
+
+fn attachment(object: &mut Object) {
+    let source = sub(&mut object.0, "spec").and_then(|s| sub(s, "source"));
+    if let Some(volume) = source.and_then(|s| sub(s, "inlineVolumeSpec")) {
+        volume_sources::source(volume);
     }
 }

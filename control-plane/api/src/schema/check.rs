@@ -21,7 +21,7 @@ pub struct Checked {
 const MAX_UNKNOWN: usize = 100;
 
 /// Brings an object into the form in which upstream stores and shows it: unknown fields and nulls dropped, zero values
-/// dropped or shown as the type's presence says, quantities and times in their canonical form.
+/// dropped or shown as the type's presence says, quantities and times in their canonical form, fields behind gates gone.
 ///
 /// A type that is not built in passes as it is.
 pub fn check(type_name: &str, object: &mut Object) -> Checked {
@@ -169,6 +169,8 @@ impl Pass {
                     pass.unknown();
                     false
                 }
+                // They are only dropped at the end: whoever set them owns them.
+                Some(field) if field.gated && !pass.keeps_empty => false,
                 Some(field) => pass.field(schema, field, value),
             };
             pass.path.pop();
@@ -180,6 +182,9 @@ impl Pass {
     /// Whether the field stays.
     fn field(&mut self, schema: &'static Schema, field: &'static Field, value: &mut Value) -> bool {
         self.value(At { schema }, &field.ty, value);
+        if matches!(field.ty, Type::Any) {
+            self.schema_within(field.proto_type, value);
+        }
         match field.presence {
             Presence::Pointer => !value.is_null(),
             Presence::PointerAlways => true,
@@ -208,6 +213,24 @@ impl Pass {
         }
     }
 
+    /// A schema within that of a custom resource reads itself: its unknown fields are nobody's news.
+    fn schema_within(&mut self, of: &str, value: &mut Value) {
+        const SCHEMA: &str = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+        let mut read = |value: &mut Value| {
+            if let Some(error) = normalize(SCHEMA, value).error {
+                self.fail(error);
+            }
+        };
+        match (of, &mut *value) {
+            ("JSONSchemaPropsOrBool", Value::Bool(_) | Value::Null) => {}
+            ("JSONSchemaPropsOrBool" | "JSONSchemaPropsOrArray", Value::Map(_)) => read(value),
+            ("JSONSchemaPropsOrBool", _) => self.fail("boolean or JSON schema expected".into()),
+            ("JSONSchemaPropsOrArray", Value::List(items)) if !items.is_empty() => items.iter_mut().for_each(read),
+            ("JSONSchemaPropsOrArray", other) => *other = Value::Null,
+            _ => {}
+        }
+    }
+
     fn value(&mut self, at: At<'_>, ty: &'static Type, value: &mut Value) {
         if value.is_null() {
             return;
@@ -223,8 +246,8 @@ impl Pass {
             Type::MicroTime => self.time(at, value, true),
             Type::Quantity => self.quantity(value, false),
             Type::IntOrString => self.int_or_string(at, value),
-            Type::Object => self.expect(at, ty, value, |v| matches!(v, Value::Map(_))),
-            Type::Raw | Type::Any => {}
+            // Owned fields are read by who uses them, as upstream's decoder leaves them.
+            Type::Object | Type::Raw | Type::Any => {}
             Type::List(item) => self.list(at, ty, item, value),
             Type::Map(item) => self.map(at, ty, item, value),
             Type::Struct(inner) => match value {

@@ -40,6 +40,11 @@ pub(super) fn values(schema: &Schema, field: &Field) -> Option<Vec<&'static str>
     std::iter::once(schema.package).chain(shared).find_map(|of| super::enum_values(&format!("{of}.{name}")))
 }
 
+/// Whether a type is of whole objects, whose own type stands in a struct of its own.
+fn is_object(schema: &Schema) -> bool {
+    schema.field("metadata").and_then(|f| f.ty.schema()).is_some_and(|s| s.name == "ObjectMeta")
+}
+
 /// The fields on the way to a value, embedded structs among them: `spec.volumes.VolumeSource.nfs`.
 pub(super) fn path(root: Option<&'static Schema>, steps: &[Step]) -> String {
     let (mut at, mut out) = (root, Vec::new());
@@ -48,6 +53,9 @@ pub(super) fn path(root: Option<&'static Schema>, steps: &[Step]) -> String {
             // The decoder's messages do not name the keys of maps.
             Step::Key(key) if !key.starts_with('\0') => {
                 out.extend(at.iter().flat_map(|schema| embedded(schema, key)));
+                if !out.is_empty() && matches!(key.as_str(), "kind" | "apiVersion") && at.is_some_and(is_object) {
+                    out.push("TypeMeta");
+                }
                 out.push(key.as_str());
                 at = at.and_then(|schema| schema.field(key)?.ty.schema());
             }

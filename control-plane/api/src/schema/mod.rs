@@ -34,6 +34,8 @@ pub struct Field {
     pub name: &'static str,
     /// Known to protobuf alone: JSON never names it.
     pub hidden: bool,
+    /// Behind a feature gate that is off: taken and not kept.
+    pub gated: bool,
     pub ty: Type,
     pub required: bool,
     pub presence: Presence,

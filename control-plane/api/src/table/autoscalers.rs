@@ -34,7 +34,10 @@ fn cells(kind: &Kind, object: &Object, now: i64, targets: &str) -> Vec<Value> {
                 Value::from(format!("{}/{}", part(target, &["kind"]), part(target, &["name"])))
             }
             "Targets" => Value::from(targets),
-            "MinPods" => object.at(&["spec", "minReplicas"]).cloned().unwrap_or_else(|| UNSET.into()),
+            "MinPods" => {
+                let least = object.i64_at(&["spec", "minReplicas"]);
+                Value::from(least.map_or_else(|| UNSET.into(), |least| least.to_string()))
+            }
             "MaxPods" => Value::from(object.i64_at(&["spec", "maxReplicas"]).unwrap_or(0)),
             "Replicas" => Value::from(object.i64_at(&["status", "currentReplicas"]).unwrap_or(0)),
             _ => return None,

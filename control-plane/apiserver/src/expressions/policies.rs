@@ -34,7 +34,7 @@ impl Holder {
 }
 
 impl Rules for Holder {
-    fn check(&self, object: &Object, _: Option<&Object>, errors: &mut Vec<FieldError>) {
+    fn check(&self, object: &Object, old: Option<&Object>, errors: &mut Vec<FieldError>) {
         match self {
             Holder::Webhooks => {
                 for (i, hook) in list(object.at(&["webhooks"])) {
@@ -42,6 +42,8 @@ impl Rules for Holder {
                 }
             }
             Holder::Policy => policy(object, errors),
+            // What a claim asks for stays, so that nobody reads it again.
+            Holder::Devices if old.is_some() && object.kind() == "ResourceClaim" => {}
             Holder::Devices => devices(object, errors),
         }
     }
@@ -93,20 +95,14 @@ fn mutations(spec: &Value, known: &Environment, errors: &mut Vec<FieldError>) {
     let environment = known.clone().with_message(&patch).with_open_message("Object");
     let whole = Decl::open_object("Object");
     for (i, mutation) in list(spec.get("mutations")) {
-        for (key, wanted) in [
-            ("applyConfiguration", Type::of(&whole)),
-            ("jsonPatch", Type::of(&Decl::list(patch.clone(), None, Identity::Place))),
-        ] {
-            let Some(of) = mutation.get(key) else { continue };
-            compiled(
-                of,
-                "expression",
-                format!("spec.mutations[{i}].{key}.expression"),
-                &environment,
-                &[wanted],
-                errors,
-            );
-        }
+        let (key, wanted) = match mutation.get("patchType").and_then(Value::as_str) {
+            Some("ApplyConfiguration") => ("applyConfiguration", Type::of(&whole)),
+            Some("JSONPatch") => ("jsonPatch", Type::of(&Decl::list(patch.clone(), None, Identity::Place))),
+            _ => continue,
+        };
+        let Some(of) = mutation.get(key) else { continue };
+        let at = format!("spec.mutations[{i}].{key}.expression");
+        compiled(of, "expression", at, &environment, &[wanted], errors);
     }
 }
 
@@ -123,7 +119,8 @@ fn devices(object: &Object, errors: &mut Vec<FieldError>) {
         for (i, selector) in list(of.get("selectors")) {
             let Some(cel) = selector.get("cel") else { continue };
             let at = format!("{path}selectors[{i}].cel.expression");
-            compiled(cel, "expression", at, &environment, &[Type::Bool], errors);
+            let text = cel.get("expression").and_then(Value::as_str).unwrap_or("");
+            compile(text, text, at, &environment, &[Type::Bool], errors);
         }
     };
     for (path, keys) in [("spec", &["spec"][..]), ("spec.spec", &["spec", "spec"][..])] {
@@ -131,8 +128,12 @@ fn devices(object: &Object, errors: &mut Vec<FieldError>) {
         selectors(spec, &format!("{path}."));
         for (i, request) in list(spec.at(&["devices", "requests"])) {
             let at = format!("{path}.devices.requests[{i}].");
-            selectors(request, &at);
-            if let Some(exactly) = request.get("exactly") {
+            let exactly = request.get("exactly").filter(|e| !e.is_null());
+            let several = list(request.get("firstAvailable")).next().is_some();
+            if several && exactly.is_some() {
+                continue;
+            }
+            if let Some(exactly) = exactly {
                 selectors(exactly, &format!("{at}exactly."));
             }
             for (j, sub) in list(request.get("firstAvailable")) {
@@ -142,7 +143,7 @@ fn devices(object: &Object, errors: &mut Vec<FieldError>) {
     }
 }
 
-/// Compiles one expression, tells what is wrong with it, and gives its type. An empty one is somebody else's error.
+/// Compiles the expression of a field, without the blanks around it. An empty one is somebody else's error.
 fn compiled(
     of: &Value,
     key: &str,
@@ -152,6 +153,23 @@ fn compiled(
     errors: &mut Vec<FieldError>,
 ) -> Option<Type> {
     let text = of.get(key).and_then(Value::as_str).filter(|t| !t.trim().is_empty())?;
+    // Upstream compiles these two as they are, and shows the value of an annotation so.
+    let own = matches!(key, "messageExpression")
+        || path.starts_with("spec.validations")
+        || path.starts_with("spec.variables");
+    let shown = if own || key == "valueExpression" { text } else { text.trim() };
+    compile(if own { text } else { text.trim() }, shown, path, environment, wanted, errors)
+}
+
+/// Compiles one expression, tells what is wrong with what is `given`, and gives its type.
+fn compile(
+    text: &str,
+    given: &str,
+    path: String,
+    environment: &Environment,
+    wanted: &[Type],
+    errors: &mut Vec<FieldError>,
+) -> Option<Type> {
     let why = match COMPILATION.run(|| environment.compile(text)) {
         Err(error) => format!("compilation failed: {error}"),
         Ok(program) => {
@@ -166,7 +184,7 @@ fn compiled(
             }
         }
     };
-    let message = format!("Invalid value: {}: {why}", shown(&Value::from(text)));
+    let message = format!("Invalid value: {}: {why}", shown(&Value::from(given)));
     insert(errors, FieldError::new(FieldReason::Invalid, path, message));
     None
 }

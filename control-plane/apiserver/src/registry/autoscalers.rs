@@ -173,8 +173,10 @@ pub(super) fn from_v1(map: &mut Map) {
         if all.is_empty() {
             all.extend(percent.map(|p| cpu("current", p)));
         }
-        if !all.is_empty() {
-            status.insert("currentMetrics", all);
+        // Nothing shows otherwise there.
+        status.insert("currentMetrics", if all.is_empty() { Value::Null } else { Value::from(all) });
+        if status.get("currentReplicas") == Some(&Value::Int(0)) {
+            status.remove("currentReplicas");
         }
         if let Some(conditions) = conditions {
             status.insert("conditions", conditions);
@@ -198,6 +200,9 @@ fn cpu(key: &str, percent: Value) -> Value {
         target.insert("type", "Utilization");
     }
     target.insert("averageUtilization", percent);
+    if key == "current" {
+        target.insert("averageValue", "0");
+    }
     let (mut metric, mut resource) = (Map::new(), Map::new());
     resource.insert("name", "cpu");
     resource.insert(key, target);

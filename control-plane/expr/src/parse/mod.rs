@@ -41,7 +41,11 @@ fn grammar(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
     };
     let mut issues: Vec<Issue> = errors
         .into_iter()
-        .map(|e| Issue { line: e.pos.0.max(1) as usize, column: (e.pos.1 - 1).max(0) as usize, message: e.msg })
+        .map(|e| Issue {
+            line: e.pos.0.max(1) as usize,
+            column: (e.pos.1 - 1).max(0) as usize,
+            message: expected(e.msg),
+        })
         .collect();
     // What a broken tree leads to afterwards is no news.
     if issues.iter().any(|i| i.message.starts_with("Syntax error")) {
@@ -52,6 +56,19 @@ fn grammar(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
     }
     issues.truncate(ERRORS);
     Err(CompileError::new(source, issues))
+}
+
+/// Behind a whole expression the parser names every operator that might go on; the one of upstream names only what would
+/// close it.
+fn expected(message: String) -> String {
+    let Some((head, set)) = message.split_once(" expecting {").filter(|(_, set)| set.contains("'=='")) else {
+        return message;
+    };
+    let closers = ["<EOF>", "')'", "']'", "':'", "'}'"];
+    match closers.iter().find(|c| set.contains(**c)) {
+        Some(closer) => format!("{head} expecting {closer}"),
+        None => message,
+    }
 }
 
 /// Copies the parser's tree into the arena.

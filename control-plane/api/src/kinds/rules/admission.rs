@@ -2,7 +2,8 @@
 
 use super::at::At;
 use super::selectors::label_selector;
-use super::workloads::checked;
+use super::workloads::{checked, status_updated};
+use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
@@ -65,13 +66,20 @@ fn conditions(at: &At<'_>) {
     }
     let mut seen: Vec<&str> = Vec::new();
     for condition in at.items() {
-        condition.field("expression").not_empty();
+        blank(&condition.field("expression"), "");
         let name = condition.field("name");
         name.required_matches(names::qualified_name);
         if !name.is_empty() && seen.contains(&name.text()) {
             name.duplicate();
         }
         seen.push(name.text());
+    }
+}
+
+/// Complains of an expression that says nothing.
+fn blank(expression: &At<'_>, why: &str) {
+    if expression.text().trim().is_empty() {
+        expression.required(why);
     }
 }
 
@@ -82,11 +90,12 @@ fn review_versions(at: &At<'_>) {
     }
     let mut seen: Vec<&str> = Vec::new();
     for version in at.items() {
-        version.matches(names::dns1035_label);
         if seen.contains(&version.text()) {
             version.invalid("duplicate version");
+            continue;
         }
         seen.push(version.text());
+        version.matches(names::dns1035_label);
     }
     if !seen.iter().any(|v| KNOWN.contains(v)) {
         at.invalid("must include at least one of v1, v1beta1");
@@ -113,22 +122,38 @@ pub(super) fn rule(at: &At<'_>) {
     at.field("scope").maybe_one_of(&["*", "Cluster", "Namespaced"]);
 }
 
+/// `pods`, `pods/log`, `*/scale`: a wildcard covers what follows it, and alone stands for all.
 fn resources(at: &At<'_>) {
     at.not_empty();
     let all: Vec<&str> = at.items().map(|r| r.text()).collect();
+    let (mut of_kind, mut of_part): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for one in at.items() {
+        let Some((kind, part)) = one.text().split_once('/') else {
+            if one.text().is_empty() {
+                one.required("");
+            }
+            continue;
+        };
+        if of_kind.contains(&kind) {
+            one.invalid(&format!("if '{kind}/*' is present, must not specify {}", one.text()));
+        }
+        if of_part.contains(&part) {
+            one.invalid(&format!("if '*/{part}' is present, must not specify {}", one.text()));
+        }
+        if part == "*" {
+            of_kind.push(kind);
+        }
+        if kind == "*" {
+            of_part.push(part);
+        }
+    }
     if all.len() > 1 && all.contains(&"*/*") {
         at.invalid("if '*/*' is present, must not specify other resources");
     }
-    at.items().filter(|r| r.text().is_empty()).for_each(|r| r.required(""));
-    let whole = |r: &str| r.split_once('/').map(|(k, s)| (k.to_owned(), s.to_owned()));
-    for one in at.items() {
-        let Some((kind, part)) = whole(one.text()) else { continue };
-        if part != "*" && all.contains(&format!("{kind}/*").as_str()) {
-            one.invalid(&format!("if '{kind}/*' is present, must not specify {}", one.text()));
-        }
-        if kind != "*" && all.contains(&format!("*/{part}").as_str()) && part != "*" {
-            one.invalid(&format!("if '*/{part}' is present, must not specify {}", one.text()));
-        }
+    // Upstream asks the last one without a part alone.
+    let last_whole = all.iter().rev().find(|r| !r.is_empty() && !r.contains('/'));
+    if all.contains(&"*") && last_whole.is_some_and(|r| *r != "*") {
+        at.invalid("if '*' is present, must not specify other resources without subresources");
     }
 }
 
@@ -203,7 +228,20 @@ pub(in crate::kinds) fn policy_binding(object: &Object, out: &mut Vec<FieldError
 }
 
 pub(in crate::kinds) fn mutation_binding(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| binding_spec(&root.field("spec")));
+    checked(object, names::dns1123_subdomain, out, |root, _| {
+        let spec = root.field("spec");
+        binding_spec(&spec);
+        mutable(&spec.field("matchResources"));
+    });
+}
+
+/// What is deleted can't be changed.
+fn mutable(constraints: &At<'_>) {
+    let rules = constraints.field("resourceRules");
+    let place = format!("{}.operations", rules.path);
+    for operation in rules.items().flat_map(|r| r.field("operations").items().collect::<Vec<_>>()) {
+        operation.named(place.as_str()).one_of(&["*", "CONNECT", "CREATE", "UPDATE"]);
+    }
 }
 
 fn binding_spec(spec: &At<'_>) {
@@ -228,9 +266,9 @@ fn param_ref(at: &At<'_>) {
         (true, true) => label_selector(&selector),
     }
     let missing = at.field("parameterNotFoundAction");
-    match missing.is() {
-        true => missing.one_of(&["Deny", "Allow"]),
-        false => missing.required(""),
+    match missing.text() {
+        "" => missing.required(""),
+        _ => missing.one_of(&["Deny", "Allow"]),
     }
 }
 
@@ -239,8 +277,21 @@ fn match_resources(at: &At<'_>) {
     label_selector(&at.field("namespaceSelector"));
     label_selector(&at.field("objectSelector"));
     for list in ["resourceRules", "excludeResourceRules"] {
-        at.field(list).items().for_each(|r| rule(&r));
+        at.field(list).items().for_each(|r| named_rule(&r));
     }
+}
+
+/// A rule that is for some objects alone.
+fn named_rule(at: &At<'_>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for name in at.field("resourceNames").items() {
+        name.matches(super::metadata::path_segment);
+        match seen.contains(&name.text()) {
+            true => name.duplicate(),
+            false => seen.push(name.text()),
+        }
+    }
+    rule(at);
 }
 
 fn actions(at: &At<'_>) {
@@ -262,20 +313,39 @@ fn actions(at: &At<'_>) {
     }
 }
 
+fn param_kind(at: &At<'_>) {
+    let (version, kind) = (at.field("apiVersion"), at.field("kind"));
+    let together = |at: &At<'_>, text: &str, found: Vec<String>| {
+        if !found.is_empty() {
+            at.invalid_text(text, &found.join(","));
+        }
+    };
+    match version.text().split('/').collect::<Vec<_>>()[..] {
+        [""] => version.required(""),
+        [own] => together(&version, own, names::dns1035_label(own)),
+        ["", ""] | [_, ""] => version.invalid("version must be specified"),
+        [group, own] => {
+            if !group.is_empty() {
+                together(&version, group, names::dns1123_subdomain(group));
+            }
+            together(&version, own, names::dns1035_label(own));
+        }
+        _ => version.invalid(&format!("unexpected GroupVersion string: {}", version.text())),
+    }
+    let wrong = names::dns1035_label(&kind.text().to_lowercase());
+    match kind.text() {
+        "" => kind.required(""),
+        _ if wrong.is_empty() => {}
+        _ => kind.invalid(&format!("may have mixed case, but should otherwise match: {}", wrong.join(","))),
+    }
+}
+
 /// What both sorts of policies say: parameters, matches, conditions.
 fn policy(spec: &At<'_>) {
     spec.field("failurePolicy").maybe_one_of(&["Fail", "Ignore"]);
     let kind = spec.field("paramKind");
     if kind.is() {
-        let version = kind.field("apiVersion");
-        match version.text() {
-            "" => version.required(""),
-            text if text.split('/').count() > 2 => {
-                version.invalid(&format!("unexpected GroupVersion string: {text}"));
-            }
-            _ => {}
-        }
-        kind.field("kind").not_empty();
+        param_kind(&kind);
     }
     let constraints = spec.field("matchConstraints");
     match constraints.is() {
@@ -303,9 +373,14 @@ pub(in crate::kinds) fn validating_policy(object: &Object, out: &mut Vec<FieldEr
             annotations.required(ITEMS);
         }
         for one in validations.items() {
-            one.field("expression").not_empty();
-            let message = one.field("message");
-            if message.text().contains(['\n', '\r']) {
+            blank(&one.field("expression"), "expression is not specified");
+            let (said, message) = (one.field("messageExpression"), one.field("message"));
+            for text in [said, message.clone()] {
+                if !text.is_empty() && text.text().trim().is_empty() {
+                    text.invalid("must be non-empty if specified");
+                }
+            }
+            if message.text().trim().contains(['\n', '\r']) {
                 message.invalid("must not contain line breaks");
             }
             let reasons = &["Forbidden", "Invalid", "RequestEntityTooLarge"];
@@ -351,13 +426,11 @@ fn variables(at: &At<'_>) {
     for variable in at.items() {
         let name = variable.field("name");
         match name.text() {
-            "" => name.required("name is not specified"),
+            text if text.trim().is_empty() => name.required("name is not specified"),
             text if !is_identifier(text) => name.invalid("must be a valid CEL identifier"),
             _ => {}
         }
-        if variable.field("expression").text().trim().is_empty() {
-            variable.field("expression").required("expression is not specified");
-        }
+        blank(&variable.field("expression"), "expression is not specified");
     }
 }
 
@@ -368,26 +441,51 @@ fn is_identifier(text: &str) -> bool {
     starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !WORDS.contains(&text)
 }
 
+fn mutation(at: &At<'_>) {
+    let (apply, patch) = (at.field("applyConfiguration"), at.field("jsonPatch"));
+    let kind = at.field("patchType");
+    let (own, other) = match kind.text() {
+        "" => return kind.required(""),
+        "ApplyConfiguration" => (apply, patch),
+        "JSONPatch" => (patch, apply),
+        _ => return kind.unsupported(&["ApplyConfiguration", "JSONPatch"]),
+    };
+    match own.is() {
+        true => blank(&own.field("expression"), ""),
+        false => own.required(&format!("must be specified when patchType is {}", kind.text())),
+    }
+    if other.is() {
+        let name = other.path.rsplit('.').next().unwrap_or("");
+        other.invalid_text(&format!("{{{name}}}"), &format!("must not be specified when patchType is {}", kind.text()));
+    }
+}
+
 pub(in crate::kinds) fn mutating_policy(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
         let spec = root.field("spec");
         policy(&spec);
+        mutable(&spec.field("matchConstraints"));
         let mutations = spec.field("mutations");
         if mutations.is_empty() {
             mutations.required("mutations must contain at least one item");
         }
-        for one in mutations.items() {
-            match one.field("patchType").text() {
-                "ApplyConfiguration" => one.fields(&["applyConfiguration", "expression"]).not_empty(),
-                "JSONPatch" => one.fields(&["jsonPatch", "expression"]).not_empty(),
-                _ => one.field("patchType").one_of(&["ApplyConfiguration", "JSONPatch"]),
-            }
-        }
+        mutations.items().for_each(|one| mutation(&one));
         variables(&spec.field("variables"));
         let again = spec.field("reinvocationPolicy");
         match again.text() {
             "" => again.required(""),
             _ => again.one_of(&["IfNeeded", "Never"]),
         }
+    });
+}
+
+/// What is said of the expressions of a policy.
+pub(in crate::kinds) fn policy_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    status_updated(new, old, c, out, |status| {
+        for warning in status.fields(&["typeChecking", "expressionWarnings"]).items() {
+            warning.field("warning").not_empty();
+            blank(&warning.field("fieldRef"), "");
+        }
+        super::conditions::conditions(&status.field("conditions"));
     });
 }

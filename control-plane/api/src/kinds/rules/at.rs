@@ -67,6 +67,11 @@ impl<'a> At<'a> {
         At { value: self.value, map: self.map, path: self.path.clone(), errors }
     }
 
+    /// The list that complaints go to.
+    pub(super) fn errors(&self) -> &'a Errors {
+        self.errors
+    }
+
     /// How many complaints there are in all.
     pub(super) fn errors_count(&self) -> usize {
         self.errors.count()

@@ -1,7 +1,7 @@
 //! HorizontalPodAutoscalers.
 
 use super::at::At;
-use super::workloads::{checked, updated};
+use super::workloads::{checked, status_updated};
 use super::{resources, words};
 use crate::kind::Context;
 use crate::names;
@@ -216,14 +216,7 @@ pub(in crate::kinds) fn autoscaler_v1(object: &Object, out: &mut Vec<FieldError>
 }
 
 pub(in crate::kinds) fn autoscaler_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    updated(
-        new,
-        old,
-        c,
-        out,
-        |_| {},
-        |status| {
-            ["currentReplicas", "desiredReplicas"].iter().for_each(|key| status.field(key).not_negative());
-        },
-    );
+    status_updated(new, old, c, out, |status| {
+        ["currentReplicas", "desiredReplicas"].iter().for_each(|key| status.field(key).not_negative());
+    });
 }

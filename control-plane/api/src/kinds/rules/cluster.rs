@@ -1,12 +1,11 @@
-//! What a cluster is run with: priority levels and flow schemas, certificate requests, aggregated APIs.
+//! What a cluster is run with: priority levels and flow schemas, aggregated APIs.
 
 use super::at::At;
-use super::workloads::{checked, updated};
+use super::workloads::{checked, status_updated};
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
-use crate::value::Value;
 use base64::prelude::{BASE64_STANDARD, Engine};
 
 pub(in crate::kinds) fn priority_level(object: &Object, out: &mut Vec<FieldError>) {
@@ -71,23 +70,16 @@ fn queues(at: &At<'_>) {
 
 /// Flow schemas and priority levels alike: their conditions have types, each another.
 pub(in crate::kinds) fn flow_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
-    updated(
-        new,
-        old,
-        context,
-        out,
-        |_| {},
-        |status| {
-            let mut seen: Vec<&str> = Vec::new();
-            for kind in status.field("conditions").items().map(|c| c.field("type")) {
-                if seen.contains(&kind.text()) {
-                    kind.duplicate_as(&format!("{:?}", kind.text()), "");
-                }
-                seen.push(kind.text());
-                kind.not_empty();
+    status_updated(new, old, context, out, |status| {
+        let mut seen: Vec<&str> = Vec::new();
+        for kind in status.field("conditions").items().map(|c| c.field("type")) {
+            if seen.contains(&kind.text()) {
+                kind.duplicate_as(&format!("{:?}", kind.text()), "");
             }
-        },
-    );
+            seen.push(kind.text());
+            kind.not_empty();
+        }
+    });
 }
 
 pub(in crate::kinds) fn api_service_update(
@@ -96,18 +88,11 @@ pub(in crate::kinds) fn api_service_update(
     context: Context<'_>,
     out: &mut Vec<FieldError>,
 ) {
-    updated(
-        new,
-        old,
-        context,
-        out,
-        |_| {},
-        |status| {
-            for condition in status.field("conditions").items() {
-                condition.field("status").one_of(&["True", "False", "Unknown"]);
-            }
-        },
-    );
+    status_updated(new, old, context, out, |status| {
+        for condition in status.field("conditions").items() {
+            condition.field("status").one_of(&["True", "False", "Unknown"]);
+        }
+    });
 }
 
 pub(in crate::kinds) fn flow_schema(object: &Object, out: &mut Vec<FieldError>) {
@@ -239,122 +224,6 @@ fn flow_rule(at: &At<'_>) {
     let namespaces = at.field("namespaces");
     if namespaces.is_empty() && !at.field("clusterScope").truth() {
         namespaces.required("resource rules that are not cluster scoped must supply at least one namespace");
-    }
-}
-
-pub(in crate::kinds) fn certificate_request(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        let spec = root.field("spec");
-        let request = spec.field("request");
-        let decoded = BASE64_STANDARD.decode(request.text()).unwrap_or_default();
-        let text = String::from_utf8_lossy(&decoded);
-        if !text.contains("-----BEGIN CERTIFICATE REQUEST-----") {
-            request.invalid("PEM block type must be CERTIFICATE REQUEST");
-        }
-        let usages = spec.field("usages");
-        usages.not_empty();
-        usages.items().for_each(|usage| usage.one_of(USAGES));
-        for (i, usage) in usages.items().enumerate() {
-            if usages.list().iter().take(i).any(|u| Some(u) == usage.value) {
-                usage.duplicate();
-            }
-        }
-        signer(&spec.field("signerName"));
-        let seconds = spec.field("expirationSeconds");
-        if seconds.int().is_some_and(|s| s < 600) {
-            seconds.invalid("may not specify a duration less than 600 seconds (10 minutes)");
-        }
-    });
-}
-
-/// What a certificate may be used for.
-const USAGES: &[&str] = &[
-    "any",
-    "cert sign",
-    "client auth",
-    "code signing",
-    "content commitment",
-    "crl sign",
-    "data encipherment",
-    "decipher only",
-    "digital signature",
-    "email protection",
-    "encipher only",
-    "ipsec end system",
-    "ipsec tunnel",
-    "ipsec user",
-    "key agreement",
-    "key encipherment",
-    "microsoft sgc",
-    "netscape sgc",
-    "ocsp signing",
-    "s/mime",
-    "server auth",
-    "signing",
-    "timestamping",
-];
-
-fn signer(at: &At<'_>) {
-    match at.text() {
-        "" => at.required(""),
-        "kubernetes.io/legacy-unknown" => at.invalid("the legacy signerName is not allowed via this API version"),
-        text => match text.split_once('/') {
-            Some((domain, path)) if domain.contains('.') && !path.is_empty() => {
-                for wrong in [names::dns1123_subdomain(domain), names::dns1123_subdomain(path)].concat() {
-                    at.invalid(&wrong);
-                }
-            }
-            _ => at.invalid("must be a fully qualified domain and path of the form 'example.com/signer-name'"),
-        },
-    }
-}
-
-pub(in crate::kinds) fn certificate_update(
-    new: &Object,
-    old: &Object,
-    context: Context<'_>,
-    out: &mut Vec<FieldError>,
-) {
-    updated(
-        new,
-        old,
-        context,
-        out,
-        |_| {},
-        |status| {
-            let conditions = status.field("conditions");
-            let before = old.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
-            let kind = |v: &Value| v.get("type").and_then(Value::as_str).unwrap_or("").to_owned();
-            let has = |t: &str| conditions.items().any(|c| c.get("type") == t);
-            if has("Approved") && has("Denied") {
-                conditions.invalid_text("Denied", "Approved and Denied conditions are mutually exclusive");
-            }
-            for condition in conditions.items() {
-                let truth = condition.field("status");
-                condition.field("type").not_empty();
-                match condition.get("type") {
-                    _ if truth.is_empty() => truth.required(""),
-                    "Approved" | "Denied" | "Failed" => truth.one_of(&["True"]),
-                    _ => truth.one_of(&["False", "True", "Unknown"]),
-                }
-            }
-            for name in ["Approved", "Denied", "Failed"] {
-                if before.iter().any(|c| kind(c) == name) && !has(name) {
-                    conditions.forbidden(&format!("updates may not remove a condition of type {name:?}"));
-                }
-            }
-            certificate(&status.field("certificate"));
-        },
-    );
-}
-
-fn certificate(at: &At<'_>) {
-    if at.text().is_empty() {
-        return;
-    }
-    let decoded = BASE64_STANDARD.decode(at.text()).unwrap_or_default();
-    if !String::from_utf8_lossy(&decoded).contains("-----BEGIN CERTIFICATE-----") {
-        at.invalid_text("<certificate data>", "must contain at least one CERTIFICATE PEM block");
     }
 }
 

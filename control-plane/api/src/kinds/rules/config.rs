@@ -4,7 +4,7 @@ use super::at::At;
 use super::metadata::differs;
 use super::placement;
 use super::words::{self, config_key};
-use super::workloads::{checked, immutable, updated};
+use super::workloads::{checked, immutable, status_updated, updated};
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
@@ -112,7 +112,7 @@ pub(super) fn dotless(check: fn(&str) -> Vec<String>, name: &str) -> Vec<String>
     if name.contains('.') { vec!["must not contain dots".into()] } else { check(name) }
 }
 
-fn namespace_name(name: &str) -> Vec<String> {
+pub(super) fn namespace_name(name: &str) -> Vec<String> {
     dotless(names::dns1123_label, name)
 }
 
@@ -135,28 +135,21 @@ fn namespace_finalizers(list: &At<'_>) {
 pub(in crate::kinds) fn namespace_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
     // What finalizes a namespace writes its spec.
     let context = if context.subresource == "finalize" { Context { subresource: "", ..context } } else { context };
-    updated(
-        new,
-        old,
-        context,
-        out,
-        |_| {},
-        |status| {
-            let phase = status.field("phase").named("status.Phase");
-            let (wanted, when) = match new.deletion_timestamp() {
-                None => ("Active", "empty"),
-                Some(_) => ("Terminating", "not empty"),
-            };
-            if phase.text() != wanted {
-                let why = format!("may only be '{wanted}' if `deletionTimestamp` is {when}");
-                phase.invalid_text(phase.text(), &why);
-            }
-        },
-    );
+    status_updated(new, old, context, out, |status| {
+        let phase = status.field("phase").named("status.Phase");
+        let (wanted, when) = match new.deletion_timestamp() {
+            None => ("Active", "empty"),
+            Some(_) => ("Terminating", "not empty"),
+        };
+        if phase.text() != wanted {
+            let why = format!("may only be '{wanted}' if `deletionTimestamp` is {when}");
+            phase.invalid_text(phase.text(), &why);
+        }
+    });
 }
 
 pub(in crate::kinds) fn metadata_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
-    updated(new, old, context, out, |_| {}, |_| {});
+    status_updated(new, old, context, out, |_| {});
 }
 
 /// Kinds of which only the name and the rest of the metadata have rules.

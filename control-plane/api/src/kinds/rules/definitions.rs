@@ -75,7 +75,7 @@ fn versions(spec: &At<'_>) {
     }
     let shown = || {
         let shown: Vec<String> = list.items().map(|v| version_shown(&v)).collect();
-        format!("[{}]", shown.join(","))
+        if shown.is_empty() { "null".to_owned() } else { format!("[{}]", shown.join(",")) }
     };
     if twice {
         list.invalid_as(&shown(), "must contain unique version names");
@@ -167,10 +167,17 @@ fn schema_rules(schema: &At<'_>, version: &At<'_>) {
     if schema.field("nullable").truth() {
         schema.field("nullable").forbidden("nullable cannot be true at the root");
     }
-    if structure::structural(schema) {
+    let unreadable = structure::unreadable(schema);
+    if unreadable.is_none() && structure::structural(schema) {
         structure::defaults(schema);
     }
     openapi::schema(schema);
+    if let Some(why) = unreadable {
+        if schema.errors_count() == before {
+            schema.invalid_text("", &why);
+        }
+        return;
+    }
     if schema.errors_count() == before
         && let Some(Err(error)) = schema.value.map(custom::schema)
     {
@@ -212,7 +219,7 @@ fn selectable(fields: &At<'_>, schema: &At<'_>) {
         let path = field.field("jsonPath");
         match (path.text(), path::resolve(&schema, path.text(), false)) {
             ("", _) => path.required(""),
-            (_, None) => path.invalid("is an invalid path: does not refer to a valid field"),
+            (text, None) => path.invalid(&format!("is an invalid path: {}", nowhere(text))),
             (text, Some(found)) => {
                 if text.starts_with(".metadata") {
                     path.invalid("must not point to fields in metadata");
@@ -231,6 +238,17 @@ fn selectable(fields: &At<'_>, schema: &At<'_>) {
     if seen.len() > MAX_SELECTABLE {
         let why = format!("Too many: {}: must have at most {MAX_SELECTABLE} items", seen.len());
         fields.say(FieldReason::TooMany, why);
+    }
+}
+
+/// Why a path leads to no field.
+fn nowhere(path: &str) -> String {
+    let first = path.split(['.', '[', ']']).next().unwrap_or("");
+    match path {
+        _ if !first.is_empty() => format!("expected [ or . but got: {first}"),
+        path if path.contains('[') => "array notation is not allowed".into(),
+        path if path.ends_with('.') => "unexpected end of JSON path".into(),
+        _ => "does not refer to a valid field".into(),
     }
 }
 
@@ -358,7 +376,8 @@ fn conversion(at: &At<'_>) {
         false => strategy.one_of(&["None", "Webhook"]),
     }
     if strategy.text() != "Webhook" {
-        for part in [config, known].iter().filter(|part| !part.is_empty()) {
+        let given = [(config.is(), config), (!known.is_empty(), known)];
+        for (_, part) in given.iter().filter(|(given, _)| *given) {
             part.forbidden("should not be set when strategy is not set to Webhook");
         }
         return;

@@ -40,6 +40,9 @@ pub(in crate::kinds) fn claim_template(object: &Object, out: &mut Vec<FieldError
     });
 }
 
+/// As upstream's messages call it here.
+const UID: &str = "uID";
+
 /// Labels and annotations, and nothing else.
 fn template_metadata(at: &At<'_>) {
     metadata::annotations(&at.field("annotations"));
@@ -49,7 +52,7 @@ fn template_metadata(at: &At<'_>) {
         "generateName",
         "namespace",
         "selfLink",
-        "uid",
+        UID,
         "resourceVersion",
         "generation",
         "creationTimestamp",
@@ -59,7 +62,7 @@ fn template_metadata(at: &At<'_>) {
         "finalizers",
         "managedFields",
     ] {
-        let field = at.field(key);
+        let field = at.field(if key == UID { "uid" } else { key }).named(format!("{}.{key}", at.path));
         let zero = matches!(field.value, Some(Value::Str(text)) if text.is_empty())
             || field.value == Some(&Value::Int(0)) && key == "generation";
         if field.is() && !zero {
@@ -171,7 +174,6 @@ pub(in crate::kinds) fn resource_claim_update(new: &Object, old: &Object, c: Con
 }
 
 pub(in crate::kinds) fn claim_template_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    out.clear();
     let rules = |root: &At<'_>| spec_stays(root, old, "io.k8s.api.resource.v1.ResourceClaimTemplateSpec");
     updated(new, old, c, out, rules, |_| {});
 }

@@ -21,7 +21,7 @@ const MAX_POOL_NAME: usize = 253;
 const MAX_BINDING_CONDITIONS: usize = 4;
 
 pub(in crate::kinds) fn device_class(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
+    checked(object, class_name, out, |root, _| {
         let spec = root.field("spec");
         selectors(&spec.field("selectors"));
         each_of(&spec.field("config"), MAX_CONFIGS, config);
@@ -30,6 +30,11 @@ pub(in crate::kinds) fn device_class(object: &Object, out: &mut Vec<FieldError>)
             extended.invalid_text(extended.text(), "must be a valid extended resource name");
         }
     });
+}
+
+/// Long names, counted in bytes.
+fn class_name(name: &str) -> Vec<String> {
+    names::dns1123_subdomain(name).into_iter().map(|why| why.replace("253 characters", "253 bytes")).collect()
 }
 
 /// The items of a list, unless there are too many of them to look at.

@@ -21,6 +21,14 @@ const ORDERS: &[(&str, &str)] = &[
         "Capacity GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI AccessModes ClaimRef PersistentVolumeReclaimPolicy StorageClassName MountOptions VolumeMode NodeAffinity VolumeAttributesClassName",
     ),
     ("VolumeMount", "Name ReadOnly RecursiveReadOnly MountPath SubPath MountPropagation SubPathExpr"),
+    (
+        "ISCSIVolumeSource",
+        "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
+    ),
+    (
+        "ISCSIPersistentVolumeSource",
+        "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
+    ),
     ("DeviceClaimConfiguration", "Requests Opaque"),
     ("DeviceSelector", "CEL"),
     ("VolumeProjection", "Secret DownwardAPI ConfigMap ServiceAccountToken ClusterTrustBundle PodCertificate"),
@@ -44,7 +52,17 @@ const HOST_FIELDS: &[&str] = &["hostNetwork", "hostPID", "hostIPC", "shareProces
 /// Fields that the inner type calls otherwise than by its own letters: type, published name, inner name.
 const RENAMED: &[(&str, &str, &str)] = &[
     ("AWSElasticBlockStoreVolumeSource", "volumeID", "VolumeID"),
+    ("DeviceAttribute", "bool", "BoolValue"),
+    ("DeviceAttribute", "bools", "BoolValues"),
+    ("DeviceAttribute", "int", "IntValue"),
+    ("DeviceAttribute", "ints", "IntValues"),
+    ("DeviceAttribute", "string", "StringValue"),
+    ("DeviceAttribute", "strings", "StringValues"),
+    ("DeviceAttribute", "version", "VersionValue"),
+    ("DeviceAttribute", "versions", "VersionValues"),
     ("GCEPersistentDiskVolumeSource", "pdName", "PDName"),
+    ("GlusterfsPersistentVolumeSource", "endpoints", "EndpointsName"),
+    ("GlusterfsVolumeSource", "endpoints", "EndpointsName"),
     ("RBDPersistentVolumeSource", "image", "RBDImage"),
     ("RBDPersistentVolumeSource", "monitors", "CephMonitors"),
     ("RBDPersistentVolumeSource", "pool", "RBDPool"),
@@ -81,6 +99,16 @@ pub(super) fn changes(old: Option<&Value>, new: Option<&Value>, type_name: &str,
     super::lines::unified(&lines(old), &lines(new))
 }
 
+/// The same of two lists.
+pub(super) fn list_changes(old: &[&Value], new: &[&Value], type_name: &str) -> String {
+    let lines = |list: &[&Value]| {
+        let mut out = String::new();
+        Shown::List(list.iter().map(|v| show(Some(v), schema::find(type_name), None)).collect()).indented(0, &mut out);
+        out.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    super::lines::unified(&lines(old), &lines(new))
+}
+
 /// `only` names an order whose fields alone are shown.
 fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&str>) -> Shown {
     let Some(schema) = schema else { return Shown::Text(value.map_or_else(|| "null".into(), json_text)) };
@@ -103,7 +131,7 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
     let mut out = Vec::new();
     for word in order.split_whitespace() {
         let (go, unset) = word.split_once('=').map_or((word, None), |(go, unset)| (go, Some(unset)));
-        match fields.iter().position(|f| f.name.eq_ignore_ascii_case(go)) {
+        match fields.iter().position(|f| f.name.eq_ignore_ascii_case(go) || inner_name(schema, f.name) == go) {
             Some(i) => out.push((go.to_owned(), field(value, fields.remove(i)))),
             None => out.extend(unset.map(|unset| (go.to_owned(), elsewhere(value, go, unset)))),
         }
@@ -112,7 +140,7 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
         for f in fields {
             match f.ty.schema().filter(|s| s.name == "ObjectMeta") {
                 // Embedded: its fields stand among the others.
-                Some(_) => out.extend(embedded(value.and_then(|v| v.get(f.name)))),
+                Some(of) => out.extend(embedded(value.and_then(|v| v.get(f.name)), of)),
                 None => out.push((inner_name(schema, f.name), field(value, f))),
             }
         }
@@ -120,9 +148,13 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
     Shown::Map(out)
 }
 
-fn embedded(meta: Option<&Value>) -> impl Iterator<Item = (String, Shown)> + use<'_> {
+/// The published names, in the type's order.
+fn embedded(meta: Option<&Value>, schema: &'static Schema) -> Vec<(String, Shown)> {
     let pairs = meta.and_then(Value::as_map).into_iter().flat_map(|m| m.iter());
-    pairs.filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.to_string(), Shown::Text(json_text(v))))
+    let mut pairs: Vec<_> = pairs.filter(|(_, v)| !v.is_null()).collect();
+    pairs.sort_by_key(|(k, _)| schema::position(schema, k));
+    let of = |k: &str| schema.field(k).and_then(|f| f.ty.schema());
+    pairs.into_iter().map(|(k, v)| (k.to_string(), Shown::Text(ordered(Some(v), of(k))))).collect()
 }
 
 fn elsewhere(value: Option<&Value>, go: &str, unset: &str) -> Shown {
@@ -174,15 +206,34 @@ fn json_text(value: &Value) -> String {
 /// Names whose first letters are a word of their own in Go.
 const GO_NAMES: &[(&str, &str)] = &[
     ("apiGroup", "APIGroup"),
+    ("apiGroups", "APIGroups"),
     ("apiVersion", "APIVersion"),
+    ("chapAuthDiscovery", "DiscoveryCHAPAuth"),
+    ("chapAuthSession", "SessionCHAPAuth"),
+    ("cidr", "CIDR"),
+    ("cidrs", "CIDRs"),
+    ("diskURI", "DataDiskURI"),
+    ("fsGroupPolicy", "FSGroupPolicy"),
     ("fsType", "FSType"),
+    ("gmsaCredentialSpec", "GMSACredentialSpec"),
+    ("gmsaCredentialSpecName", "GMSACredentialSpecName"),
     ("grpc", "GRPC"),
     ("httpGet", "HTTPGet"),
     ("httpHeaders", "HTTPHeaders"),
     ("ip", "IP"),
+    ("ipBlock", "IPBlock"),
+    ("ips", "IPs"),
+    ("iqn", "IQN"),
+    ("iscsiInterface", "ISCSIInterface"),
+    ("seLinuxMount", "SELinuxMount"),
+    ("seLinuxOptions", "SELinuxOptions"),
+    ("sslEnabled", "SSLEnabled"),
     ("tcpSocket", "TCPSocket"),
+    ("tls", "TLS"),
+    ("ttlSecondsAfterFinished", "TTLSecondsAfterFinished"),
     ("tty", "TTY"),
     ("uid", "UID"),
+    ("wwids", "WWIDs"),
 ];
 
 fn inner_name(schema: &Schema, name: &str) -> String {

@@ -6,6 +6,7 @@ mod addresses;
 mod admission;
 mod at;
 mod autoscaling;
+mod certificates;
 mod claims;
 mod cluster;
 mod conditions;
@@ -39,12 +40,13 @@ mod words;
 mod workloads;
 
 pub use addresses::service_addresses;
-pub(super) use admission::{mutating_policy, mutation_binding, policy_binding, validating_policy, webhooks};
-pub(super) use autoscaling::{autoscaler, autoscaler_update, autoscaler_v1};
-pub(super) use claims::{claim, claim_update, volume, volume_update};
-pub(super) use cluster::{
-    api_service, api_service_update, certificate_request, certificate_update, flow_schema, flow_update, priority_level,
+pub(super) use admission::{
+    mutating_policy, mutation_binding, policy_binding, policy_update, validating_policy, webhooks,
 };
+pub(super) use autoscaling::{autoscaler, autoscaler_update, autoscaler_v1};
+pub(super) use certificates::{certificate_request, certificate_update};
+pub(super) use claims::{claim, claim_update, volume, volume_update};
+pub(super) use cluster::{api_service, api_service_update, flow_schema, flow_update, priority_level};
 pub(super) use config::{
     config_map, config_map_update, metadata_update, named, namespace, namespace_update, node, node_update, secret,
     secret_update,
@@ -57,8 +59,8 @@ pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
 pub use metadata::tellings;
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
-    ingress, ingress_class, ingress_class_update, ingress_warnings, ip_address, ip_address_update, network_policy,
-    service_cidr, service_cidr_update,
+    ingress, ingress_class, ingress_class_update, ingress_update, ingress_warnings, ip_address, ip_address_update,
+    network_policy, service_cidr, service_cidr_update,
 };
 pub(super) use pods::{pod, pod_template, pod_update};
 pub(super) use services::{endpoint_slice, endpoint_slice_update, endpoints, service, service_update};
@@ -69,7 +71,7 @@ pub(super) use simple::{
 pub(super) use slices::{slice, slice_update};
 pub(super) use storage::{
     attributes_class, attributes_class_update, csi_capacity, csi_capacity_update, csi_driver, csi_driver_update,
-    csi_node, limit_range, resource_quota, resource_quota_update, storage_class, storage_class_update,
+    csi_node, csi_node_update, limit_range, resource_quota, resource_quota_update, storage_class, storage_class_update,
     volume_attachment, volume_attachment_update,
 };
 pub(super) use warnings::{

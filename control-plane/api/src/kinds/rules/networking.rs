@@ -1,9 +1,10 @@
 //! Ingresses, their classes, NetworkPolicies, and the addresses that Services take.
 
 use super::at::At;
+use super::metadata::{differs, path_segment};
 use super::selectors::label_selector;
 use super::words;
-use super::workloads::{checked, immutable, updated};
+use super::workloads::{checked, status_updated, updated};
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
@@ -24,7 +25,10 @@ pub(in crate::kinds) fn ingress(object: &Object, out: &mut Vec<FieldError>) {
         }
         let (default, rules) = (spec.field("defaultBackend"), spec.field("rules"));
         if !default.is() && rules.is_empty() {
-            spec.invalid_as("null", "either `defaultBackend` or `rules` must be specified");
+            spec.invalid_as(
+                rules.value.map_or("null", |_| "[]"),
+                "either `defaultBackend` or `rules` must be specified",
+            );
         }
         if default.is() {
             backend(&default);
@@ -37,7 +41,11 @@ pub(in crate::kinds) fn ingress(object: &Object, out: &mut Vec<FieldError>) {
             paths(&rule.field("http"));
         }
         for tls in spec.field("tls").items() {
-            tls.field("hosts").items().for_each(|h| ingress_host(&h));
+            tls.field("hosts").items().for_each(|h| wildcard_host(&h));
+            let secret = tls.field("secretName");
+            if !secret.is_empty() {
+                secret.matches(names::dns1123_subdomain);
+            }
         }
         if class.is() {
             class.matches(names::dns1123_subdomain);
@@ -47,8 +55,12 @@ pub(in crate::kinds) fn ingress(object: &Object, out: &mut Vec<FieldError>) {
 
 fn ingress_host(at: &At<'_>) {
     if at.text().parse::<IpAddr>().is_ok() {
-        return at.invalid("must be a DNS name, not an IP address");
+        at.invalid("must be a DNS name, not an IP address");
     }
+    wildcard_host(at);
+}
+
+fn wildcard_host(at: &At<'_>) {
     match at.text().strip_prefix("*.") {
         Some(rest) => names::dns1123_subdomain(rest).iter().for_each(|why| at.invalid(why)),
         None => at.matches(names::dns1123_subdomain),
@@ -64,7 +76,10 @@ fn paths(http: &At<'_>) {
     for one in list.items() {
         let (path, kind) = (one.field("path"), one.field("pathType"));
         match kind.text() {
-            "" if !kind.is() => kind.required("pathType must be specified"),
+            "" if !kind.is() => {
+                kind.required("pathType must be specified");
+                continue;
+            }
             "Exact" | "Prefix" => http_path(&path),
             "ImplementationSpecific" if path.text().is_empty() => {}
             "ImplementationSpecific" if path.text().starts_with('/') => {}
@@ -91,11 +106,7 @@ fn backend(at: &At<'_>) {
     let (service, resource) = (at.field("service"), at.field("resource"));
     match (service.is(), resource.is()) {
         (true, true) => at.invalid_text("", "cannot set both resource and service backends"),
-        (_, true) => {
-            for key in ["kind", "name"] {
-                resource.field(key).not_empty();
-            }
-        }
+        (_, true) => reference(&resource),
         (false, false) => at.invalid_text("", "resource or service backend is required"),
         (true, false) => {
             service.field("name").required_matches(names::dns1123_label);
@@ -108,6 +119,40 @@ fn backend(at: &At<'_>) {
             }
         }
     }
+}
+
+/// An object of some group by its kind and name.
+fn reference(at: &At<'_>) {
+    let group = at.field("apiGroup");
+    if group.is() {
+        names::dns1123_subdomain(group.text()).iter().for_each(|why| group.invalid_text(group.text(), why));
+    }
+    for key in ["kind", "name"] {
+        at.field(key).required_matches(path_segment);
+    }
+}
+
+pub(in crate::kinds) fn ingress_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    status_updated(new, old, c, out, |status| {
+        let balancer = |o: &Object| -> Vec<String> {
+            let list = o.at(&["status", "loadBalancer", "ingress"]).and_then(Value::as_list).unwrap_or_default();
+            list.iter().filter_map(|i| i.get("ip")?.as_str()).map(str::to_owned).collect()
+        };
+        let known = balancer(old);
+        for one in status.fields(&["loadBalancer", "ingress"]).items() {
+            let (ip, host) = (one.field("ip"), one.field("hostname"));
+            if !ip.is_empty() && !known.iter().any(|k| k == ip.text()) {
+                ip.matches(words::ip);
+            }
+            if host.is_empty() {
+                continue;
+            }
+            host.matches(names::dns1123_subdomain);
+            if host.text().parse::<IpAddr>().is_ok() {
+                host.invalid("must be a DNS name, not an IP address");
+            }
+        }
+    });
 }
 
 pub(in crate::kinds) fn ingress_warnings(object: &Object) -> Vec<String> {
@@ -131,21 +176,27 @@ pub(in crate::kinds) fn ingress_class(object: &Object, out: &mut Vec<FieldError>
 }
 
 fn parameters(at: &At<'_>) {
-    at.field("kind").not_empty();
-    at.field("name").not_empty();
+    reference(at);
     let (scope, namespace) = (at.field("scope"), at.field("namespace"));
     match scope.text() {
-        "" => scope.required(""),
+        "" if !scope.is() => scope.required(""),
         "Cluster" if namespace.is() => namespace.forbidden("`parameters.scope` is set to 'Cluster'"),
         "Cluster" => {}
         "Namespace" if !namespace.is() => namespace.required("`parameters.scope` is set to 'Namespace'"),
-        "Namespace" => namespace.matches(names::dns1123_label),
+        "Namespace" => super::config::namespace_name(namespace.text())
+            .iter()
+            .for_each(|why| namespace.invalid_text(namespace.text(), why)),
         _ => scope.unsupported(&["Cluster", "Namespace"]),
     }
 }
 
 pub(in crate::kinds) fn ingress_class_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| immutable(&root.fields(&["spec", "controller"]), old.at(&["spec", "controller"]));
+    let rules = |root: &At<'_>| {
+        let controller = root.fields(&["spec", "controller"]);
+        if differs(controller.value, old.at(&["spec", "controller"])) {
+            controller.invalid_text(controller.text(), "field is immutable");
+        }
+    };
     updated(new, old, c, out, rules, |_| {});
 }
 
@@ -163,7 +214,7 @@ pub(in crate::kinds) fn network_policy(object: &Object, out: &mut Vec<FieldError
         if types.len() > 2 {
             return types.invalid("may not specify more than two policyTypes");
         }
-        types.items().for_each(|t| t.one_of(&["Egress", "Ingress"]));
+        types.items().for_each(|t| t.one_of(&["Ingress", "Egress"]));
     });
 }
 
@@ -235,7 +286,14 @@ pub(in crate::kinds) fn ip_address(object: &Object, out: &mut Vec<FieldError>) {
             return parent.required("");
         }
         for key in ["resource", "name"] {
-            parent.field(key).not_empty();
+            parent.field(key).required_matches(path_segment);
+        }
+        let (group, namespace) = (parent.field("group"), parent.field("namespace"));
+        if !group.is_empty() {
+            group.matches(names::dns1123_subdomain);
+        }
+        if !namespace.is_empty() {
+            namespace.matches(path_segment);
         }
     });
 }
@@ -243,7 +301,7 @@ pub(in crate::kinds) fn ip_address(object: &Object, out: &mut Vec<FieldError>) {
 pub(in crate::kinds) fn ip_address_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
     let rules = |root: &At<'_>| {
         let parent = root.fields(&["spec", "parentRef"]);
-        if super::metadata::differs(parent.value, old.at(&["spec", "parentRef"])) {
+        if differs(parent.value, old.at(&["spec", "parentRef"])) {
             parent.invalid_inner("io.k8s.api.networking.v1.ParentReference", "field is immutable");
         }
     };
@@ -252,6 +310,7 @@ pub(in crate::kinds) fn ip_address_update(new: &Object, old: &Object, c: Context
 
 /// Ranges stay; one of the other family may join the first.
 pub(in crate::kinds) fn service_cidr_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    out.clear();
     let rules = |root: &At<'_>| {
         let cidrs = root.fields(&["spec", "cidrs"]);
         let before = old.at(&["spec", "cidrs"]).and_then(Value::as_list).unwrap_or_default();
@@ -263,34 +322,41 @@ pub(in crate::kinds) fn service_cidr_update(new: &Object, old: &Object, c: Conte
                 cidr.invalid("field is immutable");
             }
         }
+        if before.len() != cidrs.len() {
+            ranges(&cidrs);
+        }
     };
     updated(new, old, c, out, rules, |_| {});
 }
 
 pub(in crate::kinds) fn service_cidr(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
-        let cidrs = root.fields(&["spec", "cidrs"]);
-        if cidrs.is_empty() {
-            cidrs.required("at least one CIDR required");
-        }
-        if cidrs.len() > 2 {
-            let list = cidrs.list().iter().filter_map(Value::as_str).map(|c| format!("{c:?}")).collect::<Vec<_>>();
-            return cidrs.invalid_as(&format!("{{\"CIDRs\":[{}]}}", list.join(",")), "may only hold up to 2 values");
-        }
-        for cidr in cidrs.items() {
-            match words::parse_cidr(cidr.text()) {
-                None => cidr.matches(words::cidr),
-                Some(parsed) if !words::is_network(parsed) => {
-                    cidr.invalid("must not have bits set beyond the prefix length");
-                }
-                Some(_) => {}
-            }
-        }
-        let families: Vec<bool> =
-            cidrs.items().filter_map(|c| words::parse_cidr(c.text())).map(|(a, _)| a.is_ipv4()).collect();
-        let same = |f: &[bool]| f.iter().filter(|x| **x).count() > 1 || f.iter().filter(|x| !**x).count() > 1;
-        if same(&families) {
-            cidrs.invalid("may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
-        }
+        ranges(&root.fields(&["spec", "cidrs"]));
     });
+}
+
+/// One range, or one of each family.
+fn ranges(cidrs: &At<'_>) {
+    if cidrs.is_empty() {
+        return cidrs.required("at least one CIDR required");
+    }
+    if cidrs.len() > 2 {
+        let list = cidrs.list().iter().filter_map(Value::as_str).map(|c| format!("{c:?}")).collect::<Vec<_>>();
+        return cidrs.invalid_as(&format!("{{\"CIDRs\":[{}]}}", list.join(",")), "may only hold up to 2 values");
+    }
+    for cidr in cidrs.items() {
+        match words::parse_cidr(cidr.text()) {
+            None => cidr.matches(words::cidr),
+            Some(parsed) if !words::is_network(parsed) => {
+                cidr.invalid("must not have bits set beyond the prefix length");
+            }
+            Some(_) => {}
+        }
+    }
+    let families: Vec<bool> =
+        cidrs.items().filter_map(|c| words::parse_cidr(c.text())).map(|(a, _)| a.is_ipv4()).collect();
+    let same = |f: &[bool]| f.iter().filter(|x| **x).count() > 1 || f.iter().filter(|x| !**x).count() > 1;
+    if same(&families) {
+        cidrs.invalid("may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64");
+    }
 }

@@ -47,7 +47,11 @@ fn standard(at: &At<'_>, around: Around<'_>) {
         at.field("default").forbidden(&format!("must not be set {reason}"));
     }
     for key in ["id", "additionalItems", "patternProperties", "definitions", "dependencies", "$ref"] {
-        if at.has(key) {
+        let said = match key {
+            "id" | "patternProperties" | "definitions" => !at.field(key).is_empty(),
+            _ => at.has(key),
+        };
+        if said {
             at.field(key).forbidden(&format!("{key} is not supported"));
         }
     }
@@ -88,10 +92,14 @@ fn below(at: &At<'_>, around: Around<'_>, root: bool) {
     for key in ["allOf", "oneOf", "anyOf"] {
         at.field(key).items().for_each(|one| node(&one, around, false));
     }
+    for key in ["definitions", "dependencies"] {
+        at.field(key).pairs().filter(|(_, one)| one.is_map()).for_each(|(_, one)| node(&one, around, false));
+    }
     let items = at.field("items");
     if items.is_map() {
         node(&items, around, false);
     }
+    items.items().for_each(|one| node(&one, around, false));
 }
 
 fn needs_type(at: &At<'_>, wanted: &str, because: &str) -> bool {

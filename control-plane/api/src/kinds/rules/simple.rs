@@ -2,8 +2,8 @@
 
 use super::at::At;
 use super::metadata::{self, differs, path_segment};
-use super::selectors::{LABEL_SELECTOR, label_selector};
-use super::workloads::{checked, immutable, updated};
+use super::selectors::label_selector;
+use super::workloads::{checked, immutable, status_updated, updated};
 use super::{placement, resources, words};
 use crate::kind::Context;
 use crate::names;
@@ -41,6 +41,8 @@ pub(in crate::kinds) fn priority_class(object: &Object, out: &mut Vec<FieldError
 }
 
 pub(in crate::kinds) fn priority_class_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    // What it says was looked at when it was made, and stays.
+    out.clear();
     let rules = |root: &At<'_>| {
         if differs(root.field("value").value, old.at(&["value"])) {
             root.field("value").forbidden("may not be changed in an update.");
@@ -84,19 +86,12 @@ pub(in crate::kinds) fn disruption_budget(object: &Object, out: &mut Vec<FieldEr
 }
 
 pub(in crate::kinds) fn disruption_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    updated(
-        new,
-        old,
-        c,
-        out,
-        |_| {},
-        |status| {
-            super::conditions::conditions(&status.field("conditions"));
-            for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
-                status.field(key).not_negative();
-            }
-        },
-    );
+    status_updated(new, old, c, out, |status| {
+        super::conditions::conditions(&status.field("conditions"));
+        for key in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
+            status.field(key).not_negative();
+        }
+    });
 }
 
 pub(in crate::kinds) fn role(object: &Object, out: &mut Vec<FieldError>) {
@@ -118,7 +113,8 @@ pub(in crate::kinds) fn cluster_role(object: &Object, out: &mut Vec<FieldError>)
             let before = selector.errors_count();
             label_selector(&selector);
             if selector.errors_count() > before {
-                selector.invalid_typed(LABEL_SELECTOR, "invalid label selector.");
+                // Upstream shows the selector that it could not make of it.
+                selector.invalid_as("null", "invalid label selector.");
             }
         }
     });

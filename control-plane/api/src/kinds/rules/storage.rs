@@ -9,6 +9,7 @@ use crate::names;
 use crate::object::Object;
 use crate::quantity::Quantity;
 use crate::status::FieldError;
+use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(in crate::kinds) fn storage_class(object: &Object, out: &mut Vec<FieldError>) {
@@ -108,8 +109,9 @@ pub(in crate::kinds) fn csi_driver(object: &Object, out: &mut Vec<FieldError>) {
 
 pub(in crate::kinds) fn csi_driver_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
     let rules = |root: &At<'_>| {
-        for key in ["attachRequired", "volumeLifecycleModes"] {
-            immutable(&root.fields(&["spec", key]), old.at(&["spec", key]));
+        for (key, path) in [("attachRequired", "attachedRequired"), ("volumeLifecycleModes", "volumeLifecycleModes")] {
+            let at = root.fields(&["spec", key]).named(format!("spec.{path}"));
+            immutable(&at, old.at(&["spec", key]));
         }
     };
     updated(new, old, c, out, rules, |_| {});
@@ -145,9 +147,32 @@ fn driver_of_node(at: &At<'_>) {
     }
 }
 
+/// What a driver said of a node stays, but for how much it can take.
+pub(in crate::kinds) fn csi_node_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    let rules = |root: &At<'_>| {
+        let drivers = root.fields(&["spec", "drivers"]);
+        let fixed = |driver: &Value| {
+            let mut driver = driver.clone();
+            driver.as_map_mut().and_then(|d| d.remove("allocatable"));
+            driver
+        };
+        for before in old.at(&["spec", "drivers"]).and_then(Value::as_list).unwrap_or_default() {
+            let name = |v: &Value| v.get("name").and_then(Value::as_str).unwrap_or("").to_owned();
+            for now in drivers.list().iter().filter(|now| name(now) == name(before)).map(fixed) {
+                if now != fixed(before) {
+                    let place = drivers.other(Some(&now));
+                    place.invalid_inner("io.k8s.api.storage.v1.CSINodeDriver", "field is immutable");
+                }
+            }
+        }
+    };
+    updated(new, old, c, out, rules, |_| {});
+}
+
 pub(in crate::kinds) fn csi_capacity(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
-        root.field("storageClassName").required_matches(names::dns1123_subdomain);
+        let class = root.field("storageClassName");
+        names::dns1123_subdomain(class.text()).iter().for_each(|why| class.invalid_text(class.text(), why));
         super::selectors::label_selector(&root.field("nodeTopology"));
         words::amount_not_negative(&root.field("capacity"));
     });

@@ -27,6 +27,36 @@ pub(super) fn structural(schema: &At<'_>) -> bool {
     good
 }
 
+/// What a schema says that no structure can be made of, as upstream says it.
+pub(super) fn unreadable(at: &At<'_>) -> Option<String> {
+    let unsupported = |key: &&str| match *key {
+        "$ref" => !at.get(key).is_empty(),
+        "additionalItems" => at.has(key),
+        _ => !at.field(key).is_empty(),
+    };
+    let keys = ["id", "$schema", "$ref", "patternProperties", "dependencies", "additionalItems", "definitions"];
+    if let Some(key) = keys.into_iter().find(unsupported) {
+        let name = if key == "$schema" { "schema" } else { key };
+        return Some(format!("OpenAPIV3Schema '{name}' is not supported"));
+    }
+    let within = |place: &At<'_>| if place.is_map() { unreadable(place) } else { None };
+    let among = |key: &str| at.field(key).items().find_map(|one| unreadable(&one));
+    let checks = within(&at.field("not")).or_else(|| ["allOf", "anyOf", "oneOf"].into_iter().find_map(among));
+    if checks.is_some() {
+        return checks;
+    }
+    if at.field("x-kubernetes-preserve-unknown-fields").value == Some(&Value::Bool(false)) {
+        return Some("internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined".into());
+    }
+    let items = at.field("items");
+    if !items.list().is_empty() {
+        return Some("OpenAPIV3Schema 'items' must be a schema, but is an array".into());
+    }
+    within(&items)
+        .or_else(|| at.field("properties").pairs().find_map(|(_, property)| unreadable(&property)))
+        .or_else(|| within(&at.field("additionalProperties")))
+}
+
 fn node(at: &At<'_>, level: Level) {
     let ty = at.field("type");
     let (items, properties, additional) = (at.field("items"), at.field("properties"), at.field("additionalProperties"));
@@ -206,7 +236,8 @@ pub(super) fn defaults(schema: &At<'_>) {
     if let Some(Ok(root)) = schema.value.map(custom::schema)
         && root.has_defaults
     {
-        default_of(schema, &root, false);
+        // The root is a whole object, as what says so is.
+        default_of(schema, &Structural { embedded: true, ..root }, false);
     }
 }
 
@@ -217,6 +248,9 @@ fn default_of(at: &At<'_>, node: &Structural, in_meta: bool) {
     if let Some(value) = &node.default {
         let place = at.field("default");
         place.report(wrong_default(&place, node, value, in_meta));
+        if node.embedded {
+            place.report(wrong_object(&place, node, value));
+        }
     }
     if let Some(of) = &node.items {
         default_of(&at.field("items"), of, in_meta);
@@ -227,6 +261,17 @@ fn default_of(at: &At<'_>, node: &Structural, in_meta: bool) {
             default_of(&property, of, in_meta || meta);
         }
     }
+}
+
+/// What is wrong with a default that is a whole object.
+fn wrong_object(place: &At<'_>, node: &Structural, value: &Value) -> Vec<FieldError> {
+    let holder = Structural { properties: [("v".into(), node.clone())].into(), ..Structural::default() };
+    let (mut found, object) = (Vec::new(), [("v", value.clone())].into_iter().collect());
+    structural::embedded(&holder, &object, &mut found);
+    for error in &mut found {
+        error.path.replace_range(..1, &place.path);
+    }
+    found
 }
 
 fn wrong_default(place: &At<'_>, node: &Structural, value: &Value, in_meta: bool) -> Vec<FieldError> {

@@ -155,7 +155,7 @@ pub(super) fn port_name(text: &str) -> Vec<String> {
     say(text.len() > 15, "must be no more than 15 characters");
     let letters = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
     say(text.is_empty() || !letters, "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)");
-    say(!text.bytes().any(|b| b.is_ascii_lowercase()) && letters, "must contain at least one letter (a-z)");
+    say(!text.bytes().any(|b| b.is_ascii_lowercase()), "must contain at least one letter (a-z)");
     say(text.contains("--"), "must not contain consecutive hyphens");
     say(text.starts_with('-') || text.ends_with('-'), "must not begin or end with a hyphen");
     out
@@ -239,18 +239,18 @@ pub(super) fn is_zero(at: &At<'_>) -> bool {
     }
 }
 
-/// Indexes of pods, `1,3-5`, rising and below `limit`.
+/// Indexes of pods, `1,3-5`, rising and below `limit`; how many there are.
 ///
 /// # Errors
 /// What is wrong with them.
-pub(super) fn indexes(text: &str, limit: i64) -> Result<(), String> {
+pub(super) fn indexes(text: &str, limit: i64) -> Result<i64, String> {
     if text.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let number = |part: &str| -> Result<i64, String> {
         part.parse().map_err(|_| format!("cannot convert string to integer for index: {part:?}"))
     };
-    let mut last: Option<i64> = None;
+    let (mut last, mut count): (Option<i64>, i64) = (None, 0);
     for interval in text.split(',') {
         let parts: Vec<&str> = interval.split('-').collect();
         if parts.len() > 2 {
@@ -275,8 +275,9 @@ pub(super) fn indexes(text: &str, limit: i64) -> Result<(), String> {
             }
         }
         last = Some(end);
+        count += end - first + 1;
     }
-    Ok(())
+    Ok(count)
 }
 
 /// An amount; the schema pass has made sure that it is one.

@@ -47,6 +47,17 @@ pub(super) fn updated(
     metadata::update(new, old, out);
 }
 
+/// The same where nothing but the status has rules for updates.
+pub(super) fn status_updated(
+    new: &Object,
+    old: &Object,
+    context: Context<'_>,
+    out: &mut Vec<FieldError>,
+    status: impl FnOnce(&At<'_>),
+) {
+    updated(new, old, context, out, |_| {}, status);
+}
+
 pub(super) fn immutable(at: &At<'_>, old: Option<&Value>) {
     if differs(at.value, old) {
         at.invalid("field is immutable");
@@ -218,7 +229,14 @@ pub(in crate::kinds) fn replica_set_update(
 }
 
 fn replica_status(status: &At<'_>) {
-    let counts = ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration"];
+    let counts = [
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "observedGeneration",
+        "terminatingReplicas",
+    ];
     counts_not_negative(status, &counts);
     counts_within(status, "replicas", &["fullyLabeledReplicas", "readyReplicas", "availableReplicas"]);
     counts_within(status, "readyReplicas", &[]);
@@ -248,7 +266,7 @@ pub(in crate::kinds) fn replication_controller(object: &Object, out: &mut Vec<Fi
 }
 
 pub(in crate::kinds) fn controller_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
-    updated(new, old, context, out, |_| {}, replica_status);
+    status_updated(new, old, context, out, replica_status);
 }
 
 pub(in crate::kinds) fn daemon_set(object: &Object, out: &mut Vec<FieldError>) {
@@ -326,6 +344,8 @@ pub(in crate::kinds) fn daemon_set_update(new: &Object, old: &Object, context: C
 /// StatefulSets name their pods, which are labels of DNS.
 pub(in crate::kinds) fn stateful_set(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_label, out, |root, errors| stateful_spec(&root.field("spec"), errors));
+    // The controller puts the name of the service there.
+    out.retain(|e| e.path != "spec.template.spec.subdomain");
 }
 
 fn stateful_spec(spec: &At<'_>, errors: &Errors) {
