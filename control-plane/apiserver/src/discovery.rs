@@ -5,19 +5,23 @@ use crate::aggregation::{Group, Version};
 use crate::ctx::Ctx;
 use crate::definitions;
 use crate::discovery_aggregated;
-use crate::negotiate::{self, Offer};
+use crate::health;
+use crate::negotiate::{self, Accept, Offer, Route};
 use crate::request::RequestInfo;
+use crate::resource;
 use crate::respond;
 use crate::server::Body;
 use api::kind::Scope;
 use api::{Kind, Map, Status, Value};
 use base64::prelude::{BASE64_STANDARD, Engine};
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 use std::sync::Arc;
 
 /// The API level, as `/version` shows it.
 const MINOR: &str = "36";
+/// The oldest level whose clients and nodes are served.
+const COMPATIBLE_MINOR: &str = "35";
 const GIT_VERSION: &str = concat!("v1.36.0+wherry-", env!("CARGO_PKG_VERSION"));
 
 pub(crate) async fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
@@ -27,7 +31,20 @@ pub(crate) async fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) ->
     if info.path.starts_with("/apis/") {
         definitions::catch_up(ctx).await?;
     }
-    Ok(known(ctx, info, parts)?.unwrap_or_else(|| respond::text(404, "404 page not found\n")))
+    match known(ctx, info, parts)? {
+        Some(response) => Ok(response),
+        None => absent(ctx, info),
+    }
+}
+
+/// Below what is routed a path is an error of the API; elsewhere there is no API at all.
+fn absent(ctx: &Ctx, info: &RequestInfo) -> Result<Response<Body>, Status> {
+    let segments: Vec<&str> = info.path.trim_matches('/').split('/').collect();
+    match segments.as_slice() {
+        ["version", ..] | ["api", _] => Err(resource::no_route()),
+        ["apis", group, _] => resource::nowhere(ctx, group),
+        _ => Ok(respond::text(404, "404 page not found\n")),
+    }
 }
 
 fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Response<Body>>, Status> {
@@ -53,10 +70,28 @@ fn known(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Option<Res
         [""] => Some(paths(&grouped())),
         _ => None,
     };
-    // The version and the list of paths are no types of the API.
-    let offer = if matches!(path, "version" | "") { Offer::Documents } else { Offer::Types };
     let Some(value) = found else { return Ok(None) };
-    Ok(Some(respond::value(200, &negotiate::accept(&parts.headers, &info.query, offer)?, &value)))
+    // What the aggregator answers itself, and the list of paths, whatever the method is.
+    let any = matches!(segments.as_slice(), [""] | ["apis"] | ["apis", _]);
+    if !any && parts.method != Method::GET {
+        return Err(resource::no_method());
+    }
+    // The version and the list of paths are no types of the API.
+    let lines = Accept { pretty: true, ..Accept::plain() };
+    let accept = match segments.as_slice() {
+        [""] => lines,
+        ["version"] => {
+            negotiate::routed(&parts.headers, Route::Json)?;
+            lines
+        }
+        // The aggregator answers these itself, without a router's types.
+        ["apis"] | ["apis", _] => negotiate::accept(&parts.headers, &info.query, Offer::Whole)?,
+        _ => {
+            negotiate::routed(&parts.headers, Route::Objects)?;
+            negotiate::accept(&parts.headers, &info.query, Offer::Whole)?
+        }
+    };
+    Ok(Some(respond::value(200, &accept, &value)))
 }
 
 pub(crate) fn map<const N: usize>(pairs: [(&'static str, Value); N]) -> Map {
@@ -176,6 +211,10 @@ fn version() -> Value {
     Value::Map(map([
         ("major", "1".into()),
         ("minor", MINOR.into()),
+        ("emulationMajor", "1".into()),
+        ("emulationMinor", MINOR.into()),
+        ("minCompatibilityMajor", "1".into()),
+        ("minCompatibilityMinor", COMPATIBLE_MINOR.into()),
         ("gitVersion", GIT_VERSION.into()),
         ("gitCommit", "".into()),
         ("gitTreeState", "clean".into()),
@@ -219,11 +258,23 @@ fn paths(groups: &[Group]) -> Value {
         paths.push(format!("/apis/{name}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{name}/{}", v.name)));
     }
-    for path in
-        ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]
-    {
+    for path in [
+        "/.well-known/openid-configuration",
+        "/apis/",
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ] {
         paths.push(path.into());
     }
+    paths.extend(health::paths());
     paths.sort();
     Value::Map(map([("paths", paths.into())]))
 }

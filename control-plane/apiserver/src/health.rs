@@ -4,8 +4,11 @@ use crate::ctx::Ctx;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
-use http::Response;
+use http::{HeaderValue, Response};
 use std::sync::Arc;
+
+/// Of an answer that is no error, as upstream's.
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What a check looks at.
 #[derive(Debug, Clone, Copy)]
@@ -42,6 +45,16 @@ const CHECKS: [(&str, &str, Look); 15] = [
     ("shutdown", "r", Look::Stays),
 ];
 
+/// Where each check is asked for alone.
+pub(crate) fn paths() -> impl Iterator<Item = String> {
+    let roots = [("healthz", 'h'), ("livez", 'l'), ("readyz", 'r')];
+    let of = |(root, letter): (&'static str, char)| {
+        let checks = CHECKS.iter().filter(move |(_, roots, _)| roots.contains(letter));
+        checks.map(move |(name, ..)| format!("/{root}/{name}"))
+    };
+    roots.into_iter().flat_map(of)
+}
+
 /// Answers below the three paths; `None` for any other.
 pub(crate) async fn handle(ctx: &Arc<Ctx>, info: &RequestInfo) -> Option<Response<Body>> {
     let path = info.path.trim_start_matches('/');
@@ -59,7 +72,7 @@ pub(crate) async fn handle(ctx: &Arc<Ctx>, info: &RequestInfo) -> Option<Respons
     Some(match checks.into_iter().find(|(name, ..)| *name == one) {
         None => respond::text(404, "404 page not found\n"),
         Some((_, _, look)) => match failure(ctx, *look).await {
-            None => respond::text(200, "ok"),
+            None => respond::with(200, TEXT, "ok"),
             Some(why) => respond::text(500, format!("internal server error: {why}\n")),
         },
     })

@@ -6,14 +6,14 @@ use crate::authn::{self, Identity};
 use crate::authz::{self, Decision};
 use crate::ctx::Ctx;
 use crate::metrics::Begun;
-use crate::negotiate::{self, Accept, Offer};
+use crate::negotiate;
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{discovery, health, metrics, openapi, resource, respond, subresources};
 use api::Status;
 use futures::FutureExt;
 use http::request::Parts;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, header};
 use rustls_pki_types::CertificateDer;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -37,7 +37,8 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
     if let Some(lasts) = begun.lasts() {
         parts.extensions.insert(lasts);
     }
-    let accept = negotiate::accept(&parts.headers, &info.query, Offer::Types).unwrap_or_else(|_| Accept::plain());
+    let accept = negotiate::of_errors(&parts.headers, &info.query);
+    let spaced = authn::is_spaced(&parts.headers);
     let handled = AssertUnwindSafe(handle(&ctx, caller, &info, parts, body, &begun)).catch_unwind().await;
     let mut response = match handled {
         Ok(Ok(response)) => response,
@@ -49,6 +50,10 @@ pub(crate) async fn serve(ctx: Arc<Ctx>, caller: Caller, request: Request<Body>)
         }
     };
     warn_of_deprecated(&ctx, &info, &mut response);
+    if spaced {
+        let why = "the provided Authorization header contains extra space before the bearer token, and is ignored";
+        respond::warn(&mut response, &[why.to_owned()]);
+    }
     let mut response = ctx.metrics.end(begun, response, started.elapsed());
     let id = HeaderValue::from_str(&uuid::Uuid::new_v4().to_string());
     response.headers_mut().insert("audit-id", id.unwrap_or(HeaderValue::from_static("")));
@@ -63,12 +68,21 @@ async fn handle(
     body: Body,
     begun: &Begun<'_>,
 ) -> Result<Response<Body>, Status> {
+    let refuse = |status: Status| {
+        let mut response = respond::error(&status, &negotiate::of_errors(&parts.headers, &info.query));
+        response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        Ok(response)
+    };
     let identity = identify(ctx, caller, &parts).await?;
+    let identity = match authn::impersonate(ctx, &parts, identity).await {
+        Ok(identity) => identity,
+        Err(status) => return refuse(status),
+    };
     let asked = Instant::now();
     let decision = authz::authorize(ctx, &identity, info).await;
     ctx.metrics.door.authorized(decision == Decision::Allow, asked.elapsed());
     if let Decision::Deny(reason) = decision {
-        return Err(authz::forbidden(identity.user(), info, &reason));
+        return refuse(authz::forbidden(identity.user(), info, &reason));
     }
     begun.admitted();
     let came = Instant::now();
@@ -88,18 +102,17 @@ async fn handle(
     other(ctx, info, &parts).await
 }
 
-/// Who asks, in the end.
+/// Who asks, for whomever.
 async fn identify(ctx: &Ctx, caller: Caller, parts: &Parts) -> Result<Identity, Status> {
-    let identity = match caller {
-        Caller::Inside(identity) => identity,
+    match caller {
+        Caller::Inside(identity) => Ok(identity),
         Caller::Network(peer) => {
             let came = Instant::now();
             let found = authn::authenticate(ctx, parts, peer.as_ref().map(|p| p.as_slice())).await;
             ctx.metrics.door.authenticated(found.as_ref().ok().map(|i| i.user().name.as_str()), came.elapsed());
-            found?
+            found
         }
-    };
-    authn::impersonate(ctx, parts, identity).await
+    }
 }
 
 async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>, Status> {
@@ -107,14 +120,6 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
         return Ok(response);
     }
     let path = info.path.trim_end_matches('/');
-    // Upstream's aggregator answers for groups whatever the method.
-    let groups = path == "/apis" || path.strip_prefix("/apis/").is_some_and(|group| !group.contains('/'));
-    if groups {
-        return discovery::handle(ctx, info, parts).await;
-    }
-    if info.verb != "get" && info.verb != "head" {
-        return Ok(respond::text(405, "405 method not allowed\n"));
-    }
     match path {
         "/metrics" | "/metrics/slis" => Ok(metrics::handle(ctx, path).await),
         p if p == "/openapi" || p.starts_with("/openapi/") => openapi::handle(ctx, info, parts),

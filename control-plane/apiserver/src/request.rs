@@ -53,7 +53,7 @@ impl Query {
 
     /// A boolean parameter, read as upstream does: anything but `0` and `false` is true.
     pub fn is(&self, key: &str) -> bool {
-        self.has(key) && !matches!(self.get(key), "0" | "false")
+        self.has(key) && self.get(key) != "0" && !self.get(key).eq_ignore_ascii_case("false")
     }
 }
 
@@ -87,7 +87,7 @@ impl RequestInfo {
         info.is_resource = true;
         match rest {
             // The form of watches before the parameter; it is still documented.
-            [first, rest @ ..] if first == "watch" && !rest.is_empty() && *method == Method::GET => {
+            [first, rest @ ..] if first == "watch" && !rest.is_empty() => {
                 info.place(rest);
                 info.watch();
             }
@@ -183,6 +183,7 @@ mod tests {
         GET /api/v1/pods | list - v1 - pods - - -
         GET /api/v1/pods?watch=true | watch - v1 - pods - - -
         GET /api/v1/pods?watch=0 | list - v1 - pods - - -
+        GET /api/v1/pods?watch=FALSE | list - v1 - pods - - -
         GET /api/v1/namespaces/a/pods/b | get - v1 a pods b - -
         GET /api/v1/namespaces/a/pods/b/log | get - v1 a pods b log -
         POST /api/v1/namespaces/a/pods/b/proxy/x/y | create - v1 a pods b proxy x/y
@@ -198,7 +199,7 @@ mod tests {
         GET /api/v1/secrets/a%2Fb | get - v1 - secrets a b -
         GET /api/v1/watch/pods | watch - v1 - pods - - -
         GET /api/v1/watch/namespaces/a/pods/b | watch - v1 a pods b - -
-        POST /api/v1/watch/pods | create - v1 - watch pods - -
+        POST /api/v1/watch/pods | watch - v1 - pods - - -
         GET /apis/rbac.authorization.k8s.io/v1/clusterroles/a%3Ab | get rbac.authorization.k8s.io v1 - clusterroles a:b - -
     ";
 

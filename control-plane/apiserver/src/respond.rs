@@ -133,8 +133,8 @@ pub(crate) fn value(code: u16, accept: &Accept, value: &Value) -> Response<Body>
 fn protobuf_of(value: &Value) -> Result<Vec<u8>, Status> {
     let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or("");
     let (version, kind) = (text("apiVersion"), text("kind"));
-    let version = if version.is_empty() { "v1" } else { version };
-    let encoded = type_of(version, kind).zip(value.as_map()).map(|(name, map)| protobuf::encode(&name, map));
+    let known = type_of(if version.is_empty() { "v1" } else { version }, kind);
+    let encoded = known.zip(value.as_map()).map(|(name, map)| protobuf::encode(&name, map));
     match encoded {
         Some(Ok(object)) => Ok(protobuf::wrap(version, kind, &object)),
         Some(Err(error)) => Err(Status::internal(error)),
@@ -168,11 +168,6 @@ pub(crate) fn error(status: &Status, accept: &Accept) -> Response<Body> {
     };
     if let Some(details) = status.details.as_ref().filter(|d| d.retry_after_seconds > 0) {
         response.headers_mut().insert(header::RETRY_AFTER, details.retry_after_seconds.into());
-    }
-    if status.code == 401 {
-        response
-            .headers_mut()
-            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"kubernetes\""));
     }
     response
 }

@@ -65,6 +65,7 @@ async fn mistakes_are_answered_and_change_nothing() {
     let (server, store) = start(dir.path()).await;
     let made = [
         json!({"method": "POST", "path": "/api/v1/namespaces", "body": json!({"metadata": {"name": "t"}}).to_string()}),
+        json!({"method": "POST", "path": "/api/v1/namespaces/t/serviceaccounts", "body": json!({"metadata": {"name": "default"}}).to_string()}),
         json!({"method": "POST", "path": "CONFIGMAPS", "body": json!({"metadata": {"name": "there"}, "data": {"a": "1"}}).to_string()}),
     ];
     for case in made {

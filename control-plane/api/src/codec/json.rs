@@ -29,6 +29,17 @@ struct Parser<'a> {
     duplicates: Vec<String>,
 }
 
+/// A character as Go writes it.
+fn quoted(c: char) -> String {
+    let shown = c.escape_debug().to_string();
+    match u32::from(c) {
+        _ if !shown.starts_with("\\u{") => shown,
+        code @ ..0x80 => format!("\\x{code:02x}"),
+        code @ ..0x1_0000 => format!("\\u{code:04x}"),
+        code => format!("\\U{code:08x}"),
+    }
+}
+
 impl Parser<'_> {
     fn space(&mut self) {
         while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.bytes.get(self.at) {
@@ -41,7 +52,7 @@ impl Parser<'_> {
             None => DecodeError::new(self.at, "unexpected end of JSON input"),
             Some('\'') => DecodeError::new(self.at, format!("invalid character '\\'' {context}")),
             Some('"') => DecodeError::new(self.at, format!("invalid character '\"' {context}")),
-            Some(c) => DecodeError::new(self.at, format!("invalid character '{}' {context}", c.escape_debug())),
+            Some(c) => DecodeError::new(self.at, format!("invalid character '{}' {context}", quoted(c))),
         }
     }
 

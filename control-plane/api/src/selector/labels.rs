@@ -177,9 +177,15 @@ impl fmt::Display for Requirement {
     }
 }
 
+/// All that is wrong with a key, as one.
+fn wrong_key(key: &str) -> Option<String> {
+    let why = names::qualified_name(key);
+    (!why.is_empty()).then(|| invalid("<nil>", key, &why.join("; ")))
+}
+
 /// A checked requirement.
 fn requirement(key: &str, operator: Operator, values: BTreeSet<String>) -> Parsed<Requirement> {
-    let mut errors: Vec<String> = names::qualified_name(key).into_iter().map(|m| invalid("<nil>", key, &m)).collect();
+    let mut errors: Vec<String> = wrong_key(key).into_iter().collect();
     let shown = || format!("[{}]", values.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(","));
     let complaint = match operator {
         Operator::In | Operator::NotIn if values.is_empty() => {
@@ -268,8 +274,8 @@ impl<'a> Parser<'a> {
         if token != Token::Identifier {
             return fail(format!("found '{key}', expected: identifier"));
         }
-        if let Some(message) = names::qualified_name(key).first() {
-            return fail(invalid("<nil>", key, message));
+        if let Some(why) = wrong_key(key) {
+            return fail(why);
         }
         if negated {
             return requirement(key, Operator::DoesNotExist, BTreeSet::new());

@@ -16,13 +16,21 @@ const DELETION_LEEWAY_SECONDS: i64 = 60;
 /// The token that a request carries. Browsers cannot set Authorization on a WebSocket, so they send it as a subprotocol.
 pub(super) fn token_of(headers: &HeaderMap) -> Option<String> {
     if let Some(value) = headers.get(http::header::AUTHORIZATION) {
-        let (scheme, token) = value.to_str().ok()?.trim().split_once(' ')?;
-        return scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned()).filter(|t| !t.is_empty());
+        let mut parts = value.to_str().ok()?.trim().splitn(3, ' ');
+        let bearer = parts.next()?.eq_ignore_ascii_case("bearer");
+        return parts.next().filter(|token| bearer && !token.is_empty()).map(str::to_owned);
     }
     let protocols = headers.get_all(http::header::SEC_WEBSOCKET_PROTOCOL);
     let mut protocols = protocols.iter().filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
     let token = protocols.find_map(|p| p.trim().strip_prefix(crate::websocket::TOKEN_PROTOCOL))?;
     String::from_utf8(URL_SAFE_NO_PAD.decode(token).ok()?).ok()
+}
+
+/// Whether a token is not looked at for the space before it.
+pub(crate) fn is_spaced(headers: &HeaderMap) -> bool {
+    let value = headers.get(http::header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let parts: Vec<&str> = value.trim().splitn(3, ' ').collect();
+    matches!(parts.as_slice(), [scheme, "", _] if scheme.eq_ignore_ascii_case("bearer"))
 }
 
 /// The user of a token and the audiences that it was accepted for. The outer error means that it could not be judged.

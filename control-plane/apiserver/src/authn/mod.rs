@@ -106,6 +106,8 @@ pub(crate) async fn authenticate(
     }
 }
 
+pub(crate) use bearer::is_spaced;
+
 /// The user that a client certificate names, and its end in seconds of the epoch. The chain has been verified by the TLS acceptor.
 fn certificate_user(leaf: &CertificateDer<'_>) -> Option<(User, i64)> {
     let (name, mut groups, ends) = pki::user_of(leaf)?;

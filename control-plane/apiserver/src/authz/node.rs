@@ -159,6 +159,9 @@ fn related(graph: &Graph, node: &str, what: Needed, request: &RequestInfo) -> Re
 }
 
 fn relation(graph: &Graph, node: &str, what: Needed, request: &RequestInfo) -> Result<(), String> {
+    if request.name.is_empty() {
+        return Err("No Object name found".into());
+    }
     let namespace = if what == Needed::Volume { "" } else { &request.namespace };
     match graph.relates(node, what, namespace, &request.name) {
         true => Ok(()),

@@ -90,7 +90,7 @@ pub(crate) fn handle(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Resul
     if path == "openapi/v2" {
         return v2::handle(ctx, parts);
     }
-    if path == "openapi" {
+    if !path.starts_with("openapi/v3/") {
         return Ok(respond::text(404, "404 page not found\n"));
     }
     let found = path.strip_prefix("openapi/v3/").and_then(|at| Some((at, pages::all(&kinds(ctx)).remove(at)?)));
@@ -167,6 +167,7 @@ impl Form {
 fn empty(code: http::StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = code;
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
     response
 }
 

@@ -10,6 +10,8 @@ const ORPHAN: &str = "orphan";
 pub(crate) struct DeleteOptions {
     pub grace_period_seconds: Option<i64>,
     pub propagation: Option<Propagation>,
+    /// Whether the older form asked for dependents to go as well.
+    pub cascades: bool,
     pub uid: Option<String>,
     pub resource_version: Option<String>,
     pub dry_run: bool,
@@ -32,81 +34,105 @@ pub(crate) enum Deletion {
     Stays,
 }
 
-/// Reads the options of a request: its body (`Null` where there is none) over its query.
+/// Reads the options of a request: its body, or where there is none (`Null`) its query.
 pub(crate) fn options(body: &Value, query: &crate::request::Query) -> Result<DeleteOptions, Status> {
+    let (options, errors) = read(body, query)?;
+    match errors.is_empty() {
+        true => Ok(options),
+        false => Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &errors)),
+    }
+}
+
+/// The same, with all that is wrong in it.
+pub(crate) fn read(body: &Value, query: &crate::request::Query) -> Result<(DeleteOptions, Vec<FieldError>), Status> {
     let mut options = DeleteOptions::default();
-    let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
-    let asked = |key: &str| Some(query.get(key).to_owned()).filter(|v| !v.is_empty());
-    let empty = body.is_null();
-    options.grace_period_seconds = match asked("gracePeriodSeconds").filter(|_| empty) {
-        Some(seconds) => Some(super::options::integer(&seconds)?),
-        None => body.get("gracePeriodSeconds").and_then(Value::as_i64),
+    let mut errors = Vec::new();
+    let (policy, orphan, listed): (Option<&str>, Option<bool>, Vec<&str>) = match body.is_null() {
+        true => {
+            options.grace_period_seconds = super::options::number(query, "gracePeriodSeconds")?;
+            let asked = |key: &str| query.has(key).then(|| query.get(key));
+            let orphan = query.has("orphanDependents").then(|| query.is("orphanDependents"));
+            (asked("propagationPolicy"), orphan, query.all("dryRun").collect())
+        }
+        false => {
+            options.grace_period_seconds = body.get("gracePeriodSeconds").and_then(Value::as_i64);
+            let listed = body.get("dryRun").and_then(Value::as_list).unwrap_or(&[]);
+            (
+                body.get("propagationPolicy").and_then(Value::as_str),
+                body.get("orphanDependents").and_then(Value::as_bool),
+                listed.iter().filter_map(Value::as_str).collect(),
+            )
+        }
     };
-    let propagation = text("propagationPolicy").or_else(|| asked("propagationPolicy").filter(|_| empty));
-    let orphan = match (body.get("orphanDependents").and_then(Value::as_bool), query.has("orphanDependents")) {
-        (None, true) => Some(query.is("orphanDependents")),
-        (orphan, _) => orphan,
-    };
-    options.propagation = propagate(propagation.as_deref(), orphan)?;
+    options.propagation = propagate(policy, orphan, &mut errors);
+    options.cascades = orphan == Some(false);
     if let Some(preconditions) = body.get("preconditions") {
         let text = |key: &str| preconditions.get(key).and_then(Value::as_str).map(str::to_owned);
         (options.uid, options.resource_version) = (text("uid"), text("resourceVersion"));
     }
-    let listed: Vec<&str> = match body.get("dryRun").and_then(Value::as_list) {
-        Some(list) => list.iter().filter_map(Value::as_str).collect(),
-        None => query.all("dryRun").collect(),
-    };
-    options.dry_run = super::options::dry_run(listed.into_iter(), "DeleteOptions")?;
-    Ok(options)
+    options.dry_run = super::options::dry_run(listed.into_iter(), &mut errors);
+    Ok((options, errors))
 }
 
-fn propagate(policy: Option<&str>, orphan: Option<bool>) -> Result<Option<Propagation>, Status> {
-    let refuse = |reason, message: String| {
-        let error = FieldError::new(reason, "propagationPolicy", message);
-        Err(Status::invalid("meta.k8s.io", "DeleteOptions", "", &[error]))
-    };
+fn propagate(policy: Option<&str>, orphan: Option<bool>, errors: &mut Vec<FieldError>) -> Option<Propagation> {
+    let mut refuse = |reason, message: String| errors.push(FieldError::new(reason, "propagationPolicy", message));
+    if let (Some(policy), Some(_)) = (policy, orphan) {
+        let why = format!("Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set");
+        refuse(FieldReason::Invalid, why);
+    }
     match (policy, orphan) {
-        (Some(policy), Some(_)) => refuse(
-            FieldReason::Invalid,
-            format!("Invalid value: {policy:?}: orphanDependents and deletionPropagation cannot be both set"),
-        ),
-        (Some("Foreground"), None) => Ok(Some(Propagation::Foreground)),
-        (Some("Background"), None) | (None, Some(false)) => Ok(Some(Propagation::Background)),
-        (Some("Orphan"), None) | (None, Some(true)) => Ok(Some(Propagation::Orphan)),
-        (None, None) => Ok(None),
-        (Some(other), None) => refuse(
-            FieldReason::NotSupported,
-            format!(
-                "Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
-            ),
-        ),
+        (Some("Foreground"), _) => Some(Propagation::Foreground),
+        (Some("Background"), _) | (None, Some(false)) => Some(Propagation::Background),
+        (Some("Orphan"), _) | (None, Some(true)) => Some(Propagation::Orphan),
+        (None, None) => None,
+        (Some(other), _) => {
+            let known = r#""Foreground", "Background", "Orphan", "nil""#;
+            refuse(FieldReason::NotSupported, format!("Unsupported value: {other:?}: supported values: {known}"));
+            None
+        }
     }
 }
 
-/// Decides. `now` is RFC 3339; `later` makes the deadline of a grace period from it.
+/// Decides what becomes of an object that is to go at `now`.
 pub(crate) fn plan(kind: &Kind, object: &Object, options: &DeleteOptions, now: jiff::Timestamp) -> Deletion {
     let mut next = object.clone();
     let terminating = object.deletion_timestamp().is_some();
-    if !is_namespace(kind) {
-        set_finalizers(kind, &mut next, options.propagation);
-    }
     if is_definition(kind) && !terminating {
         begin_cleanup(&mut next, now);
+        next.meta_mut().insert("deletionTimestamp", text(now, 0));
+        return Deletion::Mark(next);
+    }
+    if is_namespace(kind) && !terminating {
+        set_finalizers(kind, &mut next, options.propagation);
+        next.meta_mut().insert("deletionTimestamp", text(now, 0));
+        next.set(&["status", "phase"], "Terminating");
+        return Deletion::Mark(next);
+    }
+    if held_by_namespace(kind, object) {
+        return Deletion::Stays;
     }
     let grace = grace(kind, object, options.grace_period_seconds);
-    let keeps = next.finalizers().next().is_some() || held_by_namespace(kind, object);
     match grace {
-        Some(seconds) if terminating => shorten(&mut next, seconds, now),
-        _ if terminating => {}
-        // What goes at once is shown as it was.
-        None if !keeps => {}
-        _ => mark(kind, &mut next, grace.unwrap_or(0), now),
+        Grace::Runs => return Deletion::Stays,
+        Grace::None => {}
+        Grace::Shorter(seconds) => end_in(&mut next, seconds, now),
+        Grace::Begins(seconds) => {
+            count(&mut next);
+            end_in(&mut next, seconds, now);
+        }
     }
-    let waits = next.deletion_grace_period_seconds().unwrap_or(0) > 0;
-    match keeps || waits {
-        false => Deletion::Remove(next),
-        true if next == *object => Deletion::Stays,
-        true => Deletion::Mark(next),
+    set_finalizers(kind, &mut next, options.propagation);
+    let kept = next.finalizers().next().is_some();
+    match grace {
+        // What goes at once is shown as it was.
+        Grace::None if !kept => return Deletion::Remove(object.clone()),
+        Grace::None => mark(&mut next, now),
+        Grace::Begins(0) | Grace::Shorter(0) if !kept => return Deletion::Remove(next),
+        Grace::Begins(_) | Grace::Shorter(_) | Grace::Runs => {}
+    }
+    match next == *object {
+        true => Deletion::Stays,
+        false => Deletion::Mark(next),
     }
 }
 
@@ -136,27 +162,30 @@ fn begin_cleanup(definition: &mut Object, now: jiff::Timestamp) {
     definition.set(&["status", "conditions"], Value::List(conditions));
 }
 
-fn mark(kind: &Kind, object: &mut Object, grace: i64, now: jiff::Timestamp) {
-    let meta = object.meta_mut();
-    meta.insert("deletionTimestamp", text(now, grace));
-    if !is_namespace(kind) {
-        meta.insert("deletionGracePeriodSeconds", grace);
+/// What finalizers keep is on its way out.
+fn mark(object: &mut Object, now: jiff::Timestamp) {
+    let ends = object.deletion_timestamp().and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    if ends.is_none() {
+        count(object);
     }
-    if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
-        meta.insert("generation", generation + 1);
-    }
-    if is_namespace(kind) {
-        object.set(&["status", "phase"], "Terminating");
+    match ends.is_none_or(|ends| ends > now) {
+        true => end_in(object, 0, now),
+        false => drop(object.meta_mut().insert("deletionGracePeriodSeconds", 0)),
     }
 }
 
-/// A grace period can only become shorter.
-fn shorten(object: &mut Object, grace: i64, now: jiff::Timestamp) {
-    if object.deletion_grace_period_seconds().is_some_and(|old| grace < old) {
-        let meta = object.meta_mut();
-        meta.insert("deletionTimestamp", text(now, grace));
-        meta.insert("deletionGracePeriodSeconds", grace);
+/// A deletion that begins is a change of what is wanted.
+fn count(object: &mut Object) {
+    let meta = object.meta_mut();
+    if let Some(generation) = meta.get("generation").and_then(Value::as_i64) {
+        meta.insert("generation", generation + 1);
     }
+}
+
+fn end_in(object: &mut Object, seconds: i64, now: jiff::Timestamp) {
+    let meta = object.meta_mut();
+    meta.insert("deletionTimestamp", text(now, seconds));
+    meta.insert("deletionGracePeriodSeconds", seconds);
 }
 
 fn text(now: jiff::Timestamp, seconds: i64) -> String {
@@ -164,18 +193,32 @@ fn text(now: jiff::Timestamp, seconds: i64) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// The grace of kinds that end gracefully: pods. `None` for all others, and for a repeated delete that asks for none.
-fn grace(kind: &Kind, object: &Object, asked: Option<i64>) -> Option<i64> {
+/// How a kind that ends gracefully goes: pods do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grace {
+    /// There is none, or it is over.
+    None,
+    /// That of an earlier delete is running, and is not made longer.
+    Runs,
+    Begins(i64),
+    Shorter(i64),
+}
+
+fn grace(kind: &Kind, object: &Object, asked: Option<i64>) -> Grace {
     if kind.names.plural != "pods" || !kind.names.group.is_empty() {
-        return None;
+        return Grace::None;
     }
-    if asked.is_none() && object.deletion_timestamp().is_some() {
-        return None;
+    let some = |seconds: i64| if seconds < 0 { 1 } else { seconds };
+    if object.deletion_timestamp().is_some() {
+        return match (object.deletion_grace_period_seconds().unwrap_or(0), asked.map(some)) {
+            (0, _) => Grace::None,
+            (running, Some(shorter)) if shorter < running => Grace::Shorter(shorter),
+            _ => Grace::Runs,
+        };
     }
-    let seconds = asked.or_else(|| object.i64_at(&["spec", "terminationGracePeriodSeconds"])).unwrap_or(30);
-    let seconds = if seconds < 0 { 1 } else { seconds };
+    let seconds = asked.or_else(|| object.i64_at(&["spec", "terminationGracePeriodSeconds"])).unwrap_or(0);
     let ended = matches!(object.str_at(&["status", "phase"]), "Failed" | "Succeeded");
-    Some(if ended || object.str_at(&["spec", "nodeName"]).is_empty() { 0 } else { seconds })
+    Grace::Begins(if ended || object.str_at(&["spec", "nodeName"]).is_empty() { 0 } else { some(seconds) })
 }
 
 fn is_namespace(kind: &Kind) -> bool {

@@ -226,9 +226,8 @@ impl Registry {
             allowed(&old)?;
             let done = match deletion::plan(kind, &old, options, jiff::Timestamp::now()) {
                 Deletion::Stays => return Ok(Deleted { object: old, gone: false }),
-                Deletion::Mark(object) | Deletion::Remove(object) if options.dry_run => {
-                    return Ok(Deleted { object, gone: true });
-                }
+                Deletion::Mark(object) if options.dry_run => return Ok(Deleted { object, gone: false }),
+                Deletion::Remove(object) if options.dry_run => return Ok(Deleted { object, gone: true }),
                 Deletion::Mark(object) => {
                     self.replace(kind, object, &old).await?.map(|o| Deleted { object: o, gone: false })
                 }

@@ -3,24 +3,35 @@
 use crate::request::Query;
 use api::{FieldError, Status, status::FieldReason};
 use http::{HeaderMap, header};
+use std::num::{IntErrorKind, ParseIntError};
 
 /// A number of a query, with upstream's message where it is none.
 pub(crate) fn integer(text: &str) -> Result<i64, Status> {
-    text.parse().map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
+    let message = |e: &ParseIntError| format!("strconv.ParseInt: parsing {text:?}: {}", go_reason(e));
+    text.parse().map_err(|e| Status::bad_request(message(&e)))
 }
 
-/// Whether `dryRun` values ask for a dry run. `kind` is the options' kind.
-pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, kind: &str) -> Result<bool, Status> {
-    let mut asked = false;
-    for value in values.filter(|v| !v.is_empty()) {
-        if value != "All" {
-            let message = format!("Unsupported value: [{value:?}]: supported values: \"All\"");
-            let error = FieldError::new(FieldReason::NotSupported, "dryRun", message);
-            return Err(Status::invalid("meta.k8s.io", kind, "", &[error]));
-        }
-        asked = true;
+fn go_reason(error: &ParseIntError) -> &'static str {
+    match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
     }
-    Ok(asked)
+}
+
+/// A number of the query; `None` where the parameter is absent.
+pub(crate) fn number(query: &Query, key: &str) -> Result<Option<i64>, Status> {
+    query.has(key).then(|| integer(query.get(key))).transpose()
+}
+
+/// Whether `dryRun` values ask for a dry run; what they are instead is pushed to `errors`.
+pub(crate) fn dry_run<'a>(values: impl Iterator<Item = &'a str>, errors: &mut Vec<FieldError>) -> bool {
+    let values: Vec<&str> = values.collect();
+    if values.iter().any(|v| *v != "All") {
+        let shown: Vec<String> = values.iter().map(|v| format!("{v:?}")).collect();
+        let message = format!("Unsupported value: [{}]: supported values: \"All\"", shown.join(","));
+        errors.push(FieldError::new(FieldReason::NotSupported, "dryRun", message));
+    }
+    !values.is_empty()
 }
 
 /// What to do with unknown and duplicate fields.
@@ -40,7 +51,7 @@ pub(crate) struct WriteOptions {
 /// CreateOptions, UpdateOptions and PatchOptions; `kind` says which.
 pub(crate) fn write(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
     let mut errors = Vec::new();
-    let dry_run = dry_run(query.all("dryRun"), kind)?;
+    let dry_run = dry_run(query.all("dryRun"), &mut errors);
     let field_validation = match query.get("fieldValidation") {
         "" | "Warn" => FieldValidation::Warn,
         "Ignore" => FieldValidation::Ignore,
@@ -140,44 +151,60 @@ pub(crate) struct ListOptions {
     /// 0 is none.
     pub limit: usize,
     pub continues: String,
-    /// `None` where the parameter is empty.
+    /// `None` where the parameter is empty, or the list goes on.
     pub resource_version: Option<u64>,
+    /// Whether a version is asked for that a list cannot go on at.
+    pub versioned: bool,
     pub version_match: Match,
     pub timeout_seconds: Option<u64>,
     pub bookmarks: bool,
     pub initial_events: Option<bool>,
 }
 
-/// The options of a list or a watch.
-pub(crate) fn list(query: &Query, watch: bool) -> Result<ListOptions, Status> {
-    let number = |key: &str| match query.get(key) {
-        "" => Ok(None),
-        text => integer(text).map(Some),
-    };
-    let limit = number("limit")?.unwrap_or(0);
-    let timeout = number("timeoutSeconds")?;
+/// The options of a list or a watch. What cannot be read is told first, then what does not fit together; `selected`
+/// reads the selectors, and judges them when all else is well.
+pub(crate) fn list<S>(
+    query: &Query,
+    watch: bool,
+    selected: impl FnOnce() -> Result<S, Status>,
+    judged: impl FnOnce(&S) -> Result<(), Status>,
+) -> Result<(ListOptions, S), Status> {
+    let timeout = number(query, "timeoutSeconds")?;
+    let limit = number(query, "limit")?.unwrap_or(0);
+    let selection = selected()?;
     let version_match = check_match(query, watch)?;
-    let resource_version = match query.get("resourceVersion") {
-        "" => None,
-        text => Some(text.parse().map_err(|_| bad_version(text, watch))?),
+    judged(&selection)?;
+    let (version, continues) = (query.get("resourceVersion"), query.get("continue"));
+    let resource_version = match version {
+        text if text.is_empty() || (!continues.is_empty() && !watch) => None,
+        text => Some(parse_version(text, watch)?),
     };
-    let bookmarks = query.is("allowWatchBookmarks");
-    let initial_events = query.has("sendInitialEvents").then(|| query.is("sendInitialEvents"));
-    Ok(ListOptions {
+    let options = ListOptions {
         limit: usize::try_from(limit).unwrap_or(0),
-        continues: query.get("continue").to_owned(),
+        continues: continues.to_owned(),
         resource_version,
+        versioned: !matches!(version, "" | "0"),
         version_match,
         timeout_seconds: timeout.and_then(|t| u64::try_from(t).ok()).filter(|t| *t > 0),
-        bookmarks,
-        initial_events,
-    })
+        bookmarks: query.is("allowWatchBookmarks"),
+        initial_events: query.has("sendInitialEvents").then(|| query.is("sendInitialEvents")),
+    };
+    Ok((options, selection))
 }
 
-fn bad_version(text: &str, watch: bool) -> Status {
-    let message =
-        format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax");
-    match watch {
+/// A version: digits alone.
+fn parse_version(text: &str, bare: bool) -> Result<u64, Status> {
+    let why = match text.parse() {
+        Ok(version) if !text.starts_with('+') => return Ok(version),
+        Ok(_) => "invalid syntax",
+        Err(e) => go_reason(&e),
+    };
+    Err(bad_version(text, why, bare))
+}
+
+fn bad_version(text: &str, why: &str, bare: bool) -> Status {
+    let message = format!("resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}");
+    match bare {
         true => Status::new(500, "", message),
         false => Status::bad_request(format!("invalid resource version: {message}")),
     }
@@ -187,7 +214,7 @@ fn bad_version(text: &str, watch: bool) -> Status {
 pub(crate) fn get_version(query: &Query) -> Result<u64, Status> {
     match query.get("resourceVersion") {
         "" => Ok(0),
-        text => text.parse().map_err(|_| bad_version(text, true)),
+        text => parse_version(text, true),
     }
 }
 
@@ -202,29 +229,24 @@ fn check_match(query: &Query, watch: bool) -> Result<Match, Status> {
         _ => Match::NotOlderThan,
     };
     const FIELD: &str = "resourceVersionMatch";
+    const CONTINUED: &str = "Forbidden: resourceVersionMatch is forbidden when continue is provided";
     if watch {
-        match (initial, given) {
-            (true, "NotOlderThan") | (false, "") => {}
-            (true, "") => refuse(
-                FieldReason::Forbidden,
-                FIELD,
-                "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
-            ),
-            (true, other) => refuse(
-                FieldReason::NotSupported,
-                FIELD,
-                &format!("Unsupported value: {other:?}: supported values: \"NotOlderThan\""),
-            ),
-            (false, _) => refuse(
-                FieldReason::Forbidden,
-                FIELD,
-                "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            ),
+        if initial && given != "NotOlderThan" {
+            let why = "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            refuse(FieldReason::Forbidden, FIELD, why);
+        }
+        if !initial && !given.is_empty() {
+            let why = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+            refuse(FieldReason::Forbidden, FIELD, why);
+        }
+        if !matches!(given, "" | "NotOlderThan") {
+            let why = format!("Unsupported value: {given:?}: supported values: \"NotOlderThan\"");
+            refuse(FieldReason::NotSupported, FIELD, &why);
+        }
+        if !query.get("continue").is_empty() {
+            refuse(FieldReason::Forbidden, FIELD, CONTINUED);
         }
     } else {
-        if initial {
-            refuse(FieldReason::Forbidden, "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list");
-        }
         if !given.is_empty() {
             if version.is_empty() {
                 refuse(
@@ -234,11 +256,7 @@ fn check_match(query: &Query, watch: bool) -> Result<Match, Status> {
                 );
             }
             if !query.get("continue").is_empty() {
-                refuse(
-                    FieldReason::Forbidden,
-                    FIELD,
-                    "Forbidden: resourceVersionMatch is forbidden when continue is provided",
-                );
+                refuse(FieldReason::Forbidden, FIELD, CONTINUED);
             }
             if !matches!(given, "Exact" | "NotOlderThan") {
                 let message =
@@ -252,6 +270,9 @@ fn check_match(query: &Query, watch: bool) -> Result<Match, Status> {
                     "Forbidden: resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
                 );
             }
+        }
+        if initial {
+            refuse(FieldReason::Forbidden, "sendInitialEvents", "Forbidden: sendInitialEvents is forbidden for list");
         }
     }
     match errors.is_empty() {

@@ -6,7 +6,7 @@ use crate::registry::options::FieldValidation;
 use crate::server::Body;
 use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
-use api::{Kind, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -48,14 +48,39 @@ pub(super) fn object(
 
 /// An object of JSON or YAML, and the keys that it has twice.
 fn of_text(kind: &Kind, encoding: Sent, body: &[u8]) -> Result<(Object, Vec<String>), Status> {
+    of_type(&kind.names.kind, &kind.type_name, encoding, body)
+}
+
+/// The same of a type by its short name and its whole one.
+pub(crate) fn of_type(
+    name: &str,
+    type_name: &str,
+    encoding: Sent,
+    body: &[u8],
+) -> Result<(Object, Vec<String>), Status> {
     let decoded =
-        decode(&kind.type_name, encoding, body).map_err(|e| unreadable(kind, body, &no_type(encoding, &e.message)))?;
+        decode(type_name, encoding, body).map_err(|e| unreadable(name, body, &no_type(encoding, &e.message)))?;
     match decoded.value {
         // Null leaves an object as it is: without anything.
         Value::Null => Ok((Object::default(), decoded.duplicates)),
-        Value::Map(map) => Ok((Object(map), decoded.duplicates)),
-        other => Err(unreadable(kind, body, &no_object(&other))),
+        Value::Map(map) => match untyped(encoding, &map) {
+            Some(why) => Err(unreadable(name, body, &why)),
+            None => Ok((Object(map), decoded.duplicates)),
+        },
+        other => Err(unreadable(name, body, &no_object(&other))),
     }
+}
+
+/// Why an object does not say what it is.
+fn untyped(encoding: Sent, map: &Map) -> Option<String> {
+    let wrong = |key: &str| map.get(key).is_some_and(|v| !v.is_null() && v.as_str().is_none());
+    if let Some(key) = ["apiVersion", "kind"].iter().find(|key| wrong(key)).filter(|_| encoding == Sent::Json) {
+        let found = map.get(key).map_or("", go_type);
+        let why = format!("json: cannot unmarshal {found} into Go struct field .{key} of type string");
+        return Some(no_type(encoding, &why));
+    }
+    let version = map.get("apiVersion").and_then(Value::as_str).unwrap_or("");
+    (version.matches('/').count() > 1).then(|| format!("unexpected GroupVersion string: {version}"))
 }
 
 /// A body that is malformed before it says what it is.
@@ -74,7 +99,7 @@ pub(super) fn no_object(body: &Value) -> String {
 
 /// An object of protobuf. Its envelope says the type, so that another one is told before its bytes are read as this one.
 fn of_protobuf(kind: &Kind, body: &[u8]) -> Result<Object, Status> {
-    let envelope = protobuf::envelope(body).map_err(|e| unreadable(kind, body, &e.message))?;
+    let envelope = protobuf::envelope(body).map_err(|e| unreadable(&kind.names.kind, body, &e.message))?;
     if kind.custom.is_some() {
         let why = "object *unstructured.Unstructured does not implement the protobuf marshalling interface and cannot \
                    be encoded to a protobuf message";
@@ -108,8 +133,7 @@ pub(crate) fn go_type(value: &Value) -> &'static str {
     }
 }
 
-fn unreadable(kind: &Kind, body: &[u8], why: &str) -> Status {
-    let name = &kind.names.kind;
+fn unreadable(name: &str, body: &[u8], why: &str) -> Status {
     let shown = summary(body);
     Status::bad_request(format!("the object provided is unrecognized (must be of type {name}): {why} ({shown})"))
 }
@@ -188,7 +212,7 @@ pub(crate) fn unconvertible(wanted_group: &str, name: &str, given_version: &str,
 }
 
 /// What is said of the keys that a document gives more than once.
-pub(super) fn doubled(sent: Sent, duplicates: &[String]) -> Vec<String> {
+pub(crate) fn doubled(sent: Sent, duplicates: &[String]) -> Vec<String> {
     match (sent, duplicates) {
         (_, []) => Vec::new(),
         (Sent::Yaml, lines) => vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))],

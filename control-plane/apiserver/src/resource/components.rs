@@ -1,7 +1,7 @@
 //! `componentstatuses`, which are asked for and never stored.
 
 use super::Call;
-use super::selection::Selection;
+use super::selection;
 use crate::cache::Entry;
 use crate::presence;
 use crate::registry::{encode, not_found};
@@ -24,7 +24,7 @@ pub(super) async fn answer(call: &Call<'_>) -> Result<Response<Body>, Status> {
         let found = found.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
         return Ok(respond::encoded(200, &call.accept, call.shown().object(&found)?));
     }
-    let selection = Selection::parse(&call.kind, call.info)?;
+    let (_, selection) = selection::asked(&call.kind, call.info, false)?;
     let entries = entries.filter(|e| selection.takes(&call.kind, e)).collect();
     let meta = ListMeta { revision, ..ListMeta::default() };
     Ok(respond::chunks(200, &call.accept, call.shown().list(entries, &meta)?))

@@ -1,14 +1,14 @@
 //! Delete of one object and of a collection.
 
-use super::selection::Selection;
+use super::selection;
 use super::{Call, body, read};
 use crate::admission::{self, Admission, Operation};
 use crate::allocators;
 use crate::cache::Entry;
 use crate::registry::deletion::{self, DeleteOptions};
 use crate::registry::{Deleted, encode, not_found};
-use crate::respond;
 use crate::server::Body;
+use crate::{negotiate, respond};
 use api::{Object, Status, Value};
 use bytes::Bytes;
 use http::Response;
@@ -24,13 +24,21 @@ pub(super) async fn delete(call: &Call<'_>, body: Body) -> Result<Response<Body>
                 .to_owned(),
         );
     }
-    let done = one(call, &call.info.name, &options, &asked, &mut warnings).await?;
-    if done.gone && !deletion::shows_object(&call.kind) && done.object.finalizers().next().is_none() {
+    let done = match one(call, &call.info.name, &options, &asked, &mut warnings).await {
+        Ok(done) => done,
+        Err(status) => {
+            let mut response = respond::error(&status, &negotiate::of_errors(&call.parts.headers, &call.info.query));
+            respond::warn(&mut response, &warnings);
+            return Ok(response);
+        }
+    };
+    if done.gone && !deletion::shows_object(&call.kind) {
         let mut response = respond::value(200, &call.accept, &deletion::success(&call.kind, &done.object));
         respond::warn(&mut response, &warnings);
         return Ok(response);
     }
-    call.show(200, &done.object, &warnings)
+    let code = if options.cascades && !done.gone { 202 } else { 200 };
+    call.show(code, &done.object, &warnings)
 }
 
 async fn one(
@@ -85,7 +93,7 @@ async fn options(call: &Call<'_>, body: Body) -> Result<(Value, DeleteOptions), 
 const OPTIONS: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions";
 
 fn parse(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
-    let sent = crate::negotiate::body(&call.parts.headers)?;
+    let sent = negotiate::body(&call.parts.headers)?;
     let decoded =
         body::decode(OPTIONS, sent, bytes).map_err(|e| Status::bad_request(body::no_type(sent, &e.message)))?;
     let mut value = decoded.value;
@@ -102,16 +110,18 @@ fn parse(call: &Call<'_>, bytes: &[u8]) -> Result<Value, Status> {
     }
     // What it asks for must never be read as less than it says.
     match api::schema::normalize(OPTIONS, &mut value).error {
-        Some(why) => Err(Status::bad_request(why)),
+        // Upstream names the type of this text.
+        Some(why) => Err(Status::bad_request(
+            why.replace("preconditions.uid of type string", "preconditions.uid of type types.UID"),
+        )),
         None => Ok(value),
     }
 }
 
 /// Deletes what a list with the same selectors and limit shows; an object that is gone by itself is no failure.
 pub(super) async fn collection(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    let (listed, selection) = selection::asked(&call.kind, call.info, false)?;
     let (asked, options) = options(call, body).await?;
-    let listed = crate::registry::options::list(&call.info.query, false)?;
-    let selection = Selection::parse(&call.kind, call.info)?;
     let (entries, meta) = read::page(call, &listed, &selection).await?;
     let mut deleted: Vec<Object> = Vec::new();
     let mut warnings = Vec::new();

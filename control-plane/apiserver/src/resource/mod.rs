@@ -13,7 +13,7 @@ mod write;
 
 use crate::authn::Identity;
 use crate::ctx::Ctx;
-use crate::negotiate::{Accept, Offer};
+use crate::negotiate::{Accept, Offer, Route};
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::shape::Shown;
@@ -21,8 +21,8 @@ use crate::{definitions, negotiate, respond};
 use api::kind::Scope;
 use api::status::Details;
 use api::{Kind, Object, Status};
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 use std::sync::Arc;
 
 /// What every verb works with.
@@ -48,7 +48,7 @@ pub(crate) async fn handle(
         Some(kind) => kind,
         None => {
             definitions::catch_up(ctx).await?;
-            let Some(kind) = served() else { return nowhere(ctx, info) };
+            let Some(kind) = served() else { return nowhere(ctx, &info.group) };
             kind
         }
     };
@@ -63,6 +63,15 @@ pub(crate) async fn handle(
         // Reviews and bindings are answered, never stored.
         return Err(no_route());
     }
+    // The paths of watches are read alone, and nobody asks for heads.
+    if parts.method == Method::HEAD || (info.verb == "watch" && parts.method != Method::GET) {
+        return Err(no_method());
+    }
+    if info.verb == "patch" {
+        patch::takes(&kind, &parts.headers)?;
+    }
+    let lists = matches!(info.verb.as_str(), "list" | "watch");
+    negotiate::routed(&parts.headers, if lists { Route::Lists } else { Route::Objects })?;
     let offer = match api::schema::find(&kind.type_name) {
         Some(_) => Offer::Types,
         None => Offer::Custom,
@@ -98,8 +107,8 @@ async fn answer(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
 
 /// A resource that nobody serves: within a group of built-in kinds it is an error of the API, elsewhere there is no API
 /// at all.
-fn nowhere(ctx: &Ctx, info: &RequestInfo) -> Result<Response<Body>, Status> {
-    let own = |k: &Arc<Kind>| k.custom.is_none() && k.names.group == info.group;
+pub(crate) fn nowhere(ctx: &Ctx, group: &str) -> Result<Response<Body>, Status> {
+    let own = |k: &Arc<Kind>| k.custom.is_none() && k.names.group == group;
     match ctx.registry.kinds().iter().any(own) {
         true => Err(no_route()),
         false => Ok(respond::text(404, "404 page not found\n")),

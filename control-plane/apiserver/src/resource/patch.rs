@@ -8,8 +8,8 @@ use crate::server::Body;
 use api::codec::json;
 use api::patch::{self, PatchError};
 use api::status::{Details, FieldReason};
-use api::{FieldError, Object, Status, Value};
-use http::Response;
+use api::{FieldError, Kind, Object, Status, Value};
+use http::{HeaderMap, Response};
 
 /// How often a patch is applied again when another write came between; upstream's 5 give up too soon under load.
 const ROUNDS: usize = 32;
@@ -22,10 +22,10 @@ enum Form {
 }
 
 pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
-    if negotiate::content_type(&call.parts.headers) == "application/apply-patch+yaml" {
+    if negotiate::content_type(&call.parts.headers) == APPLY {
         return super::apply::apply(call, body).await;
     }
-    let form = form(call)?;
+    let form = form(&call.kind, &call.parts.headers)?;
     let options = options::patch(&call.info.query)?;
     let bytes = body::read(body).await?;
     let decoded = json::decode(&bytes).map_err(|e| {
@@ -49,12 +49,22 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     Err(modified(&call.kind, &call.info.name))
 }
 
-fn form(call: &Call<'_>) -> Result<Form, Status> {
-    match negotiate::content_type(&call.parts.headers) {
+const APPLY: &str = "application/apply-patch+yaml";
+
+/// Refuses patches of a type that nobody applies, before anything else is looked at.
+pub(super) fn takes(kind: &Kind, headers: &HeaderMap) -> Result<(), Status> {
+    match negotiate::content_type(headers) {
+        APPLY => Ok(()),
+        _ => form(kind, headers).map(drop),
+    }
+}
+
+fn form(kind: &Kind, headers: &HeaderMap) -> Result<Form, Status> {
+    match negotiate::content_type(headers) {
         "application/json-patch+json" => Ok(Form::Json),
         "application/merge-patch+json" => Ok(Form::Merge),
         // What a strategic merge needs to know of lists, schemas of custom kinds do not say.
-        _ if call.kind.custom.is_some() => Err(Status::unsupported_media_type(
+        _ if kind.custom.is_some() => Err(Status::unsupported_media_type(
             "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         )),
         "application/strategic-merge-patch+json" => Ok(Form::Strategic),

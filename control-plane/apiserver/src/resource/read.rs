@@ -1,7 +1,7 @@
 //! Get and list.
 
-use super::Call;
-use super::selection::Selection;
+use super::selection::{self, Selection};
+use super::{Call, body};
 use crate::cache::Entry;
 use crate::registry::options::{self, ListOptions, Match};
 use crate::registry::{not_found, prefix, store_status};
@@ -10,8 +10,8 @@ use crate::server::Body;
 use crate::shape::ListMeta;
 use api::kind::Scope;
 use api::{Map, Status, Value};
+use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use base64::{DecodeError, Engine};
 use http::Response;
 use std::sync::Arc;
 
@@ -36,8 +36,7 @@ pub(super) async fn get(call: &Call<'_>) -> Result<Response<Body>, Status> {
 }
 
 pub(super) async fn list(call: &Call<'_>) -> Result<Response<Body>, Status> {
-    let options = options::list(&call.info.query, false)?;
-    let selection = Selection::parse(&call.kind, call.info)?;
+    let (options, selection) = selection::asked(&call.kind, call.info, false)?;
     let (entries, meta) = page(call, &options, &selection).await?;
     Ok(respond::chunks(200, &call.accept, call.shown().list(entries, &meta)?))
 }
@@ -57,10 +56,10 @@ pub(super) async fn page(
     selection: &Selection,
 ) -> Result<(Vec<Arc<Entry>>, ListMeta), Status> {
     if !options.continues.is_empty() {
-        if options.resource_version.is_some_and(|v| v > 0) {
+        let token = Token::parse(&options.continues)?;
+        if options.versioned {
             return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
         }
-        let token = Token::parse(&options.continues)?;
         let revision = token.revision.unwrap_or_else(|| call.ctx.registry.storage().revision());
         return stored_page(call, options, selection, &token.start, revision, true).await;
     }
@@ -96,7 +95,7 @@ async fn cached_page(
         meta.remaining = selection.is_empty().then_some((entries.len() - limit) as u64);
         entries.truncate(limit);
         let last = entries.last().map(|e| String::from_utf8_lossy(&e.name).into_owned()).unwrap_or_default();
-        meta.continues = Token::after(revision, &last).text();
+        meta.continues = Token::after(revision, &below(call), &last).text();
     }
     Ok((entries, meta))
 }
@@ -139,7 +138,7 @@ async fn window_page(
     if left > 0 {
         meta.remaining = selection.is_empty().then_some(left as u64);
         let last = entries.last().map(|e| String::from_utf8_lossy(&e.name).into_owned()).unwrap_or_default();
-        meta.continues = Token::after(revision, &last).text();
+        meta.continues = Token::after(revision, &below(call), &last).text();
     }
     Ok(Some((entries, meta)))
 }
@@ -156,10 +155,7 @@ async fn stored_page(
     let storage = call.ctx.registry.storage();
     let prefix = prefix(&call.kind);
     let range = format!("{prefix}{}", below(call));
-    let mut from = if start.is_empty() { range.clone() } else { format!("{prefix}{start}") };
-    if !from.starts_with(&range) {
-        return Err(Status::bad_request(format!("invalid continue token: continue key is not valid: {start}")));
-    }
+    let mut from = format!("{range}{start}");
     if let Some(found) = window_page(call, options, selection, &from[prefix.len()..], revision).await? {
         return Ok(found);
     }
@@ -172,7 +168,7 @@ async fn stored_page(
     };
     loop {
         let page = storage.page_from(&prefix, &range, &from, Some(revision), at_once).await;
-        let page = page.map_err(|e| too_old(&e, &from[prefix.len()..], continued))?;
+        let page = page.map_err(|e| too_old(&e, &from[range.len()..], continued))?;
         let (mut seen, read) = (0, page.entries.len() as u64);
         for entry in page.entries {
             seen += 1;
@@ -190,7 +186,7 @@ async fn stored_page(
         let left = page.more || seen < read;
         if options.limit > 0 && taken.len() == options.limit && left {
             meta.remaining = selection.is_empty().then_some(page.count.saturating_sub(seen));
-            meta.continues = Token { revision: Some(revision), start: from[prefix.len()..].to_owned() }.text();
+            meta.continues = Token { revision: Some(revision), start: from[range.len()..].to_owned() }.text();
         }
         if !page.more || (options.limit > 0 && taken.len() >= options.limit) {
             return Ok((taken, meta));
@@ -217,60 +213,87 @@ fn too_old(error: &store::Error, start: &str, continued: bool) -> Status {
 
 /// The revision in the token of a list that goes on with what is there now.
 const NEWEST: i64 = -1;
+/// The one form of tokens.
+const VERSION: &str = "meta.k8s.io/v1";
 
 /// Where a list goes on.
 #[derive(Debug, PartialEq)]
 struct Token {
     /// `None` to go on with what is there now.
     revision: Option<u64>,
-    /// The first key of the next page, below the kind's prefix.
+    /// The first key of the next page, below what the list is about.
     start: String,
 }
 
 impl Token {
-    /// The token of the page behind a key.
-    fn after(revision: u64, last: &str) -> Token {
-        Token { revision: Some(revision), start: format!("{last}\0") }
+    /// The token of the page behind a key, which lies `below` what the list is about.
+    fn after(revision: u64, below: &str, last: &str) -> Token {
+        Token { revision: Some(revision), start: format!("{}\0", last.strip_prefix(below).unwrap_or(last)) }
     }
 
     fn text(&self) -> String {
         let mut map = Map::new();
-        map.insert("v", "meta.k8s.io/v1");
+        map.insert("v", VERSION);
         let revision = self.revision.map_or(NEWEST, |r| i64::try_from(r).unwrap_or(i64::MAX));
         map.insert("rv", revision);
-        map.insert("start", self.start.as_str());
+        map.insert("start", format!("/{}", self.start));
         URL_SAFE_NO_PAD.encode(api::codec::json::encode(&Value::Map(map)))
     }
 
     fn parse(text: &str) -> Result<Token, Status> {
         let invalid =
             |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
-        let json = URL_SAFE_NO_PAD.decode(text).map_err(|e| {
-            let at = match e {
-                DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
-                DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => text.len() / 4 * 4,
-            };
+        let json = URL_SAFE_NO_PAD.decode(text).map_err(|_| {
+            let digit = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            let at = text.find(|c| !digit(c)).unwrap_or(text.len() / 4 * 4);
             invalid(&format!("illegal base64 data at input byte {at}"))
         })?;
         // Who made up a token is told at which character of it.
         let json = String::from_utf8_lossy(&json);
         let value = api::codec::json::decode(json.as_bytes()).map_err(|e| invalid(&e.message))?.value;
+        mistyped(&value).map_or(Ok(()), |why| Err(invalid(&why)))?;
         let version = value.get("v").and_then(Value::as_str).unwrap_or("");
-        if version != "meta.k8s.io/v1" {
+        if version != VERSION {
             return Err(invalid(&format!("server does not recognize this encoded version {version}")));
         }
-        let revision = match value.get("rv").and_then(Value::as_i64) {
-            Some(NEWEST) => Some(None),
-            Some(revision) => u64::try_from(revision).ok().filter(|r| *r > 0).map(Some),
-            None => None,
+        let revision = match value.get("rv").and_then(Value::as_i64).unwrap_or(0) {
+            0 => return Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
+            // Any that is below nought.
+            revision => u64::try_from(revision).ok(),
         };
-        let start = value.get("start").and_then(Value::as_str).filter(|s| !s.is_empty());
-        match (revision, start) {
-            (Some(revision), Some(start)) => Ok(Token { revision, start: start.to_owned() }),
-            (None, _) => Err(invalid("incorrect encoded start resourceVersion (version meta.k8s.io/v1)")),
-            (_, None) => Err(invalid("encoded start key empty (version meta.k8s.io/v1)")),
+        let start = value.get("start").and_then(Value::as_str).unwrap_or("");
+        if start.is_empty() {
+            return Err(invalid("encoded start key empty (version meta.k8s.io/v1)"));
         }
+        // A token stays below what its list is about.
+        let below = start.strip_prefix('/').unwrap_or(start);
+        if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err(invalid(start));
+        }
+        Ok(Token { revision, start: below.to_owned() })
     }
+}
+
+/// What of a token has another type than it must have, in upstream's words.
+fn mistyped(token: &Value) -> Option<String> {
+    let Value::Map(map) = token else {
+        let what = body::go_type(token);
+        return (!token.is_null())
+            .then(|| format!("json: cannot unmarshal {what} into Go value of type storage.continueToken"));
+    };
+    map.iter().find_map(|(key, value)| {
+        let (wanted, fits) = match key.as_str() {
+            "v" | "start" => ("string", value.as_str().is_some()),
+            "rv" => ("int64", value.as_i64().is_some()),
+            _ => return None,
+        };
+        let what = match value {
+            Value::Float(number) => format!("number {number}"),
+            other => body::go_type(other).to_owned(),
+        };
+        (!fits && !value.is_null())
+            .then(|| format!("json: cannot unmarshal {what} into Go struct field continueToken.{key} of type {wanted}"))
+    })
 }
 
 #[cfg(test)]
@@ -279,7 +302,7 @@ mod tests {
 
     #[test]
     fn tokens_are_read_back_and_others_refused() {
-        for token in [Token::after(7, "a/b"), Token { revision: None, start: "a".into() }] {
+        for token in [Token::after(7, "a/", "a/b"), Token { revision: None, start: "a".into() }] {
             assert_eq!(Token::parse(&token.text()), Ok(token));
         }
         for (json, why) in [
@@ -287,17 +310,22 @@ mod tests {
                 r#"{"v":"meta.k8s.io/v1","rv":0,"start":"a"}"#,
                 "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
             ),
-            (
-                r#"{"v":"meta.k8s.io/v1","rv":-2,"start":"a"}"#,
-                "incorrect encoded start resourceVersion (version meta.k8s.io/v1)",
-            ),
             (r#"{"v":"meta.k8s.io/v1","rv":1}"#, "encoded start key empty (version meta.k8s.io/v1)"),
             (r#"{"v":"v2","rv":1,"start":"a"}"#, "server does not recognize this encoded version v2"),
+            (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"../x"}"#, "../x"),
+            (r#"{"v":"meta.k8s.io/v1","rv":1,"start":"a//b"}"#, "a//b"),
+            ("[1]", "json: cannot unmarshal array into Go value of type storage.continueToken"),
+            (r#"{"rv":"1"}"#, "json: cannot unmarshal string into Go struct field continueToken.rv of type int64"),
+            (r#"{"rv":1.5}"#, "json: cannot unmarshal number 1.5 into Go struct field continueToken.rv of type int64"),
+            (r#"{"start":5}"#, "json: cannot unmarshal number into Go struct field continueToken.start of type string"),
         ] {
             let refused = Token::parse(&URL_SAFE_NO_PAD.encode(json)).expect_err(json);
             assert_eq!(refused.message, format!("invalid continue token: continue key is not valid: {why}"));
         }
-        assert!(Token::parse("%%%").is_err());
+        for (text, at) in [("%%%", 0), ("YQ==", 2), ("abcde", 4)] {
+            let refused = Token::parse(text).expect_err(text);
+            assert!(refused.message.ends_with(&format!("illegal base64 data at input byte {at}")), "{refused:?}");
+        }
     }
 
     #[test]

@@ -1,12 +1,18 @@
 //! The selectors of a request: where the cache has to look, and what it takes of what is there.
 
 use crate::cache::{Entry, Facet, Place, Wanted};
+use crate::registry::options::{self, ListOptions};
 use crate::request::RequestInfo;
 use api::kind::Scope;
 use api::selector::{FieldSelector, LabelSelector, Operator};
 use api::{Kind, Status};
 use smol_str::SmolStr;
 use std::sync::Arc;
+
+/// What a list or a watch asks for.
+pub(super) fn asked(kind: &Kind, info: &RequestInfo, watch: bool) -> Result<(ListOptions, Selection), Status> {
+    options::list(&info.query, watch, || Selection::parse(info), |selection| selection.fields.check(kind))
+}
 
 #[derive(Debug)]
 pub(super) struct Selection {
@@ -15,10 +21,9 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    pub(super) fn parse(kind: &Kind, info: &RequestInfo) -> Result<Selection, Status> {
+    fn parse(info: &RequestInfo) -> Result<Selection, Status> {
         let labels = LabelSelector::parse(&info.label_selector).map_err(|e| Status::bad_request(e.to_string()))?;
         let fields = FieldSelector::parse(&info.field_selector).map_err(|e| Status::bad_request(e.to_string()))?;
-        fields.check(kind)?;
         Ok(Selection { labels, fields })
     }
 

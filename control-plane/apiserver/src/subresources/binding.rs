@@ -2,34 +2,40 @@
 
 use super::{Call, change, now, put_condition};
 use crate::lookup;
+use crate::resource;
 use crate::server::Body;
-use api::{Map, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value};
 use http::Response;
 
 const TYPE: &str = "io.k8s.api.core.v1.Binding";
 
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
+    if call.info.namespace.is_empty() {
+        return Err(resource::no_route());
+    }
     let mut binding = call.object(body, "v1", "Binding", TYPE).await?;
     let uid = binding.uid().to_owned();
-    call.place(&mut binding)?;
-    if !uid.is_empty() {
-        // A binding says of which pod it is.
+    call.place(&mut binding);
+    if !uid.is_empty() && !call.info.name.is_empty() {
+        // A binding at a pod says of which pod it is.
         binding.meta_mut().insert("uid", uid);
     }
     let name = match call.info.name.as_str() {
         "" => binding.name(),
-        name if !binding.name().is_empty() && binding.name() != name => {
+        name if binding.name() != name => {
             return Err(Status::bad_request("name in URL does not match name in Binding object"));
         }
         name => name,
     };
+    check(&binding)?;
     if name.is_empty() {
         return Err(Status::bad_request("Name parameter required."));
     }
-    check(&binding)?;
+    let kind = call.ctx.registry.known(lookup::PODS)?;
     let dry_run = call.dry_run();
     let at = now();
     change(call.ctx, lookup::PODS, &call.info.namespace, name, |pod| {
+        meets(&kind, pod, &binding)?;
         let bound = bind(pod, &binding, &at)?;
         Ok(Some(bound).filter(|_| !dry_run))
     })
@@ -54,19 +60,21 @@ fn check(binding: &Object) -> Result<(), Status> {
     }
 }
 
+/// Whether the pod is the one that the binding is for.
+fn meets(kind: &Kind, pod: &Object, binding: &Object) -> Result<(), Status> {
+    for (key, what) in [("uid", "UID"), ("resourceVersion", "ResourceVersion")] {
+        let (asked, has) = (binding.meta_text(key), pod.meta_text(key));
+        if !asked.is_empty() && asked != has {
+            return Err(super::unmet(kind, pod, what, asked, has));
+        }
+    }
+    Ok(())
+}
+
 /// The pod on its node.
 pub(super) fn bind(pod: &Object, binding: &Object, now: &str) -> Result<Object, Status> {
     let name = pod.name();
     let conflict = |why: String| Err(Status::conflict("", "pods/binding", name, &why));
-    for key in ["uid", "resourceVersion"] {
-        let asked = binding.meta_text(key);
-        if !asked.is_empty() && asked != pod.meta_text(key) {
-            return conflict(format!(
-                "Precondition failed: {key} in precondition: {asked}, {key} in object meta: {}",
-                pod.meta_text(key)
-            ));
-        }
-    }
     if pod.deletion_timestamp().is_some() {
         return conflict(format!("pod {name} is being deleted, cannot be assigned to a host"));
     }

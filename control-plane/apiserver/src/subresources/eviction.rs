@@ -3,7 +3,8 @@
 use super::{Call, change, put_condition};
 use crate::ctx::Ctx;
 use crate::lookup;
-use crate::registry::{deletion, preconditions};
+use crate::registry::deletion::{self, DeleteOptions};
+use crate::registry::preconditions;
 use crate::server::Body;
 use api::managed::Writer;
 use api::selector::LabelSelector;
@@ -19,12 +20,11 @@ const DISRUPTED_MAX: usize = 2000;
 pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>, Status> {
     let eviction = call.object(body, "policy/v1", "Eviction", TYPE).await?;
     let info = call.info;
-    if !eviction.name().is_empty() && eviction.name() != info.name {
+    if eviction.name() != info.name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
     let pod = super::pod(call.ctx, info).await?;
-    let mut options = deletion::options(&eviction.0.get("deleteOptions").cloned().unwrap_or_default(), &info.query)?;
-    options.dry_run |= call.dry_run();
+    let mut options = options(call, &eviction)?;
     let (kind, at) = (call.ctx.registry.known(lookup::PODS)?, super::now());
     // Before anything is charged for a pod that is not meant.
     preconditions(&kind, &pod, &options)?;
@@ -42,6 +42,23 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     }
     call.ctx.registry.delete_with(&kind, &info.namespace, &info.name, &options, |_| Ok(())).await?;
     call.done()
+}
+
+/// How the pod goes. As upstream, options that a delete would refuse are not judged here.
+fn options(call: &Call<'_>, eviction: &Object) -> Result<DeleteOptions, Status> {
+    let asked = eviction.at(&["deleteOptions"]).filter(|v| !v.is_null()).cloned();
+    let (mut options, _) = deletion::read(&asked.unwrap_or_else(|| Map::new().into()), &call.info.query)?;
+    let text = |list: Vec<&str>| format!("[{}]", list.join(" "));
+    let given: Vec<&str> = call.info.query.all("dryRun").collect();
+    let inner = eviction.at(&["deleteOptions", "dryRun"]).and_then(Value::as_list).unwrap_or(&[]);
+    let inner: Vec<&str> = inner.iter().filter_map(Value::as_str).collect();
+    if !given.is_empty() && !inner.is_empty() && given != inner {
+        let (given, inner) = (text(given), text(inner));
+        let why = format!("Non-matching dry-run options in request and content: {given} and {inner}");
+        return Err(Status::new(500, "", why));
+    }
+    options.dry_run |= call.dry_run();
+    Ok(options)
 }
 
 /// A pod that has ended, not begun or is leaving disturbs nobody.
@@ -69,7 +86,7 @@ async fn charge(ctx: &Ctx, pod: &Object, dry_run: bool) -> Result<(), Status> {
         _ => {
             let why =
                 "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.";
-            return Err(Status::internal(why));
+            return Err(Status::new(500, "", why));
         }
     };
     let kind = ctx.registry.known(lookup::POD_DISRUPTION_BUDGETS)?;

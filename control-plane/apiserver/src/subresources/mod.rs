@@ -25,7 +25,8 @@ use crate::{resource, respond};
 use api::managed::Writer;
 use api::{Kind, Map, Object, Status, Value};
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Method, Request, Response};
+use parking_lot::Mutex;
 use std::sync::Arc;
 
 /// How often a write is planned again when another one came between; each round sees a newer object.
@@ -47,7 +48,7 @@ enum Route {
 fn route(info: &RequestInfo) -> Option<Route> {
     if !info.is_resource {
         let issuer = matches!(info.path.as_str(), "/openid/v1/jwks" | "/.well-known/openid-configuration");
-        return (issuer && info.verb == "get").then_some(Route::Issuer);
+        return issuer.then_some(Route::Issuer);
     }
     let create = info.verb == "create" && info.rest.is_empty();
     let route = match (info.group.as_str(), info.resource.as_str(), info.subresource.as_str()) {
@@ -79,6 +80,8 @@ struct Call<'a> {
     identity: &'a Identity,
     info: &'a RequestInfo,
     parts: &'a Parts,
+    /// What the client is warned of.
+    warnings: Mutex<Vec<String>>,
 }
 
 /// Answers a request that authn and authz have let through.
@@ -89,6 +92,23 @@ pub(crate) async fn handle(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let route = route(info).ok_or_else(resource::no_route)?;
+    let (method, headers) = (request.method(), request.headers());
+    let lone = route != Route::Proxy && method == Method::HEAD;
+    if lone || (route == Route::Issuer && method != Method::GET) {
+        return Err(resource::no_method());
+    }
+    match route {
+        Route::Stream | Route::Proxy => {}
+        Route::Log => {
+            negotiate::routed(headers, negotiate::Route::Logs)?;
+            negotiate::accept(headers, &info.query, Offer::Whole)?;
+        }
+        Route::Issuer if info.path.starts_with("/openid/") => negotiate::routed(headers, negotiate::Route::Keys)?,
+        Route::Issuer => negotiate::routed(headers, negotiate::Route::Json)?,
+        Route::Binding | Route::Eviction | Route::Token | Route::Scale | Route::Review => {
+            negotiate::routed(headers, negotiate::Route::Objects)?;
+        }
+    }
     if matches!(route, Route::Log | Route::Stream | Route::Proxy) {
         if route == Route::Stream {
             may_create(ctx, identity, info).await?;
@@ -103,15 +123,19 @@ pub(crate) async fn handle(
         };
     }
     let (parts, body) = request.into_parts();
-    let call = Call { ctx, identity, info, parts: &parts };
-    match route {
+    let call = Call { ctx, identity, info, parts: &parts, warnings: Mutex::default() };
+    let answered = match route {
         Route::Binding => binding::create(&call, body).await,
         Route::Eviction => eviction::create(&call, body).await,
         Route::Token => token::create(&call, body).await,
         Route::Scale => scale::handle(&call, body).await,
         Route::Review => reviews::create(&call, body).await,
         _ => Ok(token::issuer(&call)),
-    }
+    };
+    let refused = |status: Status| respond::error(&status, &negotiate::of_errors(&parts.headers, &info.query));
+    let mut response = answered.unwrap_or_else(refused);
+    respond::warn(&mut response, &call.warnings.lock());
+    Ok(response)
 }
 
 /// The `scale` of a custom kind that has one.
@@ -122,7 +146,7 @@ pub(crate) async fn custom_scale(
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Status> {
-    scale::handle(&Call { ctx, identity, info, parts }, body).await
+    scale::handle(&Call { ctx, identity, info, parts, warnings: Mutex::default() }, body).await
 }
 
 /// Whoever may only read must not run commands: a WebSocket is asked for by GET, and is judged as a POST as well (as
@@ -160,21 +184,34 @@ async fn connect(ctx: &Ctx, identity: &Identity, info: &RequestInfo) -> Result<(
 impl Call<'_> {
     /// The body as an object; what the type of the path fixes may be left out.
     async fn object(&self, body: Body, api_version: &str, kind: &str, type_name: &str) -> Result<Object, Status> {
+        let of = if self.info.verb == "create" { "CreateOptions" } else { "UpdateOptions" };
+        options::write(&self.info.query, of)?;
         let bytes = resource::body::read(body).await?;
-        let decoded = resource::body::decode(type_name, negotiate::body(&self.parts.headers)?, &bytes);
-        let decoded =
-            decoded.map_err(|e| Status::bad_request(format!("couldn't get version/kind; json parse error: {e}")))?;
-        let Value::Map(map) = decoded.value else {
-            return Err(Status::bad_request("the body of the request is no object"));
-        };
-        self.typed(Object(map), api_version, kind, type_name)
+        let sent = negotiate::body(&self.parts.headers)?;
+        let (object, twice) = resource::body::of_type(kind, type_name, sent, &bytes)?;
+        let object = self.typed(object, api_version, kind, type_name, resource::body::doubled(sent, &twice))?;
+        let (namespace, given) = (self.info.namespace.as_str(), object.namespace());
+        if !namespace.is_empty() && !given.is_empty() && given != namespace {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
+        }
+        Ok(object)
     }
 
-    /// Checks the type and the fields of an object.
-    fn typed(&self, mut object: Object, api_version: &str, kind: &str, type_name: &str) -> Result<Object, Status> {
+    /// Checks the type and the fields of an object, of which something may have been `found` before.
+    fn typed(
+        &self,
+        mut object: Object,
+        api_version: &str,
+        kind: &str,
+        type_name: &str,
+        mut found: Vec<String>,
+    ) -> Result<Object, Status> {
         let (given_version, given_kind) = (object.api_version(), object.kind());
-        if (!given_version.is_empty() && given_version != api_version) || (!given_kind.is_empty() && given_kind != kind)
-        {
+        // The one older version that is still taken.
+        let older = kind == "Eviction" && given_version == "policy/v1beta1";
+        let other = !given_version.is_empty() && given_version != api_version && !older;
+        if other || (!given_kind.is_empty() && given_kind != kind) {
             let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
             let why = resource::body::unconvertible(group, kind, given_version, given_kind);
             let version = resource::body::short(given_version);
@@ -183,29 +220,28 @@ impl Call<'_> {
             )));
         }
         object.set_type(api_version, kind);
+        let unhandled = |error: &str| {
+            let version = resource::body::short(api_version);
+            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}"))
+        };
         let checked = api::schema::read(type_name, &mut object);
-        let strict = self.info.query.get("fieldValidation") == "Strict" && !checked.unknown.is_empty();
-        let error = checked.error.or_else(|| {
-            let unknown: Vec<String> = checked.unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
-            strict.then(|| format!("strict decoding error: {}", unknown.join(", ")))
-        });
-        match error {
-            Some(error) => {
-                let version = api_version.rsplit('/').next().unwrap_or("");
-                let why = format!("{kind} in version {version:?} cannot be handled as a {kind}: {error}");
-                Err(Status::bad_request(why))
-            }
-            None => Ok(object),
+        if let Some(error) = checked.error {
+            return Err(unhandled(&error));
         }
+        found.extend(checked.unknown.iter().map(|path| format!("unknown field {path:?}")));
+        match self.info.query.get("fieldValidation") {
+            "Ignore" => {}
+            "Strict" if !found.is_empty() => {
+                return Err(unhandled(&format!("strict decoding error: {}", found.join(", "))));
+            }
+            _ => self.warnings.lock().extend(found),
+        }
+        Ok(object)
     }
 
     /// What nobody but the server says of an object that is answered and not stored; its namespace is the path's.
-    fn place(&self, object: &mut Object) -> Result<(), Status> {
-        let (namespace, given) = (self.info.namespace.as_str(), object.namespace().to_owned());
-        if !namespace.is_empty() && !given.is_empty() && given != namespace {
-            let why = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(Status::bad_request(why));
-        }
+    fn place(&self, object: &mut Object) {
+        let namespace = self.info.namespace.as_str();
         let meta = object.meta_mut();
         for key in
             ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "uid", "selfLink", "namespace"]
@@ -215,7 +251,6 @@ impl Call<'_> {
         if !namespace.is_empty() {
             meta.insert("namespace", namespace);
         }
-        Ok(())
     }
 
     /// Writes down who set the fields of an object that is answered and not stored.
@@ -262,6 +297,16 @@ async fn change(
         }
     }
     Err(crate::registry::modified(&kind, name))
+}
+
+/// A precondition that an object does not meet, in the words of upstream's store.
+fn unmet(kind: &Kind, object: &Object, what: &str, asked: &str, has: &str) -> Status {
+    let (plural, namespace, name) = (&kind.names.plural, object.namespace(), object.name());
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: /{plural}/{namespace}/{name}, ResourceVersion: 0, AdditionalErrorMsg: \
+         Precondition failed: {what} in precondition: {asked}, {what} in object meta: {has}"
+    );
+    Status::conflict(&kind.names.group, plural, name, &why)
 }
 
 /// Puts a condition in the place of the one of its type.

@@ -6,6 +6,7 @@ use crate::authz::{self, Verdict, rbac::Rule};
 use crate::request::RequestInfo;
 use crate::resource;
 use crate::server::Body;
+use api::selector::{FieldSelector, LabelSelector};
 use api::status::FieldReason;
 use api::{FieldError, Map, Object, Status, Value};
 use http::Response;
@@ -20,7 +21,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     }
     let version = format!("{}/{}", info.group, info.version);
     let mut review = call.object(body, &version, &kind.names.kind, &kind.type_name).await?;
-    call.place(&mut review)?;
+    call.place(&mut review);
     if !matches!(info.resource.as_str(), "selfsubjectreviews" | "selfsubjectrulesreviews") {
         call.own(&kind, &mut review);
     }
@@ -79,6 +80,9 @@ async fn token(call: &Call<'_>, mut review: Object) -> Result<Object, Status> {
         audiences.push(call.ctx.tokens.issuer().to_owned());
     }
     review.0.entry("metadata").make_map();
+    if review.at(&["spec", "audiences"]).and_then(Value::as_list).is_some_and(<[Value]>::is_empty) {
+        review.unset(&["spec", "audiences"]);
+    }
     match bearer::user(call.ctx, &token, &audiences).await? {
         Ok((user, accepted)) => {
             review.set(&["status", "authenticated"], true);
@@ -109,6 +113,14 @@ async fn access(call: &Call<'_>, mut review: Object, user: Option<User>) -> Resu
     review.set(&["status", "allowed"], allowed);
     if !reason.is_empty() {
         review.set(&["status", "reason"], reason);
+    }
+    let ignored: Vec<String> = [("fieldSelector", false), ("labelSelector", true)]
+        .into_iter()
+        .filter_map(|(key, by_label)| ignored(&review, key, by_label))
+        .collect();
+    if !ignored.is_empty() {
+        let why = if ignored.len() > 1 { format!("[{}]", ignored.join(", ")) } else { ignored.concat() };
+        review.set(&["status", "evaluationError"], why);
     }
     Ok(review)
 }
@@ -178,6 +190,28 @@ fn selectors(review: &Object, errors: &mut Vec<FieldError>) {
             requirement(one, by_label, &format!("{path}.requirements[{i}]"), errors);
         }
     }
+}
+
+/// What is said of a selector that cannot be read and is left out of the decision, in whole or in part.
+fn ignored(review: &Object, key: &str, by_label: bool) -> Option<String> {
+    let selector = review.at(&["spec", "resourceAttributes", key]).filter(|s| !s.is_null())?;
+    let raw = selector.get("rawSelector").and_then(Value::as_str).unwrap_or("");
+    let list = selector.get("requirements").and_then(Value::as_list).unwrap_or(&[]);
+    let good = |one: &&Value| {
+        let values = one.get("values").and_then(Value::as_list).map_or(0, <[Value]>::len);
+        match one.get("operator").and_then(Value::as_str).unwrap_or("") {
+            "In" | "NotIn" => by_label || values == 1,
+            "Exists" | "DoesNotExist" => by_label,
+            _ => false,
+        }
+    };
+    let (read, all) = match (raw, by_label) {
+        ("", _) => (list.iter().filter(good).count(), list.len()),
+        (_, true) => (usize::from(LabelSelector::parse(raw).is_ok()), 1),
+        (_, false) => (usize::from(FieldSelector::parse(raw).is_ok()), 1),
+    };
+    let part = if read == 0 { "" } else { "partially " };
+    (read < all).then(|| format!("spec.resourceAttributes.{key} {part}ignored due to parse error"))
 }
 
 /// One requirement; what operators there are, newer clients may know better.

@@ -59,9 +59,10 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         let (wanted, warnings) = admitted(call, wanted, &old_scale, given.options(), options.dry_run).await?;
         let replicas = check(&wanted, &info.name)?;
         let version = wanted.resource_version();
-        if (!version.is_empty() && version != old.resource_version())
-            || (!wanted.uid().is_empty() && wanted.uid() != old.uid())
-        {
+        if !wanted.uid().is_empty() && wanted.uid() != old.uid() {
+            return Err(super::unmet(&kind, &old, "UID", wanted.uid(), old.uid()));
+        }
+        if !version.is_empty() && version != old.resource_version() {
             return Err(modified(&kind, &info.name));
         }
         let mut new = match given {
@@ -206,7 +207,7 @@ impl Given {
         };
         let scale = Object(map);
         managed::fits(&SCALE, &scale)?;
-        call.typed(scale, VERSION, "Scale", TYPE).map(Given::Applied)
+        call.typed(scale, VERSION, "Scale", TYPE, Vec::new()).map(Given::Applied)
     }
 
     /// The kind of the request's options.
@@ -228,7 +229,7 @@ impl Given {
             }
         };
         match patched {
-            Value::Map(map) => call.typed(Object(map), VERSION, "Scale", TYPE),
+            Value::Map(map) => call.typed(Object(map), VERSION, "Scale", TYPE, Vec::new()),
             _ => Err(Status::bad_request("the patch makes no Scale")),
         }
     }

@@ -39,7 +39,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
         request.set(&["spec", "audiences"], vec![call.ctx.tokens.issuer()]);
     }
     let account = call.ctx.registry.fetch(lookup::SERVICE_ACCOUNTS, &info.namespace, &info.name).await?;
-    check(&request, seconds)?;
+    check(&request, seconds, &info.name)?;
     let mut request = admitted(call, request).await?;
     let bound = bound(call, &request, &account).await?;
     let now = jiff::Timestamp::now();
@@ -77,15 +77,26 @@ fn audiences(request: &Object) -> Vec<String> {
     list.iter().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-fn check(request: &Object, seconds: i64) -> Result<(), Status> {
-    let why = match seconds {
-        s if s < SECONDS_MIN => "may not specify a duration less than 10 minutes",
-        s if s > SECONDS_MAX => "may not specify a duration larger than 2^32 seconds",
-        _ => return Ok(()),
+fn check(request: &Object, seconds: i64, account: &str) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    let given = request.name();
+    if !given.is_empty() && given != account {
+        let why = format!("Invalid value: {given:?}: must match the service account name if specified");
+        errors.push(FieldError::new(FieldReason::Invalid, "metadata.name", why));
+    }
+    let wrong = match seconds {
+        s if s < SECONDS_MIN => Some("may not specify a duration less than 10 minutes"),
+        s if s > SECONDS_MAX => Some("may not specify a duration larger than 2^32 seconds"),
+        _ => None,
     };
-    let error =
-        FieldError::new(FieldReason::Invalid, "spec.expirationSeconds", format!("Invalid value: {seconds}: {why}"));
-    Err(Status::invalid(GROUP, "TokenRequest", request.name(), &[error]))
+    if let Some(why) = wrong {
+        let why = format!("Invalid value: {seconds}: {why}");
+        errors.push(FieldError::new(FieldReason::Invalid, "spec.expirationSeconds", why));
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid(GROUP, "TokenRequest", if given.is_empty() { given } else { account }, &errors)),
+    }
 }
 
 /// A kubelet gets tokens only for its own pods: admission says so.
@@ -116,10 +127,11 @@ async fn bound(call: &Call<'_>, request: &Object, account: &Object) -> Result<Bo
     let Some(to) = request.at(&["spec", "boundObjectRef"]).filter(|v| !v.is_null()) else { return Ok(bound) };
     let text = |key| to.get(key).and_then(Value::as_str).unwrap_or("");
     let (version, kind, name, uid) = (text("apiVersion"), text("kind"), text("name"), text("uid"));
-    let (at, namespace): (Resource, &str) = match (version, kind) {
-        ("v1", "Pod") => (lookup::PODS, account.namespace()),
-        ("v1", "Secret") => (lookup::SECRETS, account.namespace()),
-        ("v1", "Node") => (lookup::NODES, ""),
+    // Upstream looks at the group alone.
+    let (at, namespace): (Resource, &str) = match (version.contains('/'), kind) {
+        (false, "Pod") => (lookup::PODS, account.namespace()),
+        (false, "Secret") => (lookup::SECRETS, account.namespace()),
+        (false, "Node") => (lookup::NODES, ""),
         _ => {
             let (group, version) = version.split_once('/').unwrap_or(("", version));
             return Err(Status::bad_request(format!(
@@ -127,6 +139,9 @@ async fn bound(call: &Call<'_>, request: &Object, account: &Object) -> Result<Bo
             )));
         }
     };
+    if name.is_empty() {
+        return Err(Status::bad_request("Name parameter required."));
+    }
     let object = call.ctx.registry.fetch(at, namespace, name).await?;
     if !uid.is_empty() && uid != object.uid() {
         let why = format!(
@@ -174,5 +189,8 @@ pub(super) fn issuer(call: &Call<'_>) -> Response<Body> {
             ("application/json", tokens.discovery(&uri))
         }
     };
-    respond::with(200, http::HeaderValue::from_static(kind), value.to_string())
+    let mut response = respond::with(200, http::HeaderValue::from_static(kind), value.to_string());
+    let kept = http::HeaderValue::from_static("public, max-age=3600");
+    response.headers_mut().insert(http::header::CACHE_CONTROL, kept);
+    response
 }

@@ -2,10 +2,9 @@
 
 mod socket;
 
-use super::selection::Selection;
+use super::selection::{self, Selection};
 use super::{Call, read};
 use crate::cache::{Change, Cursor, Entry, Lapsed};
-use crate::registry::options;
 use crate::server::Body;
 use crate::shape::Shown;
 use crate::{negotiate, respond};
@@ -29,10 +28,9 @@ const FRAME: usize = 64 << 10;
 
 pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
     let begun = Instant::now();
-    let options = options::list(&call.info.query, true)?;
+    let (options, selection) = selection::asked(&call.kind, call.info, true)?;
     let mut shown = call.shown();
     shown.accept = negotiate::stream(shown.accept)?;
-    let selection = Selection::parse(&call.kind, call.info)?;
     let registry = &call.ctx.registry;
     let cache = registry.cache(&call.kind).await?;
     let seconds = options.timeout_seconds.unwrap_or_else(|| MIN_SECONDS + rand::random::<u64>() % MIN_SECONDS);
