@@ -4,6 +4,7 @@
 mod pods;
 mod scopes;
 
+pub(crate) use pods::of_containers;
 pub use pods::{is_over, unspecified};
 pub use scopes::{class, covers};
 

@@ -20,6 +20,12 @@ pub static ENDPOINT_SLICE: Kind = Kind {
     ],
     has_generation: true,
     default: slice,
+    prepare_create: |o, _| without_topology(o),
+    prepare_update: |new, old, _| {
+        if new.at(&["endpoints"]) != old.at(&["endpoints"]) {
+            without_topology(new);
+        }
+    },
     cells: table::endpoint_slices,
     validate: rules::endpoint_slice,
     validate_update: rules::endpoint_slice_update,
@@ -32,4 +38,9 @@ fn slice(object: &mut Object) {
         put(port, "name", "");
         put(port, "protocol", "TCP");
     });
+}
+
+/// What an older version knew of where an endpoint is: kept as long as nobody writes endpoints.
+fn without_topology(object: &mut Object) {
+    each(&mut object.0, "endpoints", |endpoint| drop(endpoint.remove("deprecatedTopology")));
 }

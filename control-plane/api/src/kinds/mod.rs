@@ -11,6 +11,7 @@ mod events;
 mod extensions;
 mod fill;
 mod flows;
+mod gates;
 mod jobs;
 mod leases;
 mod limits;
@@ -36,7 +37,7 @@ mod workloads;
 
 use crate::kind::Kind;
 pub use events::EVENT_NAMES;
-pub use rules::{service_addresses, tellings};
+pub use rules::{name_warning, service_addresses};
 
 /// In the order in which discovery lists them.
 static ALL: &[&Kind] = &[

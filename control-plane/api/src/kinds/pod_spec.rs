@@ -1,7 +1,7 @@
 //! The defaults of pod specs, wherever they stand: in pods and in the templates of workloads.
 
 use super::fill::{each, has, is_true, made, map, put, put_int, put_text, sub, text};
-use super::volume_sources;
+use super::{gates, volume_sources};
 use crate::quantity::Quantity;
 use crate::value::{Map, Value};
 
@@ -13,6 +13,7 @@ pub(super) fn template(parent: &mut Map) {
 }
 
 pub(super) fn pod_spec(spec: &mut Map) {
+    gates::pod_spec(spec);
     put_text(spec, "dnsPolicy", "ClusterFirst");
     put_text(spec, "restartPolicy", "Always");
     put_text(spec, "schedulerName", "default-scheduler");
@@ -148,16 +149,50 @@ fn handler(h: &mut Map) {
     }
 }
 
-/// An image without a tag, or tagged `latest`, may change: it is pulled always.
+/// An image without a tag, or tagged `latest`, may change: it is pulled always. What is no image's name is not pulled.
 pub(super) fn pull_policy(image: &str) -> &'static str {
-    if image.contains('@') {
-        return "IfNotPresent";
-    }
-    let name = image.rsplit('/').next().unwrap_or(image);
-    match name.split_once(':') {
-        None | Some((_, "latest")) => "Always",
-        Some(_) => "IfNotPresent",
-    }
+    let (plain, digest) = image.split_once('@').map_or((image, None), |(plain, digest)| (plain, Some(digest)));
+    let (path, tag) = match plain.rsplit_once(':') {
+        Some((path, tag)) if !tag.contains('/') => (path, Some(tag)),
+        _ => (plain, None),
+    };
+    let always = is_image(path) && tag.is_none_or(|t| t == "latest") && digest.is_none();
+    if always { "Always" } else { "IfNotPresent" }
+}
+
+/// Whether a text without tag and digest names an image: perhaps a host, then steps of small letters.
+fn is_image(text: &str) -> bool {
+    let (host, path) = match text.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" || host != host.to_lowercase() => {
+            (Some(host), path)
+        }
+        _ => (None, text),
+    };
+    let hex = |t: &str| t.len() == 64 && t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    host.is_none_or(is_host) && path.split('/').all(is_step) && !hex(text) && text.len() <= MAX_IMAGE
+}
+
+/// As upstream's.
+const MAX_IMAGE: usize = 255;
+
+fn is_host(text: &str) -> bool {
+    let (host, port) = text.split_once(':').map_or((text, "0"), |(host, port)| (host, port));
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+    };
+    host.split('.').all(label) && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Small letters and digits, with a dot, one or two underscores or any number of dashes between.
+fn is_step(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let between = |s: &str| matches!(s, "" | "." | "_" | "__") || s.bytes().all(|b| b == b'-');
+    let bytes = text.as_bytes();
+    let (Some(first), Some(last)) = (bytes.first(), bytes.last()) else { return false };
+    plain(*first) && plain(*last) && text.split(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()).all(between)
 }
 
 /// The pod's class of service, from the requests and limits of its containers, or its own.

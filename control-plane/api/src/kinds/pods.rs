@@ -1,10 +1,10 @@
 //! Pods, pod templates and bindings.
 
 use super::fill::{made, sub};
+use super::pod_spec;
 use super::rules;
 use super::shape::keep_other_half;
 use super::{columns, names, subresources, texts};
-use super::{pod_spec, volume_sources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
@@ -86,7 +86,6 @@ fn pod(object: &mut Object) {
 
 fn new_pod(object: &mut Object, context: Context<'_>) {
     let spec = made(&mut object.0, "spec");
-    volume_sources::drop_gated(spec);
     if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
         // Negative asks for as short as can be.
         spec.insert("terminationGracePeriodSeconds", 1);

@@ -1,6 +1,6 @@
 //! ReplicationControllers.
 
-use super::fill::{has, put, sub};
+use super::fill::{put, sub};
 use super::pod_spec;
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
@@ -58,7 +58,8 @@ fn controller(object: &mut Object) {
         object.set(&["metadata", "labels"], labels.clone());
     }
     let Some(spec) = sub(&mut object.0, "spec") else { return };
-    if !labels.is_empty() && !has(spec, "selector") {
+    let selects = spec.get("selector").and_then(Value::as_map).is_some_and(|s| !s.is_empty());
+    if !labels.is_empty() && !selects {
         spec.insert("selector", labels);
     }
     put(spec, "replicas", 1);

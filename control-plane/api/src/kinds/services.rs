@@ -19,7 +19,7 @@ pub static ENDPOINTS: Kind = Kind {
     default: endpoints,
     cells: table::endpoints,
     validate: rules::endpoints,
-    validate_update: rules::metadata_update,
+    validate_update: rules::endpoints_update,
     ..Kind::PLAIN
 };
 

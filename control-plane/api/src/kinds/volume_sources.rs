@@ -1,6 +1,6 @@
 //! The defaults of volumes, of pods and of the cluster.
 
-use super::fill::{each, has, put, put_text, sub, text};
+use super::fill::{each, put, put_text, sub, text};
 use super::pod_spec::pull_policy;
 use crate::value::Map;
 
@@ -73,17 +73,4 @@ pub(super) fn source(v: &mut Map) {
         put_text(scale_io, "storageMode", "ThinProvisioned");
         put_text(scale_io, "fsType", "xfs");
     }
-}
-
-/// Trust bundles in projected volumes are behind a gate that is off: what names them is dropped.
-pub(super) fn drop_gated(spec: &mut Map) {
-    each(spec, "volumes", |v| {
-        if let Some(projected) = sub(v, "projected") {
-            each(projected, "sources", |s| {
-                if has(s, "clusterTrustBundle") {
-                    s.remove("clusterTrustBundle");
-                }
-            });
-        }
-    });
 }

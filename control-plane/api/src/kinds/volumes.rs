@@ -95,10 +95,16 @@ fn new_claim(object: &mut Object, _: Context<'_>) {
     object.set(&["status"], map([("phase", "Pending".into())]));
     let spec = made(&mut object.0, "spec");
     local_source(spec);
-    if spec.get("dataSourceRef").is_none() && spec.get("dataSource").is_some_and(|s| !copies(s)) {
+    known_source(spec);
+    same_sources(spec);
+}
+
+/// What the older field never took is dropped, where the newer one does not say it.
+fn known_source(spec: &mut Map) {
+    let has_reference = spec.get("dataSourceRef").is_some_and(|r| !r.is_null());
+    if !has_reference && spec.get("dataSource").is_some_and(|s| !copies(s)) {
         spec.remove("dataSource");
     }
-    same_sources(spec);
 }
 
 /// A source in another namespace is one that the server does not offer.
@@ -114,6 +120,9 @@ fn update_claim(new: &mut Object, old: &Object, context: Context<'_>) {
     if context.subresource.is_empty() {
         let spec = made(&mut new.0, "spec");
         local_source(spec);
+        if old.at(&["spec", "dataSource"]).is_none_or(Value::is_null) {
+            known_source(spec);
+        }
         same_sources(spec);
     }
 }
@@ -136,7 +145,7 @@ fn copies(source: &Value) -> bool {
     matches!(
         (text("apiGroup"), text("kind")),
         ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
-    ) && !text("name").is_empty()
+    )
 }
 
 /// A write of the status that changes the phase says when, unless the writer does.

@@ -52,18 +52,18 @@ fn named(requests: &Usage, limits: &Usage) -> Usage {
     named
 }
 
-fn containers<'a>(pod: &'a Object, which: &str) -> &'a [Value] {
-    pod.at(&["spec", which]).and_then(Value::as_list).unwrap_or_default()
+fn containers<'a>(spec: Option<&'a Value>, which: &str) -> &'a [Value] {
+    spec.and_then(|s| s.get(which)).and_then(Value::as_list).unwrap_or_default()
 }
 
-/// The most that a pod has at a time: all containers that run beside one another, or one that runs before them; then
-/// what is said of the whole pod, and its overhead.
-fn total(pod: &Object, what: &str) -> Usage {
+/// The most that the containers of a pod's spec have at a time: all that run beside one another, or one that runs
+/// before them. `what` is `requests` or `limits`.
+pub(crate) fn of_containers(spec: Option<&Value>, what: &str) -> Usage {
     let of = |container: &Value| amounts_in(container.at(&["resources", what]));
     let mut running = Usage::new();
-    containers(pod, "containers").iter().for_each(|container| super::add(&mut running, &of(container)));
+    containers(spec, "containers").iter().for_each(|container| super::add(&mut running, &of(container)));
     let (mut beside, mut before) = (Usage::new(), Usage::new());
-    for container in containers(pod, "initContainers") {
+    for container in containers(spec, "initContainers") {
         let mut at_once = of(container);
         if container.at(&["restartPolicy"]).and_then(Value::as_str) == Some("Always") {
             super::add(&mut beside, &at_once);
@@ -75,6 +75,12 @@ fn total(pod: &Object, what: &str) -> Usage {
     }
     super::add(&mut running, &beside);
     most(&mut running, &before);
+    running
+}
+
+/// What its containers have, then what is said of the whole pod, and its overhead.
+fn total(pod: &Object, what: &str) -> Usage {
+    let mut running = of_containers(pod.at(&["spec"]), what);
     for (name, amount) in amounts_in(pod.at(&["spec", "resources", what])) {
         if OF_POD.contains(&name.as_str()) || name.starts_with(HUGE) {
             running.insert(name, amount);
@@ -91,6 +97,11 @@ fn total(pod: &Object, what: &str) -> Usage {
     running
 }
 
+fn all_containers(pod: &Object) -> impl Iterator<Item = &Value> {
+    let spec = pod.at(&["spec"]);
+    containers(spec, "containers").iter().chain(containers(spec, "initContainers"))
+}
+
 fn most(total: &mut Usage, other: &Usage) {
     for (name, amount) in other {
         let known = total.entry(name.clone()).or_insert(Quantity::ZERO);
@@ -105,7 +116,7 @@ pub fn unspecified<'a>(pod: &Object, limited: impl Iterator<Item = &'a str>) -> 
     let limited: std::collections::BTreeSet<&str> = limited.filter(|name| MUST_SAY.contains(name)).collect();
     let whole = said(pod.at(&["spec"]));
     let missing = limited.into_iter().filter(|name| !whole.contains_key(*name)).filter_map(|name| {
-        let all = containers(pod, "containers").iter().chain(containers(pod, "initContainers"));
+        let all = all_containers(pod);
         let silent = all.filter(|container| !said(Some(container)).contains_key(name));
         let mut names: Vec<&str> = silent.filter_map(|container| container.at(&["name"])?.as_str()).collect();
         names.sort_unstable();
@@ -125,7 +136,7 @@ fn said(of: Option<&Value>) -> Usage {
 
 /// Neither a request nor a limit of CPU or memory anywhere: the pod that goes first when a node is full.
 pub(super) fn best_effort(pod: &Object) -> bool {
-    let all = containers(pod, "containers").iter().chain(containers(pod, "initContainers"));
+    let all = all_containers(pod);
     let silent = |of: &Value| {
         ["requests", "limits"].iter().all(|what| {
             let amounts = amounts_in(of.at(&["resources", what]));

@@ -111,6 +111,7 @@ async fn validating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Stat
     step.run("LimitRanger", limit_ranger::validate(ctx, admission)).await?;
     step.run("PodSecurity", pod_security::validate(ctx, admission)).await?;
     step.run("Priority", priority::validate(ctx, admission)).await?;
+    step.run("RuntimeClass", runtime_class::validate(ctx, admission)).await?;
     step.run("PersistentVolumeClaimResize", storage::validate_resize(ctx, admission)).await?;
     step.run("CertificateApproval", certificates::validate(ctx, admission)).await?;
     step.run("ResourceQuota", resource_quota::validate(ctx, admission)).await

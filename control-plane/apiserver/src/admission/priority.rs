@@ -9,11 +9,13 @@ const PREEMPT: &str = "PreemptLowerPriority";
 
 pub(super) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     if admission.writes(lookup::PODS, "", &[Operation::Update]) {
-        let old = admission.old.and_then(|p| p.i64_at(&["spec", "priority"]));
-        if let (Some(old), Some(pod)) = (old, admission.object.as_mut())
-            && pod.i64_at(&["spec", "priority"]).is_none()
-        {
-            pod.set(&["spec", "priority"], old);
+        if let (Some(old), Some(pod)) = (admission.old, admission.object.as_mut()) {
+            for path in [["spec", "priority"], ["spec", "preemptionPolicy"]] {
+                let kept = old.at(&path).filter(|v| !v.is_null()).cloned();
+                if let Some(kept) = kept.filter(|_| pod.at(&path).is_none_or(api::Value::is_null)) {
+                    pod.set(&path, kept);
+                }
+            }
         }
         return Ok(());
     }

@@ -21,14 +21,35 @@ pub(super) async fn mutate(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(
     apply(pod, class.as_ref()).map_err(|why| admission.forbid(&why))
 }
 
+/// A pod says its overhead only where its class does.
+pub(super) async fn validate(ctx: &Ctx, admission: &Admission<'_>) -> Result<(), Status> {
+    if !admission.writes(lookup::PODS, "", &[Operation::Create]) {
+        return Ok(());
+    }
+    let Some(pod) = admission.object.as_ref() else { return Ok(()) };
+    let some = |overhead: Option<&Value>| overhead.and_then(Value::as_map).is_some_and(|m| !m.is_empty());
+    if !some(pod.at(&["spec", "overhead"])) {
+        return Ok(());
+    }
+    let class = match pod.str_at(&["spec", "runtimeClassName"]) {
+        "" => None,
+        name => ctx.registry.find(lookup::RUNTIME_CLASSES, "", name).await?,
+    };
+    match some(class.as_ref().and_then(|c| c.at(&["overhead", "podFixed"]))) {
+        true => Ok(()),
+        false => {
+            Err(admission.forbid("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
+        }
+    }
+}
+
 pub(super) fn apply(pod: &mut Object, class: Option<&Object>) -> Result<(), String> {
     let overhead =
         class.and_then(|c| c.at(&["overhead", "podFixed"])).filter(|o| o.as_map().is_some_and(|m| !m.is_empty()));
     let given = pod.at(&["spec", "overhead"]).filter(|o| o.as_map().is_some_and(|m| !m.is_empty()));
     match (overhead, given) {
-        (None, Some(_)) => {
-            return Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".into());
-        }
+        // Validation refuses it, when the amounts are known to be some.
+        (None, Some(_)) => {}
         (Some(fixed), Some(given)) if !same(fixed, given) => {
             return Err("pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead".into());
         }

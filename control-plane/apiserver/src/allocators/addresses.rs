@@ -46,10 +46,7 @@ pub(super) async fn reserve(
     }
     reservation.freed_addresses.extend(before.into_iter().filter(|address| !given.contains(address)));
     let given: Vec<String> = given.iter().map(IpAddr::to_string).collect();
-    // A dry run that chose the address itself shows it only in the list, as upstream does.
-    if reservation.registry.is_some() || !chosen.is_empty() {
-        object.set(&["spec", "clusterIP"], given[0].clone());
-    }
+    object.set(&["spec", "clusterIP"], given[0].clone());
     object.set(&["spec", "clusterIPs"], given);
     Ok(())
 }

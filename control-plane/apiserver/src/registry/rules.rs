@@ -84,12 +84,14 @@ fn keep_identity(new: &mut Object, old: &Object) {
     let empty = Map::new();
     let from = old.meta().unwrap_or(&empty);
     let meta = new.meta_mut();
-    for key in ["uid", "creationTimestamp", "generation", "resourceVersion"] {
+    for key in ["creationTimestamp", "generation", "resourceVersion"] {
         copy(meta, from, key);
     }
-    // A deletion cannot be taken back; setting one by an update is for the kind's validation to refuse.
-    for key in ["deletionTimestamp", "deletionGracePeriodSeconds"] {
-        if from.contains_key(key) && !meta.contains_key(key) {
+    // A deletion cannot be taken back or put off. Setting one by an update, or another identity, is for the kind's
+    // validation to refuse.
+    for key in ["uid", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+        let given = meta.get(key).is_some_and(|v| !v.is_null() && v.as_str() != Some(""));
+        if from.contains_key(key) && (!given || key == "deletionTimestamp") {
             copy(meta, from, key);
         }
     }

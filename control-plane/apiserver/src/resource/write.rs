@@ -45,6 +45,7 @@ pub(super) async fn new(
     admission::mutate(ctx, &mut admission).await?;
     let mut object = admission.object.take().unwrap_or_default();
     begin_create(kind, &mut object)?;
+    warnings.extend(api::kinds::name_warning(kind, object.name()));
     warnings.extend(kind.warnings(&object));
     admission.object = Some(object);
     admission::validate(ctx, &mut admission).await?;
@@ -223,13 +224,8 @@ pub(super) async fn change(
     warnings: &mut Vec<String>,
 ) -> Result<Option<Object>, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
-    if !new.uid().is_empty() && new.uid() != old.uid() {
-        if by != By::Update {
-            let message = format!("Invalid value: {:?}: field is immutable", new.uid());
-            let error = api::FieldError::new(api::status::FieldReason::Invalid, "metadata.uid", message);
-            let errors = vec![error; api::kinds::tellings(&kind.names.kind)];
-            return Err(Status::invalid(&kind.names.group, &kind.names.kind, old.name(), &errors));
-        }
+    // What a patch makes of the identity is for validation to refuse.
+    if by == By::Update && !new.uid().is_empty() && new.uid() != old.uid() {
         let why = format!(
             "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
              Precondition failed: UID in precondition: {}, UID in object meta: {}",

@@ -1,15 +1,13 @@
-//! ConfigMaps, Secrets, Namespaces, Nodes, ServiceAccounts.
+//! ConfigMaps, Secrets, Namespaces, ServiceAccounts.
 
 use super::at::At;
 use super::metadata::differs;
-use super::placement;
-use super::words::{self, config_key};
+use super::words::config_key;
 use super::workloads::{checked, immutable, status_updated, updated};
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
-use crate::value::Value;
 
 /// What a ConfigMap or a Secret may hold together, in bytes: what fits into a transaction of etcd.
 const MAX_DATA: usize = 1024 * 1024;
@@ -107,17 +105,8 @@ pub(in crate::kinds) fn secret_update(new: &Object, old: &Object, context: Conte
     updated(new, old, context, out, rules, |_| {});
 }
 
-/// Names without dots, said before anything else.
-pub(super) fn dotless(check: fn(&str) -> Vec<String>, name: &str) -> Vec<String> {
-    if name.contains('.') { vec!["must not contain dots".into()] } else { check(name) }
-}
-
-pub(super) fn namespace_name(name: &str) -> Vec<String> {
-    dotless(names::dns1123_label, name)
-}
-
 pub(in crate::kinds) fn namespace(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, namespace_name, out, |root, _| {
+    checked(object, names::dns1123_label, out, |root, _| {
         namespace_finalizers(&root.fields(&["spec", "finalizers"]));
     });
 }
@@ -155,50 +144,4 @@ pub(in crate::kinds) fn metadata_update(new: &Object, old: &Object, context: Con
 /// Kinds of which only the name and the rest of the metadata have rules.
 pub(in crate::kinds) fn named(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |_, _| {});
-}
-
-pub(in crate::kinds) fn node(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        placement::taints(&root.fields(&["spec", "taints"]).named("metadata.taints"));
-        pod_cidrs(&root.fields(&["spec", "podCIDRs"]));
-    });
-}
-
-fn pod_cidrs(at: &At<'_>) {
-    let wrong: Vec<(usize, &str)> =
-        at.items().map(|c| c.text()).enumerate().filter(|(_, c)| words::parse_cidr(c).is_none()).collect();
-    at.items().for_each(|c| c.matches(words::cidr));
-    if at.len() < 2 {
-        return;
-    }
-    if let Some((i, cidr)) = wrong.first() {
-        at.say(
-            crate::status::FieldReason::Internal,
-            format!(
-                "Internal error: invalid PodCIDRs. failed to check with dual stack with error:invalid CIDR[{i}]: <nil> (invalid CIDR address: {cidr})"
-            ),
-        );
-    }
-    let families: Vec<bool> =
-        at.items().filter_map(|c| words::parse_cidr(c.text())).map(|(a, _)| a.is_ipv4()).collect();
-    if at.len() > 2 || families.len() != 2 || families[0] == families[1] {
-        at.invalid("may specify no more than one CIDR for each IP family");
-    }
-}
-
-pub(in crate::kinds) fn node_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| {
-        let spec = root.field("spec");
-        let before = old.at(&["spec", "podCIDRs"]);
-        let set = before.and_then(Value::as_list).is_some_and(|l| !l.is_empty());
-        if set && differs(spec.field("podCIDRs").value, before) {
-            spec.field("podCIDRs").forbidden("node updates may not change podCIDR except from \"\" to valid");
-        }
-        placement::taints(&spec.field("taints").named("metadata.taints"));
-        let provider = old.str_at(&["spec", "providerID"]);
-        if !provider.is_empty() && spec.get("providerID") != provider {
-            spec.field("providerID").forbidden("node updates may not change providerID except from \"\" to valid");
-        }
-    };
-    updated(new, old, context, out, rules, |_| {});
 }

@@ -11,61 +11,85 @@ pub(super) struct Pod<'a> {
     /// Volumes by name, with whether a block device may be made of them.
     pub(super) volumes: BTreeMap<&'a str, bool>,
     pub(super) claims: Vec<&'a str>,
-    pub(super) host_network: bool,
     pub(super) host_users: bool,
     pub(super) grace_seconds: i64,
+    pub(super) restart_policy: &'a str,
 }
 
 /// All containers of a pod spec.
 pub(super) fn containers(spec: &At<'_>, pod: &Pod<'_>) {
-    let list = spec.field("containers");
+    let (list, init) = (spec.field("containers"), spec.field("initContainers"));
+    let mut names: Vec<&str> = Vec::new();
     if list.is_empty() {
         list.required("");
     }
-    let mut names: Vec<&str> = Vec::new();
     for one in list.items() {
-        common(&one, pod, &mut names);
+        common(&one, pod);
+        once(&one, &mut names, true);
         probes::lifecycle(&one.field("lifecycle"), pod.grace_seconds);
         probes::probes(&one);
-        restart_rules(&one);
-    }
-    for one in spec.field("initContainers").items() {
-        common(&one, pod, &mut names);
-        init(&one, pod);
-        restart_rules(&one);
-    }
-    for one in spec.field("ephemeralContainers").items() {
-        common(&one, pod, &mut names);
-        ephemeral(&one, &list, &spec.field("initContainers"));
+        restart_rules(&one, false);
     }
     host_ports(&list);
+    let mut names: Vec<&str> = list.items().map(|c| c.get("name")).collect();
+    for one in init.items() {
+        common(&one, pod);
+        restart_rules(&one, true);
+        once(&one, &mut names, false);
+        init_rules(&one, pod);
+    }
+    let others: Vec<&str> = list.items().chain(init.items()).map(|c| c.get("name")).collect();
+    let mut names = others.clone();
+    for one in spec.field("ephemeralContainers").items() {
+        common(&one, pod);
+        trimmed_image(&one);
+        once(&one, &mut names, true);
+        ephemeral(&one, &others);
+    }
 }
 
-fn common<'a>(at: &At<'a>, pod: &Pod<'_>, seen: &mut Vec<&'a str>) {
-    let (name, image) = (at.field("name"), at.field("image"));
-    name.required_matches(names::dns1123_label);
-    if !name.text().is_empty() && seen.contains(&name.text()) {
-        name.duplicate();
+/// Complains of a name that another container has; one without a letter may or may not count as a name.
+fn once<'a>(at: &At<'a>, seen: &mut Vec<&'a str>, empty_counts: bool) {
+    let name = at.field("name");
+    if seen.contains(&name.text()) {
+        name.duplicate_as(&format!("{:?}", name.text()), "");
+    } else if empty_counts || !name.text().is_empty() {
+        seen.push(name.text());
     }
-    seen.push(name.text());
-    match image.text() {
-        "" => image.required(""),
-        text if text.trim() != text => image.invalid("must not have leading or trailing whitespace"),
-        _ => {}
+}
+
+fn common(at: &At<'_>, pod: &Pod<'_>) {
+    at.field("name").required_matches(names::dns1123_label);
+    at.field("image").not_empty();
+    let policy = at.field("terminationMessagePolicy");
+    match policy.text() {
+        "" => policy.required(""),
+        _ => policy.one_of(&["File", "FallbackToLogsOnError"]),
     }
-    at.field("terminationMessagePolicy").one_of(&["File", "FallbackToLogsOnError"]);
-    ports(&at.field("ports"), pod.host_network);
+    ports(&at.field("ports"));
     environment::variables(&at.field("env"));
     environment::from_sources(&at.field("envFrom"));
     mounts(at, pod);
-    devices(&at.field("volumeDevices"), pod);
-    at.field("imagePullPolicy").one_of(&["Always", "IfNotPresent", "Never"]);
+    devices(at, pod);
+    let policy = at.field("imagePullPolicy");
+    match policy.text() {
+        "" => policy.required(""),
+        _ => policy.one_of(&["Always", "IfNotPresent", "Never"]),
+    }
     resources::requirements(&at.field("resources"), &pod.claims);
-    resources::resize_policy(&at.field("resizePolicy"));
+    resources::resize_policy(&at.field("resizePolicy"), pod.restart_policy);
     security::container(&at.field("securityContext"), pod.host_users);
 }
 
-fn ports(at: &At<'_>, host_network: bool) {
+/// Of pods, and not of templates: images are not fetched by padded names.
+pub(super) fn trimmed_image(container: &At<'_>) {
+    let image = container.field("image");
+    if image.text().trim() != image.text() {
+        image.invalid("must not have leading or trailing whitespace");
+    }
+}
+
+fn ports(at: &At<'_>) {
     let mut seen: Vec<&str> = Vec::new();
     for port in at.items() {
         let (name, number, host) = (port.field("name"), port.field("containerPort"), port.field("hostPort"));
@@ -75,61 +99,91 @@ fn ports(at: &At<'_>, host_network: bool) {
             if wrong.is_empty() && seen.contains(&name.text()) {
                 name.duplicate();
             }
-            seen.push(name.text());
+            if wrong.is_empty() {
+                seen.push(name.text());
+            }
         }
         match number.int().unwrap_or(0) {
             0 => number.required(""),
             _ => number.between(1, 65535),
         }
-        let on_host = host.int().unwrap_or(0);
-        if on_host != 0 {
+        if host.int().unwrap_or(0) != 0 {
             host.between(1, 65535);
         }
-        if host_network && on_host != 0 && number.int() != Some(on_host) {
-            host.invalid("must match `containerPort` when `hostNetwork` is true");
+        let protocol = port.field("protocol");
+        match protocol.text() {
+            "" => protocol.required(""),
+            _ => protocol.one_of(&["SCTP", "TCP", "UDP"]),
         }
-        port.field("protocol").one_of(&["SCTP", "TCP", "UDP"]);
+    }
+}
+
+/// On the host's network a container's port is the host's; `all` asks also of ports without one of the host.
+pub(super) fn ports_of_host(containers: &At<'_>, all: bool) {
+    for container in containers.items() {
+        for port in container.field("ports").items() {
+            let (number, host) = (port.field("containerPort"), port.field("hostPort"));
+            let (number, on_host) = (number.int().unwrap_or(0), host.int().unwrap_or(0));
+            if (all || on_host != 0) && number != on_host {
+                host.invalid_as(&on_host.to_string(), "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
     }
 }
 
 /// Two containers of a pod cannot have the same port of the host.
 fn host_ports(containers: &At<'_>) {
-    let mut taken: Vec<(i64, &str, &str)> = Vec::new();
-    for container in containers.items() {
-        for port in container.field("ports").items() {
-            let number = port.field("hostPort").int().unwrap_or(0);
-            let this = (number, port.get("hostIP"), port.get("protocol"));
-            if number == 0 {
-                continue;
-            }
-            if taken.contains(&this) {
-                let shown = format!("\"{}/{}/{}\"", this.2, this.1, number);
-                port.field("hostPort").duplicate_as(&shown, "");
-            }
-            taken.push(this);
+    let mut taken = Vec::new();
+    containers.items().for_each(|c| ports_once(&c, &mut taken));
+}
+
+/// The ports of one container, with those that others have `taken`.
+fn ports_once<'a>(container: &At<'a>, taken: &mut Vec<(i64, &'a str, &'a str)>) {
+    for port in container.field("ports").items() {
+        let number = port.field("hostPort").int().unwrap_or(0);
+        let this = (number, port.get("hostIP"), port.get("protocol"));
+        if number == 0 {
+            continue;
         }
+        if taken.contains(&this) {
+            let shown = format!("\"{}/{}/{}\"", this.2, this.1, number);
+            port.field("hostPort").duplicate_as(&shown, "");
+        }
+        taken.push(this);
     }
 }
 
 fn mounts(container: &At<'_>, pod: &Pod<'_>) {
-    let list = container.field("volumeMounts");
+    let (list, devices) = (container.field("volumeMounts"), container.field("volumeDevices"));
     let mut paths: Vec<&str> = Vec::new();
     for mount in list.items() {
         let (name, path) = (mount.field("name"), mount.field("mountPath"));
-        match name.text() {
-            "" => name.required(""),
-            text if !pod.volumes.contains_key(text) => name.not_found(text, ""),
-            _ => {}
+        name.not_empty();
+        if !pod.volumes.contains_key(name.text()) {
+            name.not_found(name.text(), "");
         }
-        match path.text() {
-            "" => path.required(""),
-            text if paths.contains(&text) => path.invalid("must be unique"),
-            _ => {}
+        path.not_empty();
+        if paths.contains(&path.text()) {
+            path.invalid_text(path.text(), "must be unique");
         }
         paths.push(path.text());
+        if devices.items().any(|d| d.get("name") == name.text()) {
+            name.invalid_text(name.text(), "must not already exist in volumeDevices");
+        }
+        if devices.items().any(|d| d.get("devicePath") == path.text()) {
+            path.invalid_text(path.text(), "must not already exist as a path in volumeDevices");
+        }
         sub_paths(&list, &mount);
-        mount.field("mountPropagation").maybe_one_of(&["Bidirectional", "HostToContainer", "None"]);
+        propagation(&list, &mount, container);
         recursive(&list, &mount);
+    }
+}
+
+fn propagation(list: &At<'_>, mount: &At<'_>, container: &At<'_>) {
+    let place = mount.field("mountPropagation").named(format!("{}.mountPropagation", list.path));
+    place.maybe_one_of(&["Bidirectional", "HostToContainer", "None"]);
+    if place.text() == "Bidirectional" && !container.fields(&["securityContext", "privileged"]).truth() {
+        place.forbidden("Bidirectional mount propagation is available only to privileged containers");
     }
 }
 
@@ -149,7 +203,7 @@ fn sub_paths(list: &At<'_>, mount: &At<'_>) {
 
 fn recursive(list: &At<'_>, mount: &At<'_>) {
     let place = mount.field("recursiveReadOnly").named(format!("{}.recursiveReadOnly", list.path));
-    if place.text().is_empty() || place.text() == "Disabled" {
+    if !place.is() || place.text() == "Disabled" {
         return;
     }
     if !["Enabled", "IfPossible"].contains(&place.text()) {
@@ -158,36 +212,48 @@ fn recursive(list: &At<'_>, mount: &At<'_>) {
     if !mount.field("readOnly").truth() {
         place.forbidden("may only be specified when readOnly is true");
     }
-    let propagation = mount.get("mountPropagation");
-    if !propagation.is_empty() && propagation != "None" {
+    if mount.has("mountPropagation") && mount.get("mountPropagation") != "None" {
         place.forbidden("may only be specified when mountPropagation is None or not specified");
     }
 }
 
-fn devices(at: &At<'_>, pod: &Pod<'_>) {
-    let mut paths: Vec<&str> = Vec::new();
-    for device in at.items() {
+fn devices(container: &At<'_>, pod: &Pod<'_>) {
+    let mounts = container.field("volumeMounts");
+    let (mut names, mut paths): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for device in container.field("volumeDevices").items() {
         let (name, path) = (device.field("name"), device.field("devicePath"));
-        match (name.text(), pod.volumes.get(name.text())) {
-            ("", _) => name.required(""),
-            (text, None) => name.not_found(text, ""),
-            (_, Some(false)) => {
+        name.not_empty();
+        if !name.is_empty() && names.contains(&name.text()) {
+            name.invalid("must be unique");
+        }
+        match pod.volumes.get(name.text()) {
+            None => name.not_found(name.text(), ""),
+            Some(false) => {
                 name.invalid("can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
             }
-            (_, Some(true)) => {}
+            Some(true) => {}
         }
-        match path.text() {
-            "" => path.required(""),
-            text if paths.contains(&text) => path.invalid("must be unique"),
-            _ => super::words::no_steps_up(&path),
+        path.not_empty();
+        if paths.contains(&path.text()) {
+            path.invalid_text(path.text(), "must be unique");
         }
-        paths.push(path.text());
+        match path.text().split('/').any(|part| part == "..") {
+            true => path.invalid("can not contain backsteps ('..')"),
+            false => paths.push(path.text()),
+        }
+        if mounts.items().any(|m| m.get("name") == name.text()) {
+            name.invalid_text(name.text(), "must not already exist in volumeMounts");
+        }
+        if mounts.items().any(|m| m.get("mountPath") == path.text()) {
+            path.invalid_text(path.text(), "must not already exist as a path in volumeMounts");
+        }
+        names.push(name.text());
     }
 }
 
-fn init(at: &At<'_>, pod: &Pod<'_>) {
-    let policy = at.field("restartPolicy");
-    if policy.text() == "Always" {
+fn init_rules(at: &At<'_>, pod: &Pod<'_>) {
+    ports_once(at, &mut Vec::new());
+    if at.get("restartPolicy") == "Always" {
         probes::lifecycle(&at.field("lifecycle"), pod.grace_seconds);
         return probes::probes(at);
     }
@@ -196,22 +262,31 @@ fn init(at: &At<'_>, pod: &Pod<'_>) {
             at.field(key).forbidden("may not be set for init containers without restartPolicy=Always");
         }
     }
+    for policy in at.field("resizePolicy").items().map(|p| p.field("restartPolicy")) {
+        if policy.text() == "RestartContainer" {
+            policy.invalid("must not be set to 'RestartContainer' for non-sidecar initContainers");
+        }
+    }
 }
 
 /// What a container that is there to look around has no use for.
 const NOT_EPHEMERAL: &[&str] = &[
-    "lifecycle",
-    "livenessProbe",
     "ports",
-    "readinessProbe",
-    "resizePolicy",
     "resources",
+    "resizePolicy",
     "restartPolicy",
     "restartPolicyRules",
+    "livenessProbe",
+    "readinessProbe",
     "startupProbe",
+    "lifecycle",
 ];
 
-fn ephemeral(at: &At<'_>, containers: &At<'_>, init: &At<'_>) {
+fn ephemeral(at: &At<'_>, others: &[&str]) {
+    let target = at.field("targetContainerName");
+    if !target.text().is_empty() && !others.contains(&target.text()) {
+        target.not_found(target.text(), "");
+    }
     for field in NOT_EPHEMERAL.iter().map(|key| at.field(key)) {
         let unset = field.is_empty()
             && matches!(
@@ -229,17 +304,13 @@ fn ephemeral(at: &At<'_>, containers: &At<'_>, init: &At<'_>) {
             }
         }
     }
-    let target = at.field("targetContainerName");
-    let known = containers.items().chain(init.items()).any(|c| c.get("name") == target.text());
-    if !target.text().is_empty() && !known {
-        target.not_found(target.text(), "");
-    }
 }
 
-/// Of one container, as upstream's.
+/// Of one container, and exit codes of one rule, as upstream's.
 const MAX_RESTART_RULES: usize = 20;
+const MAX_EXIT_CODES: usize = 255;
 
-fn restart_rules(at: &At<'_>) {
+fn restart_rules(at: &At<'_>, is_init: bool) {
     let (policy, rules) = (at.field("restartPolicy"), at.field("restartPolicyRules"));
     policy.maybe_one_of(&["Always", "Never", "OnFailure"]);
     if rules.is_empty() {
@@ -247,6 +318,9 @@ fn restart_rules(at: &At<'_>) {
     }
     if !policy.is() {
         policy.required("must specify restartPolicy when restart rules are used");
+        if is_init {
+            return;
+        }
     }
     if rules.len() > MAX_RESTART_RULES {
         rules.too_many(MAX_RESTART_RULES);
@@ -254,9 +328,13 @@ fn restart_rules(at: &At<'_>) {
     for rule in rules.items() {
         rule.field("action").one_of(&["Restart", "RestartAllContainers"]);
         let codes = rule.field("exitCodes");
-        match codes.is() {
-            true => codes.field("operator").one_of(&["In", "NotIn"]),
-            false => codes.required("must be specified"),
+        if !codes.is() {
+            codes.required("must be specified");
+            continue;
+        }
+        codes.field("operator").one_of(&["In", "NotIn"]);
+        if codes.field("values").len() > MAX_EXIT_CODES {
+            codes.field("values").too_many(MAX_EXIT_CODES);
         }
     }
 }

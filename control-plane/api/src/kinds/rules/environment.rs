@@ -25,7 +25,7 @@ fn value_from(at: &At<'_>, value: &str) {
             "resourceFieldRef" => resource_ref(&source, false),
             "fileKeyRef" => file_key(&source),
             _ => {
-                source.field("name").matches_some();
+                source.field("name").matches(names::dns1123_subdomain);
                 source.field("key").required_matches(words::config_key);
             }
         }
@@ -42,22 +42,30 @@ fn value_from(at: &At<'_>, value: &str) {
     }
 }
 
-impl At<'_> {
-    /// The name of an object that may be left out.
-    fn matches_some(&self) {
-        if !self.text().is_empty() {
-            self.matches(names::dns1123_subdomain);
-        }
+fn file_key(at: &At<'_>) {
+    at.field("key").required_matches(words::env_name);
+    at.field("volumeName").required_matches(names::dns1123_label);
+    match at.get("path") {
+        "" => at.field("path").required(""),
+        _ => words::no_steps_up(&at.field("path")),
     }
 }
 
-fn file_key(at: &At<'_>) {
-    at.field("volumeName").not_empty();
-    match at.get("path") {
-        "" => at.field("path").required(""),
-        _ => words::strict_local_path(&at.field("path")),
+/// Files are taken from volumes that are empty at first.
+pub(super) fn file_volumes(container: &At<'_>, volumes: &At<'_>) {
+    for one in container.field("env").items() {
+        let name = one.fields(&["valueFrom", "fileKeyRef", "volumeName"]);
+        if !one.fields(&["valueFrom", "fileKeyRef"]).is() {
+            continue;
+        }
+        match volumes.items().filter(|v| v.get("name") == name.text()).last() {
+            None => name.not_found(name.text(), ""),
+            Some(volume) if !volume.has("emptyDir") => {
+                name.invalid_text(name.text(), "referenced volume must be of type emptyDir");
+            }
+            Some(_) => {}
+        }
     }
-    at.field("key").required_matches(words::env_name);
 }
 
 pub(super) fn from_sources(at: &At<'_>) {
@@ -91,24 +99,55 @@ const ENV_FIELDS: &[&str] = &[
 pub(super) const FILE_FIELDS: &[&str] =
     &["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
 
+/// What a pod tells of itself, though not everywhere.
+const CONVERTED: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.serviceAccountName",
+    "spec.schedulerName",
+    "status.phase",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
 pub(super) fn field_ref(at: &At<'_>, supported: &[&str]) {
-    let path = at.field("fieldPath");
-    if at.get("apiVersion").is_empty() {
-        return at.field("apiVersion").required("");
-    }
-    match path.text() {
-        "" => path.required(""),
-        text => match text.strip_suffix("']").and_then(|t| t.split_once("['")) {
+    let (version, path) = (at.get("apiVersion"), at.field("fieldPath"));
+    let unknown = |why: String| path.invalid(&format!("error converting fieldPath: {why}"));
+    match (version, path.text()) {
+        ("", _) => at.field("apiVersion").required(""),
+        (_, "") => path.required(""),
+        ("v1", text) => match subscript(text) {
             Some(("metadata.annotations", key)) => {
-                names::qualified_name(&key.to_lowercase()).iter().for_each(|why| path.invalid_text(key, why));
+                names::qualified_name(&key.to_lowercase())
+                    .iter()
+                    .for_each(|why| at.invalid_text(&key.to_lowercase(), why));
             }
             Some(("metadata.labels", key)) => {
-                names::qualified_name(key).iter().for_each(|why| path.invalid_text(key, why));
+                names::qualified_name(key).iter().for_each(|why| at.invalid_text(key, why));
             }
-            Some((base, _)) => path.invalid_text(base, "does not support subscript"),
-            None => path.one_of(supported),
+            Some(_) => unknown(format!("field label does not support subscript: {text}")),
+            None if text == "spec.host" => {
+                if !supported.contains(&"spec.nodeName") {
+                    path.unsupported_as("\"spec.nodeName\"", supported);
+                }
+            }
+            None if CONVERTED.contains(&text) => path.one_of(supported),
+            None => unknown(format!("field label not supported: {text}")),
         },
+        _ => unknown(format!("unsupported pod version: {version}")),
     }
+}
+
+/// `path['key']`, in its two parts.
+fn subscript(text: &str) -> Option<(&str, &str)> {
+    text.strip_suffix("']")?.split_once("['").filter(|(path, _)| !path.is_empty())
 }
 
 const RESOURCES: &[&str] = &[
@@ -139,13 +178,13 @@ fn divisor(at: &At<'_>, resource: &str) {
     if shown.is_empty() || shown == "0" {
         return;
     }
-    let base = resource.split_once('.').map_or("", |(_, base)| base);
+    let Some(("limits" | "requests", base)) = resource.split_once('.') else { return };
+    let sizes = SIZES.join(", ");
     let (allowed, values, what): (&[&str], &str, &str) = match base {
         "cpu" => (&["1m", "1"], "1m and 1", "cpu"),
-        "memory" => (SIZES, "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei", "memory"),
-        "ephemeral-storage" => {
-            (SIZES, "1, 1k, 1M, 1G, 1T, 1P, 1E, 1Ki, 1Mi, 1Gi, 1Ti, 1Pi, 1Ei", "local ephemeral storage")
-        }
+        "memory" => (SIZES, &sizes, "memory"),
+        "ephemeral-storage" => (SIZES, &sizes, "local ephemeral storage"),
+        _ if base.starts_with("hugepages-") => (SIZES, &sizes, "hugepages"),
         _ => return,
     };
     if !allowed.contains(&shown.as_str()) {

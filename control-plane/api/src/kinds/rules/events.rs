@@ -7,6 +7,7 @@ use crate::kinds::EVENT_NAMES;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
+use crate::value::Value;
 
 /// How long an action, a reason and the name of a reporter may be.
 const MAX_WORD: usize = 128;
@@ -33,7 +34,9 @@ pub(in crate::kinds) fn event(object: &Object, out: &mut Vec<FieldError>) {
     let errors = Errors::default();
     let root = At::root(object, &errors);
     always(&root);
-    if strict(&root) {
+    if !strict(&root) && errors.count() == 0 {
+        metadata::common(&root);
+    } else if strict(&root) {
         metadata::metadata(&root.field("metadata"), names::dns1123_subdomain);
         series(&root.field("series"));
         fresh(&root);
@@ -70,10 +73,6 @@ fn always(root: &At<'_>) {
         }
     } else if about.text() != namespace.text() {
         elsewhere();
-    }
-    let name = root.fields(&["metadata", "name"]);
-    if name.text().is_empty() && !strict(root) {
-        name.required("name or generateName is required");
     }
     namespace.named("namespace").matches(names::dns1123_subdomain);
 }
@@ -124,17 +123,64 @@ pub(in crate::kinds) fn event_update(new: &Object, old: &Object, _: Context<'_>,
     if differs(root.field("series").value, old.at(&["series"])) {
         series(&root.field("series"));
     }
-    for name in
-        ["regarding", "reason", "reportingController", "reportingInstance", "action", "related", "type", "eventTime"]
-    {
+    for name in FIXED {
         let at = field(&root, name);
-        if differs(at.value, old.at(&[name])) {
-            match name {
-                "regarding" | "related" => at.invalid_inner("io.k8s.api.core.v1.ObjectReference", "field is immutable"),
-                _ => at.invalid("field is immutable"),
-            }
+        match *name {
+            "eventTime" if same_time(&at, old.at(&[name])) => {}
+            _ if differs(at.value, field_of(old, name)) => fixed(&at, name),
+            _ => {}
         }
     }
     out.extend(errors.into_list());
     metadata::update(new, old, out);
+}
+
+/// What an event tells stays as it was told, the reason being so important that upstream asks twice.
+const FIXED: &[&str] = &[
+    "regarding",
+    "reason",
+    "note",
+    "deprecatedSource",
+    "deprecatedFirstTimestamp",
+    "deprecatedLastTimestamp",
+    "deprecatedCount",
+    "reason",
+    "type",
+    "eventTime",
+    "action",
+    "related",
+    "reportingController",
+    "reportingInstance",
+];
+
+fn fixed(at: &At<'_>, name: &str) {
+    const WHY: &str = "field is immutable";
+    let at = &match name {
+        "note" => at.named("message"),
+        "reportingController" => at.named("reportingController"),
+        _ => at.clone(),
+    };
+    match name {
+        "regarding" => at.invalid_inner("io.k8s.api.core.v1.ObjectReference", WHY),
+        "related" if at.is() => at.invalid_inner("io.k8s.api.core.v1.ObjectReference", WHY),
+        "deprecatedSource" => at.invalid_inner("io.k8s.api.core.v1.EventSource", WHY),
+        "deprecatedCount" => at.invalid_as(&at.int().unwrap_or(0).to_string(), WHY),
+        "related" | "eventTime" | "deprecatedFirstTimestamp" | "deprecatedLastTimestamp" => at.invalid(WHY),
+        _ => at.invalid_text(at.text(), WHY),
+    }
+}
+
+/// A field of the stored event, whatever group it came through; what says nothing is not there.
+fn field_of<'a>(old: &'a Object, name: &str) -> Option<&'a Value> {
+    let core = EVENT_NAMES.iter().find(|(own, _)| *own == name).map(|(_, core)| *core);
+    old.at(&[name]).or_else(|| old.at(&[core?]))
+}
+
+/// Times are the same to the microsecond: finer ones are lost on the way.
+fn same_time(at: &At<'_>, old: Option<&Value>) -> bool {
+    let micros = |value: Option<&Value>| -> Option<i64> {
+        let time: jiff::Timestamp = value?.as_str()?.parse().ok()?;
+        Some(time.as_microsecond())
+    };
+    micros(at.value) == micros(old)
 }

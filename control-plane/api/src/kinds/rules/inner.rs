@@ -2,7 +2,7 @@
 //! how two of them differ, line by line.
 
 use crate::codec::json;
-use crate::schema::{self, Field, Presence, Schema, Type, ordered};
+use crate::schema::{self, Field, Presence, Schema, Type};
 use crate::value::Value;
 
 /// The orders of inner types that differ from the published ones. `name=text` is a field that the published type has
@@ -20,22 +20,21 @@ const ORDERS: &[(&str, &str)] = &[
         "PersistentVolumeSpec",
         "Capacity GCEPersistentDisk AWSElasticBlockStore HostPath Glusterfs NFS RBD Quobyte ISCSI FlexVolume Cinder CephFS FC Flocker AzureFile VsphereVolume AzureDisk PhotonPersistentDisk PortworxVolume ScaleIO Local StorageOS CSI AccessModes ClaimRef PersistentVolumeReclaimPolicy StorageClassName MountOptions VolumeMode NodeAffinity VolumeAttributesClassName",
     ),
+    (
+        "ISCSIVolumeSource ISCSIPersistentVolumeSource",
+        "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
+    ),
+    ("AzureDiskVolumeSource", "DiskName DataDiskURI CachingMode FSType ReadOnly Kind"),
+    ("Probe", "Exec HTTPGet TCPSocket GRPC"),
+    ("ObjectReference", "Kind Namespace Name UID APIVersion ResourceVersion FieldPath"),
     ("VolumeMount", "Name ReadOnly RecursiveReadOnly MountPath SubPath MountPropagation SubPathExpr"),
-    (
-        "ISCSIVolumeSource",
-        "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
-    ),
-    (
-        "ISCSIPersistentVolumeSource",
-        "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
-    ),
     ("DeviceClaimConfiguration", "Requests Opaque"),
     ("DeviceSelector", "CEL"),
     ("VolumeProjection", "Secret DownwardAPI ConfigMap ServiceAccountToken ClusterTrustBundle PodCertificate"),
     ("ObjectFieldSelector", "APIVersion FieldPath"),
     (
         "PodSpec",
-        "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride",
+        "Volumes InitContainers Containers EphemeralContainers RestartPolicy TerminationGracePeriodSeconds ActiveDeadlineSeconds DNSPolicy NodeSelector ServiceAccountName AutomountServiceAccountToken NodeName SecurityContext ImagePullSecrets Hostname Subdomain SetHostnameAsFQDN Affinity SchedulerName Tolerations HostAliases PriorityClassName Priority PreemptionPolicy DNSConfig ReadinessGates RuntimeClassName Overhead EnableServiceLinks TopologySpreadConstraints OS SchedulingGates ResourceClaims Resources HostnameOverride SchedulingGroup",
     ),
     (
         "PodSecurityContext",
@@ -52,6 +51,7 @@ const HOST_FIELDS: &[&str] = &["hostNetwork", "hostPID", "hostIPC", "shareProces
 /// Fields that the inner type calls otherwise than by its own letters: type, published name, inner name.
 const RENAMED: &[(&str, &str, &str)] = &[
     ("AWSElasticBlockStoreVolumeSource", "volumeID", "VolumeID"),
+    ("AzureDiskVolumeSource", "diskURI", "DataDiskURI"),
     ("DeviceAttribute", "bool", "BoolValue"),
     ("DeviceAttribute", "bools", "BoolValues"),
     ("DeviceAttribute", "int", "IntValue"),
@@ -60,9 +60,14 @@ const RENAMED: &[(&str, &str, &str)] = &[
     ("DeviceAttribute", "strings", "StringValues"),
     ("DeviceAttribute", "version", "VersionValue"),
     ("DeviceAttribute", "versions", "VersionValues"),
+    ("FCVolumeSource", "wwids", "WWIDs"),
     ("GCEPersistentDiskVolumeSource", "pdName", "PDName"),
     ("GlusterfsPersistentVolumeSource", "endpoints", "EndpointsName"),
     ("GlusterfsVolumeSource", "endpoints", "EndpointsName"),
+    ("ISCSIPersistentVolumeSource", "chapAuthDiscovery", "DiscoveryCHAPAuth"),
+    ("ISCSIPersistentVolumeSource", "chapAuthSession", "SessionCHAPAuth"),
+    ("ISCSIVolumeSource", "chapAuthDiscovery", "DiscoveryCHAPAuth"),
+    ("ISCSIVolumeSource", "chapAuthSession", "SessionCHAPAuth"),
     ("RBDPersistentVolumeSource", "image", "RBDImage"),
     ("RBDPersistentVolumeSource", "monitors", "CephMonitors"),
     ("RBDPersistentVolumeSource", "pool", "RBDPool"),
@@ -71,6 +76,11 @@ const RENAMED: &[(&str, &str, &str)] = &[
     ("RBDVolumeSource", "monitors", "CephMonitors"),
     ("RBDVolumeSource", "pool", "RBDPool"),
     ("RBDVolumeSource", "user", "RadosUser"),
+    ("ScaleIOPersistentVolumeSource", "sslEnabled", "SSLEnabled"),
+    ("ScaleIOVolumeSource", "sslEnabled", "SSLEnabled"),
+    ("SecurityContext", "seLinuxOptions", "SELinuxOptions"),
+    ("WindowsSecurityContextOptions", "gmsaCredentialSpec", "GMSACredentialSpec"),
+    ("WindowsSecurityContextOptions", "gmsaCredentialSpecName", "GMSACredentialSpecName"),
 ];
 /// What the published pod has and the inner one has not.
 const DROPPED: &[(&str, &str)] = &[("PodSpec", "serviceAccount")];
@@ -113,7 +123,7 @@ pub(super) fn list_changes(old: &[&Value], new: &[&Value], type_name: &str) -> S
 fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&str>) -> Shown {
     let Some(schema) = schema else { return Shown::Text(value.map_or_else(|| "null".into(), json_text)) };
     if schema.package.contains("apimachinery") {
-        return Shown::Text(ordered(value, Some(schema)));
+        return published(value, Some(schema));
     }
     let lifted;
     let value = match value {
@@ -123,7 +133,10 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
         }
         other => other,
     };
-    let order = ORDERS.iter().find(|(name, _)| *name == only.unwrap_or(schema.name)).map_or("", |(_, order)| *order);
+    let order = ORDERS
+        .iter()
+        .find(|(names, _)| names.split(' ').any(|n| n == only.unwrap_or(schema.name)))
+        .map_or("", |(_, order)| *order);
     let mut fields: Vec<&Field> = schema.fields.iter().filter(|f| !f.hidden).collect();
     let host = |name| schema.name == "PodSpec" && HOST_FIELDS.contains(&name);
     fields.retain(|f| !DROPPED.contains(&(schema.name, f.name)) && !host(f.name));
@@ -148,13 +161,27 @@ fn show(value: Option<&Value>, schema: Option<&'static Schema>, only: Option<&st
     Shown::Map(out)
 }
 
+/// A value of a type that is the same within and without: only what is set, in the type's order.
+fn published(value: Option<&Value>, schema: Option<&'static Schema>) -> Shown {
+    let below = |key: &str| schema.and_then(|s| s.field(key)).and_then(|f| f.ty.schema());
+    match value {
+        Some(Value::Map(map)) => {
+            let mut pairs: Vec<_> = map.iter().collect();
+            pairs.sort_by_key(|(key, _)| schema.map_or(0, |s| schema::position(s, key)));
+            Shown::Map(pairs.into_iter().map(|(k, v)| (k.to_string(), published(Some(v), below(k)))).collect())
+        }
+        Some(Value::List(items)) => Shown::List(items.iter().map(|v| published(Some(v), schema)).collect()),
+        other => Shown::Text(other.map_or_else(|| "null".into(), json_text)),
+    }
+}
+
 /// The published names, in the type's order.
 fn embedded(meta: Option<&Value>, schema: &'static Schema) -> Vec<(String, Shown)> {
     let pairs = meta.and_then(Value::as_map).into_iter().flat_map(|m| m.iter());
     let mut pairs: Vec<_> = pairs.filter(|(_, v)| !v.is_null()).collect();
     pairs.sort_by_key(|(k, _)| schema::position(schema, k));
     let of = |k: &str| schema.field(k).and_then(|f| f.ty.schema());
-    pairs.into_iter().map(|(k, v)| (k.to_string(), Shown::Text(ordered(Some(v), of(k))))).collect()
+    pairs.into_iter().map(|(k, v)| (k.to_string(), published(Some(v), of(k)))).collect()
 }
 
 fn elsewhere(value: Option<&Value>, go: &str, unset: &str) -> Shown {

@@ -36,6 +36,11 @@ fn is_strict(api_version: &str) -> bool {
     !LOOSE.contains(&group)
 }
 
+/// What every new object is asked, whatever its kind.
+pub(super) fn common(root: &At<'_>) {
+    parts(&root.field("metadata"), path_segment, false);
+}
+
 /// The metadata of an object by its kind's rules.
 pub(super) fn of(root: &At<'_>, name: NameRule) {
     parts(&root.field("metadata"), name, is_strict(root.get("apiVersion")));
@@ -50,9 +55,7 @@ pub(super) fn metadata(at: &At<'_>, name: NameRule) {
 fn parts(at: &At<'_>, name: NameRule, standard: bool) {
     let (generate, own) = (at.field("generateName"), at.field("name"));
     if !generate.text().is_empty() {
-        let base = generate.text().trim_end_matches('-');
-        let base = if base.is_empty() { generate.text() } else { base };
-        name(base).iter().for_each(|why| generate.invalid_text(generate.text(), why));
+        name(&masked(generate.text())).iter().for_each(|why| generate.invalid_text(generate.text(), why));
     }
     match own.text().is_empty() {
         true => own.required("name or generateName is required"),
@@ -62,6 +65,17 @@ fn parts(at: &At<'_>, name: NameRule, standard: bool) {
     annotations(&at.field("annotations"));
     owners(&at.field("ownerReferences"));
     finalizers(&at.field("finalizers"), standard);
+}
+
+/// The start of a name, with what may stand at its end for what follows: a dash that is last is none in the name.
+fn masked(start: &str) -> String {
+    match start.strip_suffix('-') {
+        Some(rest) if !rest.is_empty() => {
+            let kept: String = rest.chars().take(rest.chars().count() - 1).collect();
+            format!("{kept}a")
+        }
+        _ => start.to_owned(),
+    }
 }
 
 /// The metadata of an object whose kind was defined at run time, as a new one or as a change of `old`.
@@ -132,6 +146,8 @@ fn owners(at: &At<'_>) {
 fn owner(list: &At<'_>, one: &At<'_>) {
     let place = |key: &str| list.field(key);
     let (group, version) = one.get("apiVersion").split_once('/').unwrap_or(("", one.get("apiVersion")));
+    // With more than one slash it is no version of anything.
+    let version = if version.contains('/') { "" } else { version };
     if version.is_empty() {
         place("apiVersion").invalid_text(one.get("apiVersion"), "version must not be empty");
     }
@@ -154,16 +170,23 @@ fn finalizers(at: &At<'_>, standard: bool) {
         orphan |= text == "orphan";
         foreground |= text == "foregroundDeletion";
     }
-    for one in at.items().filter(|_| standard) {
+    if orphan && foreground {
+        at.invalid("finalizer orphan and foregroundDeletion cannot be both set");
+    }
+    if standard {
+        known_finalizers(at);
+    }
+}
+
+/// A finalizer without a domain is one that Kubernetes knows.
+fn known_finalizers(at: &At<'_>) {
+    for one in at.items() {
         // The last one is of upstream's extensions server, which takes any name.
         let known = ["orphan", "foregroundDeletion", "kubernetes", "customresourcecleanup.apiextensions.k8s.io"];
         if !one.text().contains('/') && !known.contains(&one.text()) {
             let why = "name is neither a standard finalizer name nor is it fully qualified";
             one.invalid_text(one.text(), why);
         }
-    }
-    if orphan && foreground {
-        at.invalid("finalizer orphan and foregroundDeletion cannot be both set");
     }
 }
 
@@ -212,21 +235,65 @@ const ONCE: &[&str] = &[
     "VolumeAttachment",
 ];
 
+/// Kinds whose updates are asked only what holds for updates, and not again what a new object must be.
+const AS_CHANGES: &[&str] = &[
+    "CSIDriver",
+    "CronJob",
+    "CustomResourceDefinition",
+    "DaemonSet",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "Lease",
+    "NetworkPolicy",
+    "PodTemplate",
+    "PriorityClass",
+    "ReplicaSet",
+    "ReplicationController",
+    "ResourceQuota",
+    "ResourceSlice",
+    "Service",
+    "ServiceCIDR",
+];
+
 /// How often it is said that an update changes what none may change: for every object, and again by most kinds.
-pub fn tellings(kind: &str) -> usize {
+fn tellings(kind: &str) -> usize {
     if ONCE.contains(&kind) { 1 } else { 2 }
 }
 
 /// The metadata of an update: what every kind checks comes first, then what the kind's own rules found.
 pub(super) fn update(new: &Object, old: &Object, errors: &mut Vec<FieldError>) {
+    let mut all = Vec::new();
+    common_update(new, old, &mut all);
+    if AS_CHANGES.contains(&new.kind()) {
+        errors.retain(|e| !is_general(&e.path));
+    }
+    all.append(errors);
+    *errors = all;
+}
+
+/// Whether complaints at this path are about metadata as all objects have it.
+fn is_general(path: &str) -> bool {
+    let Some(field) = path.strip_prefix("metadata.") else { return false };
+    matches!(field, "annotations" | "generateName" | "labels" | "name")
+        || field.starts_with("finalizers")
+        || field.starts_with("ownerReferences")
+}
+
+/// What every update is asked.
+pub(super) fn common_update(new: &Object, old: &Object, out: &mut Vec<FieldError>) {
     let found = Errors::default();
     let root = At::root(new, &found);
     let at = root.field("metadata");
+    let again = new.kind() == "Event" && new.api_version() == "events.k8s.io/v1";
     parts(&at, path_segment, false);
-    (0..tellings(new.kind())).for_each(|_| unchanged(&at, old));
-    let mut all = found.into_list();
-    all.append(errors);
-    *errors = all;
+    unchanged(&at, old);
+    for _ in 1..tellings(new.kind()).max(1 + usize::from(again)) {
+        unchanged(&at, old);
+        if is_strict(new.api_version()) {
+            known_finalizers(&at.field("finalizers"));
+        }
+    }
+    out.extend(found.into_list());
 }
 
 /// Whether two values of a field differ; null is absent.

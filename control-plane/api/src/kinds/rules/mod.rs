@@ -4,6 +4,7 @@
 
 mod addresses;
 mod admission;
+mod annotations;
 mod at;
 mod autoscaling;
 mod certificates;
@@ -15,6 +16,7 @@ mod containers;
 mod definitions;
 mod device_claims;
 mod devices;
+mod endpoints;
 mod environment;
 mod events;
 mod inner;
@@ -22,10 +24,15 @@ mod jobs;
 mod lines;
 mod metadata;
 mod networking;
+mod nodes;
 mod openapi;
 mod placement;
+mod pod_changes;
+mod pod_resize;
+mod pod_status;
 mod pods;
 mod probes;
+mod projections;
 mod resources;
 mod security;
 mod selectors;
@@ -34,8 +41,10 @@ mod simple;
 mod slices;
 mod storage;
 mod structure;
+mod volume_sources;
 mod volumes;
 mod warnings;
+mod windows;
 mod words;
 mod workloads;
 
@@ -48,22 +57,23 @@ pub(super) use certificates::{certificate_request, certificate_update};
 pub(super) use claims::{claim, claim_update, volume, volume_update};
 pub(super) use cluster::{api_service, api_service_update, flow_schema, flow_update, priority_level};
 pub(super) use config::{
-    config_map, config_map_update, metadata_update, named, namespace, namespace_update, node, node_update, secret,
-    secret_update,
+    config_map, config_map_update, metadata_update, named, namespace, namespace_update, secret, secret_update,
 };
 pub(super) use definitions::{definition, definition_update, definition_warnings};
 pub(super) use device_claims::{claim_template, claim_template_update, resource_claim, resource_claim_update};
 pub(super) use devices::device_class;
+pub(super) use endpoints::{endpoint_slice, endpoint_slice_update, endpoints, endpoints_update};
 pub(super) use events::{event, event_update};
 pub(super) use jobs::{cron_job, cron_job_update, job, job_update};
-pub use metadata::tellings;
 pub(crate) use metadata::{custom_metadata, embedded_metadata};
 pub(super) use networking::{
     ingress, ingress_class, ingress_class_update, ingress_update, ingress_warnings, ip_address, ip_address_update,
     network_policy, service_cidr, service_cidr_update,
 };
-pub(super) use pods::{pod, pod_template, pod_update};
-pub(super) use services::{endpoint_slice, endpoint_slice_update, endpoints, service, service_update};
+pub(super) use nodes::{node, node_update};
+pub(super) use pod_changes::pod_update;
+pub(super) use pods::{pod, pod_template};
+pub(super) use services::{service, service_update};
 pub(super) use simple::{
     binding_update, cluster_role, cluster_role_binding, disruption_budget, disruption_update, lease, priority_class,
     priority_class_update, role, role_binding, runtime_class, runtime_class_update,
@@ -74,6 +84,7 @@ pub(super) use storage::{
     csi_node, csi_node_update, limit_range, resource_quota, resource_quota_update, storage_class, storage_class_update,
     volume_attachment, volume_attachment_update,
 };
+pub use warnings::name_warning;
 pub(super) use warnings::{
     cron_job_warnings, csi_driver_warnings, endpoint_slice_warnings, node_warnings, pod_template_warnings,
     pod_warnings, secret_warnings, service_warnings, template_warnings, volume_warnings,

@@ -12,7 +12,7 @@ pub(super) fn affinity(at: &At<'_>) {
     }
     for term in node.field("preferredDuringSchedulingIgnoredDuringExecution").items() {
         weight(&term.field("weight"));
-        node_term(&term.field("preference"));
+        node_term(&term.field("preference"), false);
     }
     for kind in ["podAffinity", "podAntiAffinity"] {
         let pods = at.field(kind);
@@ -38,7 +38,12 @@ fn pod_term(at: &At<'_>) {
     for keys in ["matchLabelKeys", "mismatchLabelKeys"] {
         label_keys(at, keys);
     }
-    topology_key(&at.field("topologyKey"));
+    keys_once(at);
+    let key = at.field("topologyKey");
+    if key.is_empty() {
+        key.required("can not be empty");
+    }
+    label_name(&key);
 }
 
 fn label_keys(at: &At<'_>, which: &str) {
@@ -49,10 +54,21 @@ fn label_keys(at: &At<'_>, which: &str) {
     keys.items().for_each(|k| label_name(&k));
 }
 
-fn topology_key(at: &At<'_>) {
-    match at.text() {
-        "" => at.required("can not be empty"),
-        _ => label_name(at),
+/// No key stands both in the selector and among those that are added to it, or is both to match and not to.
+fn keys_once(at: &At<'_>) {
+    let (matching, other) = (at.field("matchLabelKeys"), at.field("mismatchLabelKeys"));
+    let selector = at.field("labelSelector");
+    let mut known: Vec<&str> = selector.field("matchLabels").pairs().map(|(key, _)| key).collect();
+    for one in selector.field("matchExpressions").items() {
+        let key = one.get("key");
+        let place = matching.items().enumerate().filter(|(_, k)| k.text() == key).last();
+        if let Some((i, _)) = place.filter(|_| known.contains(&key)) {
+            at.key(i).invalid_text(key, "exists in both matchLabelKeys and labelSelector");
+        }
+        known.push(key);
+    }
+    for key in matching.items().filter(|k| other.items().any(|o| o.text() == k.text())) {
+        key.invalid("exists in both matchLabelKeys and mismatchLabelKeys");
     }
 }
 
@@ -64,13 +80,11 @@ const EFFECTS: &[&str] = &["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
 fn toleration(at: &At<'_>) {
     let (key, operator, effect) = (at.field("key"), at.field("operator"), at.field("effect"));
-    match key.text() {
-        "" if operator.text() != "Exists" => operator.invalid_text(
-            operator.text(),
-            "operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
-        ),
-        "" => {}
-        _ => label_name(&key),
+    if !key.is_empty() {
+        label_name(&key);
+    } else if operator.text() != "Exists" {
+        let why = "operator must be Exists when `key` is empty, which means \"match all values and all keys\"";
+        operator.invalid_text(operator.text(), why);
     }
     if at.has("tolerationSeconds") && effect.text() != "NoExecute" {
         effect.invalid_text(effect.text(), "effect must be 'NoExecute' when `tolerationSeconds` is set");
@@ -78,12 +92,16 @@ fn toleration(at: &At<'_>) {
     match operator.text() {
         "" | "Equal" => {
             let value = at.get("value");
-            names::label_value(value).iter().for_each(|why| operator.invalid_text(value, why));
+            let wrong = names::label_value(value);
+            if !wrong.is_empty() {
+                operator.invalid_text(value, &wrong.join(";"));
+            }
         }
         "Exists" if !at.get("value").is_empty() => {
             operator.invalid_text(at.get("value"), "value must be empty when `operator` is 'Exists'");
         }
         "Exists" => {}
+        "Lt" | "Gt" => operator.unsupported(&["Equal", "Exists", "Lt", "Gt"]),
         _ => operator.unsupported(&["Equal", "Exists"]),
     }
     if !effect.text().is_empty() {
@@ -96,7 +114,10 @@ pub(super) fn taints(at: &At<'_>) {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     for taint in at.items() {
         taint.field("key").named(format!("{}.key", taint.path)).invalid_names();
-        taint.field("value").matches(names::label_value);
+        let (value, wrong) = (taint.field("value"), names::label_value(taint.get("value")));
+        if !wrong.is_empty() {
+            value.invalid(&wrong.join(";"));
+        }
         match taint.get("effect") {
             "" => taint.field("effect").required(""),
             _ => taint.field("effect").one_of(EFFECTS),
@@ -105,6 +126,7 @@ pub(super) fn taints(at: &At<'_>) {
         if seen.contains(&this) {
             let shown = super::inner::inner(taint.value, crate::schema::find("io.k8s.api.core.v1.Taint"));
             taint.duplicate_as(&shown, "taints must be unique by key and effect pair");
+            continue;
         }
         seen.push(this);
     }
@@ -123,7 +145,10 @@ pub(super) fn spread(at: &At<'_>) {
         if skew.int().unwrap_or(0) <= 0 {
             skew.invalid_as(&skew.int().unwrap_or(0).to_string(), "must be greater than zero");
         }
-        topology_key(&one.field("topologyKey"));
+        let key = one.field("topologyKey");
+        if key.is_empty() {
+            key.required("can not be empty");
+        }
         let when = one.field("whenUnsatisfiable");
         when.one_of(&["DoNotSchedule", "ScheduleAnyway"]);
         let pair = |o: &At<'_>| (o.get("topologyKey").to_owned(), o.get("whenUnsatisfiable").to_owned());
@@ -137,6 +162,7 @@ pub(super) fn spread(at: &At<'_>) {
             one.field(policy).maybe_one_of(&["Honor", "Ignore"]);
         }
         label_keys(one, "matchLabelKeys");
+        keys_once(one);
         label_selector(&one.field("labelSelector"));
     }
 }

@@ -1,6 +1,8 @@
 //! Security contexts of pods and containers.
 
 use super::at::At;
+use super::windows;
+use crate::value::Value;
 
 const MAX_ID: i64 = 2_147_483_647;
 
@@ -13,23 +15,50 @@ fn id(at: &At<'_>) {
 /// The context of a pod; `spec` is its spec.
 pub(super) fn pod(spec: &At<'_>) {
     let at = spec.field("securityContext");
-    if spec.field("hostPID").truth() && spec.field("shareProcessNamespace").truth() {
-        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
-        at.field("shareProcessNamespace").invalid_as("true", why);
-    }
     for key in ["fsGroup", "runAsUser", "runAsGroup"] {
         id(&at.field(key));
     }
     at.field("supplementalGroups").items().for_each(|g| id(&g));
-    sysctls(&at.field("sysctls"));
+    if spec.field("hostPID").truth() && spec.field("shareProcessNamespace").truth() {
+        let why = "ShareProcessNamespace and HostPID cannot both be enabled";
+        at.field("shareProcessNamespace").invalid_as("true", why);
+    }
+    sysctls(&at.field("sysctls"), spec);
     at.field("fsGroupChangePolicy").maybe_one_of(&["Always", "OnRootMismatch"]);
-    profile(&at.field("seccompProfile"), "seccomp");
+    seccomp(&at.field("seccompProfile"));
+    windows::options(&at.field("windowsOptions"));
+    app_armor(&at.field("appArmorProfile"));
     at.field("supplementalGroupsPolicy").maybe_one_of(&["Merge", "Strict"]);
-    profile(&at.field("appArmorProfile"), "AppArmor");
-    at.field("seLinuxChangePolicy").maybe_one_of(&["MountOption", "Recursive"]);
+    // Volumes mounted with a label wait behind a gate that is off.
+    at.field("seLinuxChangePolicy").maybe_one_of(&["Recursive"]);
 }
 
-fn sysctls(at: &At<'_>) {
+/// A parameter of the network, or of the memory that processes share, is not the host's.
+fn host_sysctl(name: &At<'_>, spec: &At<'_>) {
+    // Written with slashes, what is a dot otherwise is a slash, and the other way round.
+    let slashes = name.text().find(['.', '/']).is_some_and(|i| name.text().as_bytes()[i] == b'/');
+    let plain = if slashes { swapped(name.text()) } else { name.text().to_owned() };
+    let memory = ["kernel.shm", "kernel.msg", "fs.mqueue."];
+    let field = match plain.starts_with("net.") {
+        true => "hostNetwork",
+        false if plain == "kernel.sem" || memory.iter().any(|p| plain.starts_with(p)) => "hostIPC",
+        false => return,
+    };
+    if spec.field(field).truth() {
+        name.invalid(&format!("may not be specified when '{field}' is true"));
+    }
+}
+
+fn swapped(text: &str) -> String {
+    let swap = |c| match c {
+        '.' => '/',
+        '/' => '.',
+        c => c,
+    };
+    text.chars().map(swap).collect()
+}
+
+fn sysctls(at: &At<'_>, spec: &At<'_>) {
     let mut seen: Vec<&str> = Vec::new();
     for one in at.items() {
         let name = one.field("name");
@@ -42,6 +71,7 @@ fn sysctls(at: &At<'_>) {
         } else if seen.contains(&name.text()) {
             name.duplicate();
         }
+        host_sysctl(&name, spec);
         seen.push(name.text());
     }
 }
@@ -56,20 +86,54 @@ fn is_sysctl(name: &str) -> bool {
     name.len() <= 253 && name.split(['.', '/']).all(part)
 }
 
-fn profile(at: &At<'_>, what: &str) {
+const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
+
+fn seccomp(at: &At<'_>) {
     if !at.is() {
         return;
     }
     let (kind, local) = (at.field("type"), at.field("localhostProfile"));
     match kind.text() {
-        "Localhost" if !local.is() => local.required(&format!("must be set when {what} type is Localhost")),
-        "Localhost" => super::words::local_path(&local),
+        "" => kind.required("type is required when seccompProfile is set"),
+        _ => kind.one_of(PROFILES),
+    }
+    match (kind.text() == "Localhost", local.is()) {
+        (true, false) => local.required("must be set when seccomp type is Localhost"),
+        (true, true) => super::words::local_path(&local),
+        (false, true) => {
+            let why = "can only be set when seccomp type is Localhost";
+            at.named(local.path).invalid_inner("io.k8s.api.core.v1.SeccompProfile", why);
+        }
+        (false, false) => {}
+    }
+}
+
+/// The longest path that Linux takes.
+const MAX_PROFILE: usize = 4095;
+
+fn app_armor(at: &At<'_>) {
+    if !at.is() {
+        return;
+    }
+    let (kind, local) = (at.field("type"), at.field("localhostProfile"));
+    match kind.text() {
+        "Localhost" => {
+            let trimmed = local.text().trim();
+            if trimmed != local.text() {
+                local.invalid("must not be padded with whitespace");
+            } else if trimmed.is_empty() {
+                local.required("must be set when AppArmor type is Localhost");
+            }
+            if local.text().len() > MAX_PROFILE {
+                local.too_long(MAX_PROFILE);
+            }
+        }
         "RuntimeDefault" | "Unconfined" if local.is() => {
-            local.invalid(&format!("can only be set when {what} type is Localhost"));
+            local.invalid("can only be set when AppArmor type is Localhost");
         }
         "RuntimeDefault" | "Unconfined" => {}
-        "" => kind.required(&format!("type is required when {what}Profile is set")),
-        _ => kind.unsupported(&["Localhost", "RuntimeDefault", "Unconfined"]),
+        "" => kind.required("type is required when appArmorProfile is set"),
+        _ => kind.unsupported(PROFILES),
     }
 }
 
@@ -81,9 +145,10 @@ pub(super) fn container(at: &At<'_>, host_users: bool) {
     id(&at.field("runAsUser"));
     id(&at.field("runAsGroup"));
     mount_of_proc(&at.field("procMount"), host_users);
+    seccomp(&at.field("seccompProfile"));
     escalation(at);
-    profile(&at.field("seccompProfile"), "seccomp");
-    profile(&at.field("appArmorProfile"), "AppArmor");
+    windows::options(&at.field("windowsOptions"));
+    app_armor(&at.field("appArmorProfile"));
 }
 
 fn mount_of_proc(at: &At<'_>, host_users: bool) {
@@ -104,7 +169,7 @@ fn escalation(at: &At<'_>) {
     if at.field("privileged").truth() {
         at.invalid_inner(CONTEXT, "cannot set `allowPrivilegeEscalation` to false and `privileged` to true");
     }
-    if at.fields(&["capabilities", "add"]).items().any(|c| c.text() == "CAP_SYS_ADMIN") {
+    for _ in at.fields(&["capabilities", "add"]).items().filter(|c| c.text() == "CAP_SYS_ADMIN") {
         let why = "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN";
         at.invalid_inner(CONTEXT, why);
     }
@@ -112,30 +177,18 @@ fn escalation(at: &At<'_>) {
 
 const CONTEXT: &str = "io.k8s.api.core.v1.SecurityContext";
 
-/// What a pod of one system may not set; `containers` are all of its containers.
-pub(super) fn system(spec: &At<'_>, containers: &[At<'_>]) {
-    let context = spec.field("securityContext");
-    let windows = |at: &At<'_>| at.fields(&["windowsOptions", "hostProcess"]).truth();
-    let contexts = || containers.iter().map(|c| c.field("securityContext"));
-    if (windows(&context) || contexts().any(|c| windows(&c))) && !spec.field("hostNetwork").truth() {
-        spec.field("hostNetwork")
-            .invalid_as("false", "hostNetwork must be true if pod contains any hostProcess containers");
+/// What pods with users of their own may not share with the host.
+pub(super) fn own_users(spec: &At<'_>, containers: &[At<'_>]) {
+    const WHY: &str = "when `hostUsers` is false";
+    if spec.field("hostUsers").value.and_then(Value::as_bool) != Some(false) {
+        return;
     }
-    let os = spec.fields(&["os", "name"]);
-    match os.text() {
-        "linux" => {
-            for at in std::iter::once(context).chain(contexts()).map(|c| c.field("windowsOptions")).filter(At::is) {
-                at.forbidden("windows options cannot be set for a linux pod");
-            }
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if spec.field(field).truth() {
+            spec.field(shown).forbidden(WHY);
         }
-        "windows" => {
-            let banned = ["seLinuxOptions", "seccompProfile", "fsGroup", "runAsUser", "runAsGroup", "sysctls"];
-            for at in banned.iter().map(|b| context.field(b)).filter(At::is) {
-                at.forbidden("cannot be set for a windows pod");
-            }
-        }
-        "" if spec.field("os").is() => os.required(""),
-        "" => {}
-        _ => os.named(spec.field("os").path).unsupported(&["linux", "windows"]),
+    }
+    for devices in containers.iter().map(|c| c.field("volumeDevices")).filter(|d| !d.is_empty()) {
+        devices.forbidden(WHY);
     }
 }

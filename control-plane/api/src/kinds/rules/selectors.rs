@@ -41,15 +41,16 @@ pub(super) fn node_selector(at: &At<'_>) {
     if terms.is_empty() {
         terms.required("must have at least one node selector term");
     }
-    terms.items().for_each(|t| node_term(&t));
+    terms.items().for_each(|t| node_term(&t, true));
 }
 
-pub(super) fn node_term(at: &At<'_>) {
-    at.field("matchExpressions").items().for_each(|e| node_requirement(&e));
+/// A term; values of one that is only preferred may be anything.
+pub(super) fn node_term(at: &At<'_>, required: bool) {
+    at.field("matchExpressions").items().for_each(|e| node_requirement(&e, required));
     at.field("matchFields").items().for_each(|f| field_requirement(&f));
 }
 
-fn node_requirement(at: &At<'_>) {
+fn node_requirement(at: &At<'_>, required: bool) {
     let values = at.field("values");
     match at.get("operator") {
         "In" | "NotIn" if values.is_empty() => values.required("must be specified when `operator` is 'In' or 'NotIn'"),
@@ -63,7 +64,9 @@ fn node_requirement(at: &At<'_>) {
         other => at.field("operator").invalid_text(other, NO_OPERATOR),
     }
     label_name(&at.field("key"));
-    values.items().for_each(|v| v.matches(names::label_value));
+    if required {
+        values.items().for_each(|v| v.matches(names::label_value));
+    }
 }
 
 fn field_requirement(at: &At<'_>) {

@@ -1,8 +1,7 @@
-//! Services, Endpoints and EndpointSlices.
+//! Services.
 
 use super::addresses;
 use super::at::At;
-use super::config::dotless;
 use super::metadata;
 use super::words::{self, endpoint_ip};
 use super::workloads::{checked, updated};
@@ -15,25 +14,51 @@ use crate::value::Value;
 /// A day, in seconds.
 const MAX_AFFINITY_SECONDS: i64 = 86400;
 
-fn service_name(name: &str) -> Vec<String> {
-    dotless(names::dns1035_label, name)
+pub(in crate::kinds) fn service(object: &Object, out: &mut Vec<FieldError>) {
+    checked(object, names::dns1123_label, out, |root, _| {
+        whole(root, None);
+        addresses::related(&root.field("spec"));
+    });
 }
 
-pub(in crate::kinds) fn service(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, service_name, out, |root, _| {
-        let spec = root.field("spec");
-        by_type(&spec);
-        ports(&spec);
-        metadata::labels(&spec.field("selector"));
-        affinity(&spec);
-        spec.field("externalIPs").items().for_each(|ip| ip.matches(endpoint_ip));
-        spec.field("type").one_of(&["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]);
-        balancer(&spec);
-        traffic(&spec);
-        families(&spec);
-        let distribution = spec.field("trafficDistribution");
-        distribution.maybe_one_of(&["PreferClose", "PreferSameZone", "PreferSameNode"]);
-    });
+/// What holds for a new Service, and for a changed one where `old` is what it was.
+fn whole(root: &At<'_>, old: Option<&Object>) {
+    let spec = root.field("spec");
+    modes(&root.fields(&["metadata", "annotations"]));
+    by_type(&spec);
+    ports(&spec);
+    metadata::labels(&spec.field("selector"));
+    affinity(&spec);
+    let known = old.and_then(|o| o.at(&["spec", "externalIPs"])).and_then(Value::as_list).unwrap_or(&[]);
+    for ip in spec.field("externalIPs").items() {
+        let wrong = if known.iter().any(|k| Some(k) == ip.value) { Vec::new() } else { words::ip(ip.text()) };
+        wrong.iter().for_each(|why| ip.invalid_text(ip.text(), why));
+        if wrong.is_empty() {
+            ip.matches(endpoint_ip);
+        }
+    }
+    let kind = spec.field("type");
+    match kind.text() {
+        "" => kind.required(""),
+        _ => kind.one_of(&["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"]),
+    }
+    same_ports(&spec);
+    ranges(root, old);
+    balancer(&spec);
+    traffic(&spec);
+    spec.field("trafficDistribution").maybe_one_of(&["PreferClose", "PreferSameZone", "PreferSameNode"]);
+}
+
+/// The older annotation of hints says what the newer one does.
+fn modes(at: &At<'_>) {
+    let one = |key: &str| at.pairs().find(|(k, _)| *k == key).map(|(_, value)| value);
+    let (hints, mode) = (one("service.kubernetes.io/topology-aware-hints"), one("service.kubernetes.io/topology-mode"));
+    if let Some((_, mode)) = hints.zip(mode).filter(|(h, m)| h.text() != m.text()) {
+        mode.invalid_text(
+            mode.text(),
+            "must match annotations[service.kubernetes.io/topology-aware-hints] when both are specified",
+        );
+    }
 }
 
 fn headless(spec: &At<'_>) -> bool {
@@ -50,6 +75,9 @@ fn by_type(spec: &At<'_>) {
         "ExternalName" => {
             if !ips.is_empty() || !spec.get("clusterIP").is_empty() {
                 ips.forbidden("may not be set for ExternalName services");
+            }
+            for at in [spec.field("ipFamilies"), spec.field("ipFamilyPolicy")].into_iter().filter(|at| !at.is_empty()) {
+                at.forbidden("may not be set for ExternalName services");
             }
             let name = spec.field("externalName");
             let host = name.text().strip_suffix('.').unwrap_or(name.text());
@@ -83,19 +111,17 @@ fn ports(spec: &At<'_>) {
             }
         }
         port.field("port").between(1, 65535);
-        port.field("protocol").one_of(&["SCTP", "TCP", "UDP"]);
+        let protocol = port.field("protocol");
+        match protocol.text() {
+            "" => protocol.required(""),
+            _ => protocol.one_of(&["SCTP", "TCP", "UDP"]),
+        }
         target(&port);
         let protocol = port.field("appProtocol");
         if protocol.is() {
             protocol.matches(names::qualified_name);
         }
     }
-    if spec.get("type") == "ClusterIP" {
-        for port in list.items().filter(|p| p.field("nodePort").int().unwrap_or(0) != 0) {
-            port.field("nodePort").forbidden("may not be used when `type` is 'ClusterIP'");
-        }
-    }
-    same_ports(&list);
 }
 
 fn target(port: &At<'_>) {
@@ -107,7 +133,25 @@ fn target(port: &At<'_>) {
     }
 }
 
-fn same_ports(list: &At<'_>) {
+/// Ports of nodes and of the Service, each one once for a protocol.
+fn same_ports(spec: &At<'_>) {
+    let list = spec.field("ports");
+    let on_nodes: Vec<At<'_>> =
+        list.items().map(|p| p.field("nodePort")).filter(|p| p.int().unwrap_or(0) != 0).collect();
+    if spec.get("type") == "ClusterIP" {
+        on_nodes.iter().for_each(|p| p.forbidden("may not be used when `type` is 'ClusterIP'"));
+    }
+    let mut seen = Vec::new();
+    for port in list.items() {
+        let number = port.field("nodePort");
+        let this = (port.get("protocol").to_owned(), number.int());
+        if number.int().unwrap_or(0) != 0 {
+            if seen.contains(&this) {
+                number.duplicate();
+            }
+            seen.push(this);
+        }
+    }
     let mut seen: Vec<(&str, Option<i64>)> = Vec::new();
     for port in list.items() {
         let this = (port.get("protocol"), port.field("port").int());
@@ -132,7 +176,10 @@ fn identity(empty: &str, (protocol, number): (&str, Option<i64>)) -> String {
 
 fn affinity(spec: &At<'_>) {
     let (kind, config) = (spec.field("sessionAffinity"), spec.field("sessionAffinityConfig"));
-    kind.one_of(&["ClientIP", "None"]);
+    match kind.text() {
+        "" => kind.required(""),
+        _ => kind.one_of(&["ClientIP", "None"]),
+    }
     match kind.text() {
         "ClientIP" => {
             let seconds = config.fields(&["clientIP", "timeoutSeconds"]);
@@ -149,25 +196,55 @@ fn affinity(spec: &At<'_>) {
     }
 }
 
-fn balancer(spec: &At<'_>) {
+const RANGES_NOTE: &str = "service.beta.kubernetes.io/load-balancer-source-ranges";
+const OF_BALANCERS: &str = "may only be used when `type` is 'LoadBalancer'";
+
+/// Who may reach a balancer, in its field or in the older annotation.
+fn ranges(root: &At<'_>, old: Option<&Object>) {
+    let spec = root.field("spec");
     let is = spec.get("type") == "LoadBalancer";
     let ranges = spec.field("loadBalancerSourceRanges").named("spec.LoadBalancerSourceRanges");
     if !ranges.is_empty() {
-        match is {
-            true => ranges.items().for_each(|r| {
-                let text = r.text().trim();
-                words::cidr(text).iter().for_each(|why| r.invalid_text(text, why));
-            }),
-            false => ranges.forbidden("may only be used when `type` is 'LoadBalancer'"),
+        if !is {
+            ranges.forbidden(OF_BALANCERS);
         }
+        let known =
+            old.and_then(|o| o.at(&["spec", "loadBalancerSourceRanges"])).and_then(Value::as_list).unwrap_or(&[]);
+        let known: Vec<&str> = known.iter().filter_map(Value::as_str).map(str::trim).collect();
+        for range in ranges.items().filter(|r| !known.contains(&r.text().trim())) {
+            let text = range.text().trim();
+            words::cidr(text).iter().for_each(|why| range.invalid_text(text, why));
+        }
+        return;
     }
-    if spec.has("allocateLoadBalancerNodePorts") && !is {
-        spec.field("allocateLoadBalancerNodePorts").forbidden("may only be used when `type` is 'LoadBalancer'");
+    let notes = root.fields(&["metadata", "annotations"]);
+    let Some((_, note)) = notes.pairs().find(|(key, _)| *key == RANGES_NOTE) else { return };
+    if !is {
+        note.forbidden(OF_BALANCERS);
     }
+    let same = old.is_some_and(|o| o.annotation(RANGES_NOTE) == Some(note.text()));
+    let text = note.text().trim();
+    for range in text.split(',').map(str::trim).filter(|_| !same && !text.is_empty()) {
+        words::cidr(range).iter().for_each(|why| note.invalid_text(range, why));
+    }
+}
+
+fn balancer(spec: &At<'_>) {
+    let is = spec.get("type") == "LoadBalancer";
+    let ports = spec.field("allocateLoadBalancerNodePorts");
+    match (ports.is(), is) {
+        (true, false) => ports.forbidden(OF_BALANCERS),
+        (false, true) => ports.named("allocateLoadBalancerNodePorts").required(""),
+        _ => {}
+    }
+    class(spec);
+}
+
+fn class(spec: &At<'_>) {
     let class = spec.field("loadBalancerClass");
-    match (class.is(), is) {
+    match (class.is(), spec.get("type") == "LoadBalancer") {
         (true, true) => class.matches(names::qualified_name),
-        (true, false) => class.forbidden("may only be used when `type` is 'LoadBalancer'"),
+        (true, false) => class.forbidden(OF_BALANCERS),
         _ => {}
     }
 }
@@ -184,161 +261,70 @@ fn traffic(spec: &At<'_>) {
         external.required("");
     }
     let check = spec.field("healthCheckNodePort");
-    if check.int().unwrap_or(0) != 0 && !(spec.get("type") == "LoadBalancer" && external.text() == "Local") {
-        check.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+    let number = check.int().unwrap_or(0);
+    if !needs_check(spec.get("type"), external.text()) {
+        if number != 0 {
+            check.invalid("may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'");
+        }
+    } else if number != 0 {
+        check.between(1, 65535);
     }
-    spec.field("internalTrafficPolicy").maybe_one_of(&["Cluster", "Local"]);
+    let inside = spec.field("internalTrafficPolicy");
+    if !inside.is() && matches!(spec.get("type"), "ClusterIP" | "LoadBalancer" | "NodePort") {
+        inside.required("");
+    }
+    inside.maybe_one_of(&["Cluster", "Local"]);
 }
 
-fn families(spec: &At<'_>) {
-    if spec.get("type") != "ExternalName" {
-        return addresses::related(spec, None);
-    }
-    for at in [spec.field("ipFamilies"), spec.field("ipFamilyPolicy")].into_iter().filter(|at| !at.is_empty()) {
-        at.forbidden("may not be set for ExternalName services");
-    }
+fn needs_check(kind: &str, external: &str) -> bool {
+    kind == "LoadBalancer" && external == "Local"
 }
 
 pub(in crate::kinds) fn service_update(new: &Object, old: &Object, context: Context<'_>, out: &mut Vec<FieldError>) {
+    let kind = new.str_at(&["spec", "type"]).to_owned();
     let rules = |root: &At<'_>| {
         let spec = root.field("spec");
-        if spec.get("type") != "ExternalName" {
-            addresses::changes(&spec, old);
+        addresses::changes(&spec, old);
+        let own = spec.field("loadBalancerClass");
+        let same = old.str_at(&["spec", "type"]) == kind && kind == "LoadBalancer";
+        if same && metadata::differs(own.value, old.at(&["spec", "loadBalancerClass"])) {
+            own.invalid("may not change once set");
         }
-        let class = spec.field("loadBalancerClass");
-        let same = old.str_at(&["spec", "type"]) == spec.get("type") && spec.get("type") == "LoadBalancer";
-        if same && metadata::differs(class.value, old.at(&["spec", "loadBalancerClass"])) {
-            class.invalid("may not change once set");
+        class(&spec);
+        let check = |o: &Object| o.i64_at(&["spec", "healthCheckNodePort"]).unwrap_or(0);
+        let needs = |o: &Object| needs_check(o.str_at(&["spec", "type"]), o.str_at(&["spec", "externalTrafficPolicy"]));
+        if needs(old) && needs(new) && check(old) != check(new) {
+            spec.field("healthCheckNodePort").forbidden("field is immutable");
         }
+        whole(root, Some(old));
+        addresses::related(&spec);
     };
-    let kind = new.str_at(&["spec", "type"]).to_owned();
-    updated(new, old, context, out, rules, |status| {
-        let ingress = status.fields(&["loadBalancer", "ingress"]);
-        if !ingress.is_empty() && kind != "LoadBalancer" {
-            return ingress.forbidden("may only be used when `spec.type` is 'LoadBalancer'");
+    out.clear();
+    updated(new, old, context, out, rules, |status| status_of(status, &kind, old));
+}
+
+fn status_of(status: &At<'_>, kind: &str, old: &Object) {
+    let ingress = status.fields(&["loadBalancer", "ingress"]);
+    if !ingress.is_empty() && kind != "LoadBalancer" {
+        return ingress.forbidden("may only be used when `spec.type` is 'LoadBalancer'");
+    }
+    let known = old.at(&["status", "loadBalancer", "ingress"]).and_then(Value::as_list).unwrap_or(&[]);
+    for one in ingress.items() {
+        let (ip, mode, host) = (one.field("ip"), one.field("ipMode"), one.field("hostname"));
+        if !ip.is_empty() && !known.iter().any(|k| k.get("ip") == ip.value) {
+            ip.matches(words::ip);
         }
-        for one in ingress.items() {
-            if !one.get("ip").is_empty() {
-                one.field("ip").matches(words::ip);
+        match (mode.is(), ip.is_empty()) {
+            (false, false) => mode.required("must be specified when `ip` is set"),
+            (true, true) => mode.forbidden("may not be specified when `ip` is not set"),
+            (true, false) => mode.one_of(&["Proxy", "VIP"]),
+            (false, true) => {}
+        }
+        if !host.is_empty() {
+            host.matches(names::dns1123_subdomain);
+            if host.text().parse::<std::net::IpAddr>().is_ok() {
+                host.invalid("must be a DNS name, not an IP address");
             }
-            if !one.get("hostname").is_empty() {
-                one.field("hostname").matches(names::dns1123_subdomain);
-            }
-        }
-    });
-}
-
-pub(in crate::kinds) fn endpoints(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        root.field("subsets").items().for_each(|s| subset(&s));
-    });
-}
-
-fn subset(at: &At<'_>) {
-    let (ready, waiting) = (at.field("addresses"), at.field("notReadyAddresses"));
-    if ready.is_empty() && waiting.is_empty() {
-        at.required("must specify `addresses` or `notReadyAddresses`");
-    }
-    for address in ready.items().chain(waiting.items()) {
-        let ip = address.field("ip");
-        ip.matches(endpoint_ip);
-        if ip.text().parse::<std::net::IpAddr>().is_err() {
-            // The second of upstream's two checks says so again.
-            ip.invalid_text(ip.text(), "must be a valid IP address");
-        }
-        if !address.get("hostname").is_empty() {
-            address.field("hostname").matches(names::dns1123_label);
-        }
-        if address.has("nodeName") {
-            address.field("nodeName").matches(names::dns1123_subdomain);
         }
     }
-    let ports = at.field("ports");
-    for port in ports.items() {
-        let name = port.field("name");
-        match name.text() {
-            "" if ports.len() > 1 => name.required(""),
-            "" => {}
-            _ => name.matches(names::dns1123_label),
-        }
-        port.field("port").between(1, 65535);
-        port.field("protocol").one_of(&["SCTP", "TCP", "UDP"]);
-    }
-}
-
-/// Addresses of one endpoint, endpoints and ports of one slice: as many as upstream takes.
-const MAX_ADDRESSES: usize = 100;
-const MAX_ENDPOINTS: usize = 1000;
-const MAX_PORTS: usize = 20000;
-
-pub(in crate::kinds) fn endpoint_slice(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
-        let kind = root.field("addressType");
-        match kind.text() {
-            "" => kind.required(""),
-            _ => kind.one_of(&["FQDN", "IPv4", "IPv6"]),
-        }
-        let (endpoints, ports) = (root.field("endpoints"), root.field("ports"));
-        limited(&endpoints, MAX_ENDPOINTS);
-        endpoints.items().for_each(|e| endpoint(&e, kind.text()));
-        limited(&ports, MAX_PORTS);
-        slice_ports(&ports);
-    });
-}
-
-fn limited(at: &At<'_>, most: usize) {
-    if at.len() > most {
-        let message = format!("Too many: {}: must have at most {most} items", at.len());
-        at.say(crate::status::FieldReason::TooMany, message);
-    }
-}
-
-fn endpoint(at: &At<'_>, kind: &str) {
-    let addresses = at.field("addresses");
-    if addresses.is_empty() {
-        addresses.required("must contain at least 1 address");
-    }
-    limited(&addresses, MAX_ADDRESSES);
-    for address in addresses.items() {
-        match kind {
-            "IPv4" | "IPv6" => {
-                let wrong = words::ip(address.text());
-                wrong.iter().for_each(|why| address.invalid_text(address.text(), why));
-                if wrong.is_empty() {
-                    address.matches(endpoint_ip);
-                }
-            }
-            "FQDN" => address.matches(names::dns1123_subdomain),
-            _ => {}
-        }
-    }
-    if at.has("hostname") {
-        at.field("hostname").matches(names::dns1123_label);
-    }
-    if at.has("nodeName") {
-        at.field("nodeName").matches(names::dns1123_subdomain);
-    }
-}
-
-fn slice_ports(list: &At<'_>) {
-    let mut seen: Vec<&str> = Vec::new();
-    for port in list.items() {
-        let name = port.field("name");
-        if !name.text().is_empty() {
-            name.matches(names::dns1123_label);
-        }
-        if seen.contains(&name.text()) {
-            name.duplicate_as(&format!("{:?}", name.text()), "");
-        }
-        seen.push(name.text());
-        port.field("protocol").one_of(&["SCTP", "TCP", "UDP"]);
-        if port.has("appProtocol") {
-            port.field("appProtocol").matches(names::qualified_name);
-        }
-    }
-}
-
-pub(in crate::kinds) fn endpoint_slice_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
-    let rules = |root: &At<'_>| super::workloads::immutable(&root.field("addressType"), old.at(&["addressType"]));
-    updated(new, old, c, out, rules, |_| {});
 }

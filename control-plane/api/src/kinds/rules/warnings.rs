@@ -1,6 +1,8 @@
 //! What is allowed but probably not meant, or on its way out.
 
 use super::volumes;
+use crate::kind::Kind;
+use crate::names;
 use crate::object::Object;
 use crate::value::Value;
 use base64::prelude::{BASE64_STANDARD, Engine};
@@ -11,6 +13,20 @@ pub(in crate::kinds) fn pod_warnings(object: &Object) -> Vec<String> {
         pod_spec(spec, "spec", &mut out);
     }
     out
+}
+
+/// What is wrong with the name of a new object whose pods take it for their hosts' names.
+pub fn name_warning(kind: &Kind, name: &str) -> Option<String> {
+    let place = match (&*kind.names.group, &*kind.names.kind) {
+        ("", "Pod") => "the Pod's hostname",
+        ("", "ReplicationController") | ("apps", "Deployment" | "ReplicaSet") | ("batch", "CronJob" | "Job") => {
+            "Pod names and hostnames"
+        }
+        _ => return None,
+    };
+    let wrong = names::dns1123_label(name);
+    let why = format!("this is used in {place}, which can result in surprising behavior; a DNS label is recommended");
+    (!wrong.is_empty()).then(|| format!("metadata.name: {why}: [{}]", wrong.join(" ")))
 }
 
 /// The same of workloads' templates.

@@ -9,14 +9,29 @@ use std::net::IpAddr;
 const IP: &str = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)";
 const CIDR: &str = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)";
 
-/// An address, without the leading zeros that some take for octal.
+/// An address, without the leading zeros that some take for octal, and not one family within the other.
 pub(super) fn ip(text: &str) -> Vec<String> {
-    if text.parse::<IpAddr>().is_ok() {
-        return Vec::new();
+    if let Ok(address) = text.parse::<IpAddr>() {
+        let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+        return if mapped { vec!["must not be an IPv4-mapped IPv6 address".into()] } else { Vec::new() };
     }
     let octets: Vec<&str> = text.split('.').collect();
-    let plain = octets.len() == 4 && octets.iter().all(|o| o.len() <= 3 && o.parse::<u8>().is_ok());
+    let plain = octets.len() == 4 && octets.iter().all(|o| is_octet(o));
     vec![if plain { "must not have leading 0s".into() } else { IP.into() }]
+}
+
+/// An address as it would be written back.
+pub(super) fn canonical_ip(text: &str) -> Vec<String> {
+    match text.parse::<IpAddr>() {
+        Ok(address) if ip(text).is_empty() && address.to_string() != text => {
+            vec![format!("must be in canonical form ({:?})", address.to_string())]
+        }
+        _ => ip(text),
+    }
+}
+
+fn is_octet(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u8>().is_ok()
 }
 
 pub(super) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
@@ -26,8 +41,26 @@ pub(super) fn parse_cidr(text: &str) -> Option<(IpAddr, u8)> {
     (plain && bits <= if address.is_ipv4() { 32 } else { 128 }).then_some((address, bits))
 }
 
+/// A range of addresses: one family, no leading zeros, nothing beyond the prefix.
 pub(super) fn cidr(text: &str) -> Vec<String> {
-    if parse_cidr(text).is_some() { Vec::new() } else { vec![CIDR.into()] }
+    let why = match parse_cidr(text) {
+        Some((IpAddr::V6(v6), _)) if v6.to_ipv4_mapped().is_some() => "must not have an IPv4-mapped IPv6 address",
+        Some(range) if !is_network(range) => "must not have bits set beyond the prefix length",
+        Some(_) => return Vec::new(),
+        None if has_leading_zeros(text) => "must not have leading 0s in IP or prefix length",
+        None => CIDR,
+    };
+    vec![why.into()]
+}
+
+/// Whether only leading zeros are wrong with a range.
+fn has_leading_zeros(text: &str) -> bool {
+    let Some((address, length)) = text.split_once('/') else { return false };
+    let octets: Vec<&str> = address.split('.').collect();
+    let v4 = octets.len() == 4 && octets.iter().all(|o| is_octet(o));
+    let digits = !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit());
+    let most = if v4 { 32 } else { 128 };
+    digits && (v4 || address.parse::<IpAddr>().is_ok()) && length.parse::<u32>().is_ok_and(|l| l <= most)
 }
 
 /// An address with the length of its network, written as it would be written back.
