@@ -27,20 +27,25 @@ pub(super) async fn validate(ctx: &Ctx, admission: &Admission<'_>) -> Result<(),
         return Ok(());
     }
     let Some(pod) = admission.object.as_ref() else { return Ok(()) };
-    let some = |overhead: Option<&Value>| overhead.and_then(Value::as_map).is_some_and(|m| !m.is_empty());
-    if !some(pod.at(&["spec", "overhead"])) {
-        return Ok(());
-    }
     let class = match pod.str_at(&["spec", "runtimeClassName"]) {
-        "" => None,
-        name => ctx.registry.find(lookup::RUNTIME_CLASSES, "", name).await?,
-    };
-    match some(class.as_ref().and_then(|c| c.at(&["overhead", "podFixed"]))) {
-        true => Ok(()),
-        false => {
-            Err(admission.forbid("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead"))
+        name if !name.is_empty() && has_amounts(pod, &["spec", "overhead"]) => {
+            ctx.registry.find(lookup::RUNTIME_CLASSES, "", name).await?
         }
+        _ => None,
+    };
+    covered(pod, class.as_ref()).map_err(|why| admission.forbid(&why))
+}
+
+pub(super) fn covered(pod: &Object, class: Option<&Object>) -> Result<(), String> {
+    let fixed = class.is_some_and(|c| has_amounts(c, &["overhead", "podFixed"]));
+    match has_amounts(pod, &["spec", "overhead"]) && !fixed {
+        true => Err("pod rejected: Pod Overhead set without corresponding RuntimeClass defined Overhead".into()),
+        false => Ok(()),
     }
+}
+
+fn has_amounts(object: &Object, path: &[&str]) -> bool {
+    object.at(path).and_then(Value::as_map).is_some_and(|m| !m.is_empty())
 }
 
 pub(super) fn apply(pod: &mut Object, class: Option<&Object>) -> Result<(), String> {

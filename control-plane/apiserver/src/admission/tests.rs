@@ -24,7 +24,9 @@ fn run(plugin: &str, object: &mut Object, with: &[Object]) -> Result<(), String>
         "ServiceAccount" => service_account::planned(object, first.expect("an account")),
         "DefaultTolerationSeconds" => default_toleration_seconds::tolerate(object),
         "Priority" => return priority::prioritise(object, first),
-        "RuntimeClass" => return runtime_class::apply(object, first),
+        "RuntimeClass" => {
+            return runtime_class::apply(object, first).and_then(|()| runtime_class::covered(object, first));
+        }
         "LimitRanger" => {
             limit_ranger::fill(object, with);
             return joined(limit_ranger::violations(object, true, first.expect("a range")));
