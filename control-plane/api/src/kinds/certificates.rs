@@ -56,14 +56,34 @@ fn update_request(new: &mut Object, old: &Object, context: Context<'_>) {
                 new.0.insert("metadata", meta);
             }
             put_conditions(new, given);
+            date_conditions(new, old, context.now);
         }
         _ => {
             keep_other_half(new, old, context);
+            if context.subresource == "status" {
+                date_conditions(new, old, context.now);
+            }
             // The request itself never changes.
             if let Some(spec) = old.0.get("spec") {
                 new.0.insert("spec", spec.clone());
             }
         }
+    }
+}
+
+/// Gives times to the conditions that lack them: that of the transition stays while the status does.
+fn date_conditions(new: &mut Object, old: &Object, now: &str) {
+    let before: &[Value] = old.at(&["status", "conditions"]).and_then(Value::as_list).unwrap_or(&[]);
+    let Some(Value::List(conditions)) = new.at_mut(&["status", "conditions"]) else { return };
+    for condition in conditions {
+        let lacks = |key: &str| condition.get(key).and_then(Value::as_str).is_none();
+        let same = |o: &&Value| ["type", "status"].iter().all(|key| o.get(key) == condition.get(key));
+        let kept = before.iter().find(same).and_then(|o| o.get("lastTransitionTime")).filter(|t| !t.is_null());
+        let transition = lacks("lastTransitionTime").then(|| kept.cloned().unwrap_or_else(|| now.into()));
+        let update = lacks("lastUpdateTime").then(|| Value::from(now));
+        let Value::Map(condition) = condition else { continue };
+        transition.into_iter().for_each(|time| drop(condition.insert("lastTransitionTime", time)));
+        update.into_iter().for_each(|time| drop(condition.insert("lastUpdateTime", time)));
     }
 }
 

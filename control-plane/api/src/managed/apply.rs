@@ -1,14 +1,15 @@
 //! Server-side apply: an applier says all that it wants; what it no longer says goes, what others own is a conflict.
 
 use super::entries::{self, Entry};
-use super::set::{Element, Set};
+use super::prune::prune;
+use super::set::Set;
 use super::walk::{Changes, Shape, by_element, compare, fields, text};
 use super::{Writer, blank, last_applied, never_owned, not_written};
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::status::{Cause, Details, Status};
 use crate::value::{Map, Value};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The owner of what was there before anybody applied, where nobody is recorded.
 const BEFORE: &str = "before-first-apply";
@@ -36,9 +37,11 @@ pub fn apply(
     let shape = Shape::root(kind);
     let (mut own, last) = claim(kind, configuration, &mut owners, writer, shape);
     let mut merged = merge_map(shape, &live.0, &configuration.0);
-    let mut owned = own.fields.clone();
-    owners.iter().for_each(|o| owned.union(&o.fields));
-    prune_map(shape, &mut merged, &last, &owned);
+    if !last.is_empty() {
+        let mut claimed = fields(shape, &configuration.0);
+        owners.iter().for_each(|o| claimed.union(&o.fields));
+        merged = prune(shape, &merged, &last, &claimed);
+    }
     let mut changes = compare(shape, &live.0, &merged);
     changes.without(&not_written(kind, writer.subresource));
     // What nobody owns may change too.
@@ -64,11 +67,11 @@ pub fn apply(
 fn known(kind: &Kind, live: &Object, blank: &Object, writer: Writer<'_>) -> Vec<Entry> {
     let owners = entries::read(live).unwrap_or_default();
     if !owners.is_empty() {
-        return owners;
+        return owners.into_iter().filter(|o| !o.is_foreign(kind)).collect();
     }
     let mut changes = compare(Shape::root(kind), &blank.0, &live.0);
     changes.without(&never_owned());
-    changes.without(&not_written(kind, ""));
+    changes.without(&not_written(kind, writer.subresource));
     changes.added.union(&changes.modified);
     let writer = Writer { manager: BEFORE, subresource: "", ..writer };
     vec![Entry { fields: changes.added, ..writer.entry(kind, false) }]
@@ -105,6 +108,7 @@ fn take(owners: &mut [Entry], changes: &Changes, free: &Set, force: bool) -> Res
     let mut taken = changes.modified.clone();
     taken.union(&changes.added);
     let mut conflicts: Vec<(String, String)> = Vec::new();
+    owners.sort_by(|a, b| a.order().cmp(&b.order()));
     for owner in owners.iter_mut() {
         let shared = owner.fields.intersection(&taken);
         let mut guarded = shared.clone();
@@ -130,8 +134,7 @@ fn named(owner: &Entry) -> String {
     name
 }
 
-fn conflict(mut conflicts: Vec<(String, String)>) -> Status {
-    conflicts.sort();
+fn conflict(conflicts: Vec<(String, String)>) -> Status {
     let message = match conflicts.as_slice() {
         [(owner, path)] => format!("Apply failed with 1 conflict: conflict with {owner}: {path}"),
         many => {
@@ -162,6 +165,9 @@ fn merge(shape: Shape<'_>, live: Option<&Value>, wanted: &Value) -> Value {
         (Some(Value::List(live)), Value::List(wanted)) if shape.is_list() => {
             Value::List(merge_list(shape, live, wanted))
         }
+        // Null says nothing of a map or a list that is merged, and so takes nothing from it.
+        (Some(Value::Map(live)), Value::Null) if shape.is_map() && !live.is_empty() => Value::Map(live.clone()),
+        (Some(Value::List(live)), Value::Null) if shape.is_list() && !live.is_empty() => Value::List(live.clone()),
         _ => wanted.clone(),
     }
 }
@@ -219,51 +225,4 @@ fn merge_list(shape: Shape<'_>, live: &[Value], wanted: &[Value]) -> Vec<Value> 
         }
     }
     out
-}
-
-/// Whether an item goes: its applier no longer names it, and nobody else owns it or anything in it.
-fn goes(element: &Element, last: &Set, owned: &Set) -> bool {
-    last.has(element) && !owned.has(element) && owned.child(element).is_none()
-}
-
-/// Removes what the applier owned and nobody owns now. A list or map that becomes empty by that goes as well.
-fn prune_map(shape: Shape<'_>, map: &mut Map, last: &Set, owned: &Set) {
-    let nothing = Set::default();
-    map.retain(|key, value| {
-        let element = Element::Field(key.clone());
-        if goes(&element, last, owned) {
-            return false;
-        }
-        match last.child(&element) {
-            None => true,
-            Some(below) => {
-                prune(shape.below(key).0, value, below, owned.child(&element).unwrap_or(&nothing));
-                let emptied =
-                    value.as_map().is_some_and(Map::is_empty) || value.as_list().is_some_and(<[Value]>::is_empty);
-                !emptied || owned.has(&element)
-            }
-        }
-    });
-}
-
-fn prune(shape: Shape<'_>, value: &mut Value, last: &Set, owned: &Set) {
-    match value {
-        Value::Map(map) if shape.is_map() => prune_map(shape, map, last, owned),
-        Value::List(items) if shape.is_list() => {
-            let elements: HashMap<String, Element> =
-                items.iter().map(|v| shape.element(v)).map(|e| (text(&e), e)).collect();
-            let nothing = Set::default();
-            items.retain_mut(|item| {
-                let Some(element) = elements.get(&text(&shape.element(item))) else { return true };
-                if goes(element, last, owned) {
-                    return false;
-                }
-                if let Some(below) = last.child(element) {
-                    prune(shape.item(), item, below, owned.child(element).unwrap_or(&nothing));
-                }
-                true
-            });
-        }
-        _ => {}
-    }
 }

@@ -86,9 +86,11 @@ impl Check {
                 self.say(&format!("element {i}: associative list with keys may not have non-map elements"));
                 continue;
             }
-            if let Some(key) = shape.lacks_key(value) {
+            if let Some(keys) = shape.lacks_keys(value) {
                 self.say(&format!(
-                    "element {i}: associative list with keys has an element that omits key field {key:?} (and doesn't have default value)"
+                    "element {i}: associative list with keys has an element that omits all key fields {} \
+                     (and doesn't have default values for any key fields)",
+                    go_strings(keys)
                 ));
                 continue;
             }
@@ -99,6 +101,11 @@ impl Check {
             self.below(&element.to_string(), |check| check.value(shape.item(), item, value));
         }
     }
+}
+
+/// Strings as Go prints a list of them with `%q`.
+pub(super) fn go_strings(items: &[impl AsRef<str>]) -> String {
+    format!("[{}]", items.iter().map(|item| format!("{:?}", item.as_ref())).collect::<Vec<_>>().join(" "))
 }
 
 fn go_type(value: &Value) -> &'static str {

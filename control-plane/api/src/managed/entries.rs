@@ -1,6 +1,8 @@
 //! `metadata.managedFields`: who owns which fields.
 
-use super::set::Set;
+use super::set::{Element, Set};
+use crate::kind::Kind;
+use crate::kinds;
 use crate::object::Object;
 use crate::value::{Map, Value};
 
@@ -21,6 +23,20 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// Whether the entry's version is none that the kind is served in: nothing can be said of its fields.
+    pub(super) fn is_foreign(&self, kind: &Kind) -> bool {
+        let (group, version) = self.api_version.rsplit_once('/').unwrap_or(("", &self.api_version));
+        kind.custom.is_none()
+            && (group != kind.names.group || kinds::by_kind(group, version, &kind.names.kind).is_none())
+            && self.api_version != kind.api_version()
+    }
+
+    /// Managers in the order that conflicts name them.
+    pub(super) fn order(&self) -> (&str, bool, &str, &str) {
+        let version = if self.applied { "" } else { self.api_version.as_str() };
+        (&self.manager, !self.applied, version, &self.subresource)
+    }
+
     /// Whether both are the same manager's.
     pub(super) fn is_of(&self, other: &Entry) -> bool {
         (&self.manager, self.applied, &self.subresource) == (&other.manager, other.applied, &other.subresource)
@@ -68,19 +84,40 @@ impl Entry {
     }
 }
 
-/// The object's entries; none when one of them makes no sense.
-pub(super) fn read(object: &Object) -> Option<Vec<Entry>> {
-    let list = object.meta().and_then(|m| m.get("managedFields")).and_then(Value::as_list).unwrap_or(&[]);
-    list.iter().map(Entry::from_value).collect()
+fn listed(object: &Object) -> Option<&[Value]> {
+    object.meta().and_then(|m| m.get("managedFields")).and_then(Value::as_list)
 }
 
-/// Whether the client asks to forget all owners: a list of one empty entry.
+/// The object's entries; none when one of them makes no sense. Of two of the same manager's the last one counts.
+pub(super) fn read(object: &Object) -> Option<Vec<Entry>> {
+    let mut out: Vec<Entry> = Vec::new();
+    for value in listed(object).unwrap_or(&[]) {
+        let entry = Entry::from_value(value)?;
+        out.retain(|e| !e.is_of(&entry));
+        out.push(entry);
+    }
+    Some(out)
+}
+
+/// Whether the client asks to forget all owners: an empty list, or one of one empty entry.
 pub(super) fn is_reset(object: &Object) -> bool {
-    let list = object.meta().and_then(|m| m.get("managedFields")).and_then(Value::as_list).unwrap_or(&[]);
     let blank = |v: &Value| {
         v.as_map().is_some_and(|m| m.iter().all(|(_, v)| matches!(v, Value::Null) || v == &Value::from("")))
     };
-    matches!(list, [one] if blank(one))
+    match listed(object) {
+        Some([]) => true,
+        Some([one]) => blank(one),
+        _ => false,
+    }
+}
+
+/// Whether two objects have the same owners of the same fields, whenever those wrote them.
+pub(super) fn same_but_times(a: &Object, b: &Object) -> bool {
+    let timeless = |object: &Object| -> Option<Vec<Entry>> {
+        let list: Option<Vec<Entry>> = listed(object)?.iter().map(Entry::from_value).collect();
+        list.map(|l| l.into_iter().map(|e| Entry { time: String::new(), ..e }).collect())
+    };
+    matches!((timeless(a), timeless(b)), (Some(a), Some(b)) if a == b)
 }
 
 pub(super) fn write(object: &mut Object, mut entries: Vec<Entry>) {
@@ -97,6 +134,23 @@ pub(super) fn write(object: &mut Object, mut entries: Vec<Entry>) {
             object.meta_mut().insert("managedFields", list);
         }
     }
+}
+
+/// What a write through `scale` makes of the owners of the replicas: updaters of more than them own them apart and
+/// without a time, as upstream, which reads them as fields of another object.
+pub fn part_scale(object: &mut Object, replicas: &[&str]) {
+    let Some(mut owners) = read(object) else { return };
+    let path: Vec<Element> = replicas.iter().map(|p| Element::Field((*p).into())).collect();
+    let mut only = Set::default();
+    only.insert(&path);
+    let mut parts = Vec::new();
+    for owner in owners.iter_mut().filter(|o| !o.applied && !o.fields.intersection(&only).is_empty()) {
+        owner.fields.difference(&only);
+        parts.push(Entry { fields: only.clone(), time: String::new(), ..owner.clone() });
+    }
+    owners.retain(|o| !o.fields.is_empty());
+    owners.extend(parts);
+    write(object, owners);
 }
 
 /// Merges the oldest updaters of one version until few enough are left.

@@ -6,11 +6,13 @@ mod apply;
 mod declared;
 mod entries;
 mod last_applied;
+mod prune;
 mod set;
 mod typed;
 mod walk;
 
 pub use apply::apply;
+pub use entries::part_scale;
 pub use set::{Element, Set};
 pub use typed::{converts, fits};
 pub use walk::is_atomic;
@@ -20,7 +22,7 @@ use crate::object::Object;
 use crate::schema;
 use crate::value::Map;
 use entries::Entry;
-use walk::{Shape, compare_typed};
+use walk::{Shape, compare_typed, is_keyless};
 
 /// Who writes, when, and through which subresource.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,11 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
         // Whose fields nobody wrote down, stays untracked until somebody applies.
         return entries::write(new, owners);
     }
+    owners.retain(|e| !e.is_foreign(kind));
     let shape = Shape::root(kind);
+    if is_keyless(shape, &live.0) || is_keyless(shape, &new.0) {
+        return entries::write(new, Vec::new());
+    }
     let mut changes = compare_typed(shape, &live.0, &new.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));
@@ -87,6 +93,23 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
     }
     owners.retain(|e| !e.fields.is_empty());
     entries::write(new, owners);
+}
+
+/// Takes back the times of a write that has changed nothing else, so that it is none. It comes after admission.
+pub fn keep_times(old: &Object, new: &mut Object) {
+    if !entries::same_but_times(old, new) {
+        return;
+    }
+    let without = |object: &Object| {
+        let mut object = object.clone();
+        object.meta_mut().remove("managedFields");
+        object
+    };
+    if without(old) == without(new)
+        && let Some(owners) = old.meta().and_then(|m| m.get("managedFields"))
+    {
+        new.meta_mut().insert("managedFields", owners.clone());
+    }
 }
 
 /// An object of a kind before anybody has said anything.
@@ -130,6 +153,10 @@ fn never_owned() -> Set {
 fn not_written(kind: &Kind, subresource: &str) -> Set {
     match (subresource, kind.names.kind.as_ref()) {
         ("", "CertificateSigningRequest") => paths(&[&["spec"], &["status"]]),
+        ("status", "CertificateSigningRequest") => paths(&[&["spec"], &["status", "conditions"]]),
+        ("status", "APIService" | "FlowSchema" | "PriorityLevelConfiguration" | "ServiceCIDR" | "VolumeAttachment") => {
+            paths(&[&["metadata"], &["spec"]])
+        }
         ("approval", "CertificateSigningRequest") => paths(&[&["spec"], &["status", "certificate"]]),
         ("", _) if kind.has_status => paths(&[&["status"]]),
         ("status", "Deployment") => paths(&[&["spec"], &["metadata", "labels"]]),

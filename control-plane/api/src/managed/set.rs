@@ -120,6 +120,10 @@ impl Set {
         self.members.contains(element)
     }
 
+    pub(super) fn children(&self) -> impl Iterator<Item = (&Element, &Set)> {
+        self.children.iter()
+    }
+
     pub(super) fn child(&self, element: &Element) -> Option<&Set> {
         self.children.get(element)
     }
@@ -164,7 +168,7 @@ impl Set {
         }
     }
 
-    /// The paths as text, sorted.
+    /// The paths as text, those of a struct's own fields before those below them.
     pub fn paths(&self) -> Vec<String> {
         let mut out = Vec::new();
         self.collect("", &mut out);

@@ -117,11 +117,10 @@ fn list(schema: &Structural, items: &[Value], path: &str, found: &mut Vec<String
             List::Map(keys) => {
                 let given = keys_of(schema, item);
                 if given.is_empty() {
-                    let names: Vec<String> = keys.iter().map(|k| format!("{:?}", k.as_str())).collect();
                     found.push(format!(
-                        "{path}: element {i}: associative list with keys has an element that omits all key fields [{}] \
+                        "{path}: element {i}: associative list with keys has an element that omits all key fields {} \
                          (and doesn't have default values for any key fields)",
-                        names.join(" ")
+                        declared::go_strings(keys)
                     ));
                     continue;
                 }

@@ -155,11 +155,11 @@ impl<'a> Shape<'a> {
         }
     }
 
-    /// The first key that an item of a list lacks.
-    pub(super) fn lacks_key(self, item: &Value) -> Option<&'static str> {
+    /// The keys of a list's items, where an item has none of them.
+    pub(super) fn lacks_keys(self, item: &Value) -> Option<&'static [&'static str]> {
         match self {
             Shape::Keyed(keys, ty) => {
-                keys.iter().copied().find(|k| item.get(k).is_none() && key_default(ty, k).is_none())
+                keys.iter().all(|k| item.get(k).is_none() && key_default(ty, k).is_none()).then_some(keys)
             }
             _ => None,
         }
@@ -204,6 +204,27 @@ impl<'a> Shape<'a> {
 
     pub(super) fn is_list(self) -> bool {
         matches!(self, Shape::Set | Shape::Keyed(..) | Shape::CustomItems(_))
+    }
+}
+
+/// Whether a list whose items have keys has one without any: nothing can be said of such an object's fields.
+pub(super) fn is_keyless(shape: Shape<'_>, map: &Map) -> bool {
+    map.iter().any(|(key, value)| is_keyless_below(shape.below(key).0, value))
+}
+
+fn is_keyless_below(shape: Shape<'_>, value: &Value) -> bool {
+    match value {
+        Value::Map(map) if shape.is_map() => is_keyless(shape, map),
+        Value::List(items) if matches!(shape, Shape::Keyed(..)) => {
+            items.iter().any(|item| shape.lacks_keys(item).is_some() || is_keyless_below(shape.item(), item))
+        }
+        Value::Null
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::Float(_)
+        | Value::Str(_)
+        | Value::List(_)
+        | Value::Map(_) => false,
     }
 }
 

@@ -15,23 +15,64 @@ const MAX_COPIED: usize = 3 * 1024 * 1024;
 /// # Errors
 /// The patch is malformed, too large, or does not fit the target.
 pub fn apply(target: &Value, patch: &Value) -> Result<Value, PatchError> {
-    let operations = patch.as_list().ok_or_else(|| wrong_type(patch, "[]handlers.jsonPatchOp"))?;
+    let operations = operations(patch)?;
     if operations.len() > MAX_OPERATIONS {
         let message =
             format!("The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", operations.len());
         return Err(PatchError::TooLarge(message));
     }
-    for operation in operations {
-        if operation.as_map().is_none() {
-            return Err(wrong_type(operation, "handlers.jsonPatchOp"));
-        }
-    }
     let mut out = target.clone();
     let mut copied = 0;
-    for operation in operations.iter().filter_map(Value::as_map) {
-        step(&mut out, operation, &mut copied)?;
+    let nothing = Map::new();
+    for operation in operations {
+        step(&mut out, operation.as_map().unwrap_or(&nothing), &mut copied)?;
     }
     Ok(out)
+}
+
+/// Null is a patch without operations.
+fn operations(patch: &Value) -> Result<&[Value], PatchError> {
+    match patch {
+        Value::Null => Ok(&[]),
+        Value::List(operations) => Ok(operations),
+        other => Err(wrong_type(other, "[]handlers.jsonPatchOp")),
+    }
+}
+
+/// Whether a patch is of the form that a client that wants to know of unknown fields must send.
+///
+/// # Errors
+/// It is not.
+pub fn check(patch: &Value) -> Result<(), PatchError> {
+    operations(patch)?.iter().try_for_each(well_formed)
+}
+
+/// The members of operations that are none, as `[0].name`.
+pub fn unknown(patch: &Value) -> Vec<String> {
+    let members = |(i, operation): (usize, &Value)| -> Vec<String> {
+        let known = |k: &str| matches!(k, "op" | "path" | "from" | "value");
+        let map = operation.as_map();
+        map.into_iter().flat_map(|m| m.keys()).filter(|k| !known(k)).map(|k| format!("[{i}].{k}")).collect()
+    };
+    patch.as_list().unwrap_or(&[]).iter().enumerate().flat_map(members).collect()
+}
+
+/// Whether an operation has the types that its members need; nothing at all is an operation without members.
+fn well_formed(operation: &Value) -> Result<(), PatchError> {
+    let members = match operation {
+        Value::Null => return Ok(()),
+        Value::Map(members) => members,
+        other => return Err(wrong_type(other, "handlers.jsonPatchOp")),
+    };
+    for key in ["from", "op", "path"] {
+        if let Some(other) = members.get(key).filter(|v| !matches!(v, Value::Str(_) | Value::Null)) {
+            return Err(PatchError::Malformed(format!(
+                "json: cannot unmarshal {} into Go struct field jsonPatchOp.{key} of type string",
+                json_type(other)
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn wrong_type(value: &Value, go_type: &str) -> PatchError {
@@ -62,8 +103,7 @@ fn step(doc: &mut Value, operation: &Map, copied: &mut usize) -> Result<(), Patc
             let value = get(doc, text(operation, "from")?)?;
             *copied += encode(&value).len();
             if *copied > MAX_COPIED {
-                let message = "Unable to complete the copy, the accumulated size increase of copy is above the limit";
-                return Err(PatchError::TooLarge(message.into()));
+                return Err(reject("the copies grow beyond what is allowed"));
             }
             add(doc, path, value)
         }
@@ -79,10 +119,15 @@ fn unescaped(part: &str) -> String {
     part.replace("~1", "/").replace("~0", "~")
 }
 
+/// The parts of a pointer.
+pub(super) fn parts(path: &str) -> Vec<String> {
+    path.split('/').skip(1).map(unescaped).collect()
+}
+
 /// The list or map that holds the path's last part, and that part.
 fn holder<'a>(doc: &'a mut Value, path: &str) -> Result<(&'a mut Value, String), PatchError> {
     let absent = || reject(format!("doc is missing path: {path}"));
-    let parts: Vec<String> = path.split('/').skip(1).map(unescaped).collect();
+    let parts = parts(path);
     let (last, before) = parts.split_last().ok_or_else(absent)?;
     let mut at = doc;
     for part in before {

@@ -1,7 +1,7 @@
 //! JSON merge patch, RFC 7386.
 
 use super::{PatchError, json_type};
-use crate::value::{Map, Value};
+use crate::value::Value;
 
 /// Whether a value can patch an object: it must be a map.
 ///
@@ -19,8 +19,15 @@ pub fn check(patch: &Value) -> Result<(), PatchError> {
 
 /// The target with the patch applied: nulls remove, maps merge, all else replaces.
 pub fn apply(target: &Value, patch: &Value) -> Value {
-    let Value::Map(changes) = patch else { return patch.clone() };
-    let mut out = target.as_map().cloned().unwrap_or_else(Map::new);
+    let (Value::Map(target), Value::Map(changes)) = (target, patch) else {
+        let mut out = patch.clone();
+        // A map's place is taken by what the patch says as it stands, as upstream.
+        if target.as_map().is_none() {
+            prune(&mut out);
+        }
+        return out;
+    };
+    let mut out = target.clone();
     for (key, change) in changes.iter() {
         if change.is_null() {
             out.remove(key);
@@ -30,4 +37,16 @@ pub fn apply(target: &Value, patch: &Value) -> Value {
         }
     }
     Value::Map(out)
+}
+
+/// Takes the nulls out of the maps of what is added.
+fn prune(value: &mut Value) {
+    match value {
+        Value::Map(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.iter_mut().for_each(|(_, v)| prune(v));
+        }
+        Value::List(items) => items.iter_mut().for_each(prune),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => {}
+    }
 }

@@ -1,9 +1,13 @@
 //! The patches of the wire: JSON patch (RFC 6902), merge patch (RFC 7386), strategic merge patch.
 
+mod dump;
 pub mod json;
+mod lists;
 pub mod merge;
 mod order;
 pub mod strategic;
+
+pub use dump::{merged, stepped};
 
 use crate::status::Status;
 use crate::value::Value;
@@ -22,6 +26,12 @@ pub enum PatchError {
     /// A strategic merge patch that contradicts itself or the object.
     #[error("{0}")]
     Failed(String),
+    /// A directive of such a patch that is not of its form.
+    #[error("{0}")]
+    Format(String),
+    /// What no strategic merge patch can do.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 impl PatchError {
@@ -29,20 +39,20 @@ impl PatchError {
     pub fn status(&self) -> Status {
         let message = self.to_string();
         match self {
-            PatchError::Malformed(_) => Status::bad_request(message),
-            PatchError::Rejected(_) => Status::new(422, "Invalid", message),
+            PatchError::Malformed(_) | PatchError::Format(_) => Status::bad_request(message),
+            PatchError::Rejected(_) | PatchError::Unsupported(_) => Status::new(422, "Invalid", message),
             PatchError::TooLarge(_) => Status::too_large(message),
             PatchError::Failed(_) => Status::new(500, "", message),
         }
     }
 }
 
-/// A value as Go's `%v` prints it, for messages.
 /// A patch as messages show it: as Go prints maps.
 pub fn shown(patch: &Value) -> String {
     go_text(patch)
 }
 
+/// A value as Go's `%v` prints it, for messages.
 pub(crate) fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),

@@ -1,17 +1,17 @@
 //! Strategic merge patch: lists merge by keys that the schema names, directives in the patch say what else to do.
 //!
-//! `$patch` (replace, delete, merge), `$retainKeys`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…`.
+//! `$patch` (replace, delete), `$retainKeys`, `$deleteFromPrimitiveList/…`, `$setElementOrder/…`. What is added as a
+//! whole is only cleared of `$patch` and nulls: the other directives stay in it as the unknown fields that they are.
 
-use super::order::{Identity, arrange};
-use super::{PatchError, go_text, json_type};
+use super::lists;
+use super::{PatchError, go_text};
 use crate::schema::{self, Field, Schema, Type};
-use crate::value::{Map, Value};
-use std::collections::HashSet;
+use crate::value::{Key, Map, Value};
 
-const PATCH: &str = "$patch";
+pub(super) const PATCH: &str = "$patch";
 const RETAIN: &str = "$retainKeys";
-const DELETE: &str = "$deleteFromPrimitiveList/";
-const ORDER: &str = "$setElementOrder/";
+const DELETE: &str = "$deleteFromPrimitiveList";
+const ORDER: &str = "$setElementOrder";
 
 /// The target with the patch applied; `type_name` is the kind's (`io.k8s.api.core.v1.Pod`).
 ///
@@ -19,23 +19,29 @@ const ORDER: &str = "$setElementOrder/";
 /// The patch is malformed, or contradicts itself, the schema or the target.
 pub fn apply(type_name: &str, target: &Value, patch: &Value) -> Result<Value, PatchError> {
     super::merge::check(patch)?;
-    let shape = Shape { schema: schema::find(type_name), item: None };
-    let (mut target, patch) =
+    let (target, mut patch) =
         (target.as_map().cloned().unwrap_or_default(), patch.as_map().cloned().unwrap_or_default());
-    merge_map(&mut target, patch, shape)?;
-    Ok(Value::Map(target))
+    merge(type_name, target, &mut patch).map(Value::Map)
+}
+
+/// The same; what is left of the patch is what messages show of it.
+///
+/// # Errors
+/// As `apply`.
+pub fn merge(type_name: &str, target: Map, patch: &mut Map) -> Result<Map, PatchError> {
+    merge_map(target, patch, Shape { schema: schema::find(type_name), item: None })
 }
 
 /// What is known of a map's fields.
 #[derive(Clone, Copy)]
-struct Shape {
+pub(super) struct Shape {
     schema: Option<&'static Schema>,
     /// The type of the values of a map that is no struct.
     item: Option<&'static Type>,
 }
 
 impl Shape {
-    fn of(ty: Option<&'static Type>) -> Shape {
+    pub(super) fn of(ty: Option<&'static Type>) -> Shape {
         match ty {
             Some(Type::Struct(s)) => Shape { schema: Some(s.get()), item: None },
             Some(Type::Map(item)) => Shape { schema: None, item: Some(item) },
@@ -43,181 +49,230 @@ impl Shape {
         }
     }
 
-    fn field(self, key: &str) -> Option<&'static Field> {
-        self.schema?.field(key)
+    /// A field whose metadata a merge needs.
+    fn field(self, key: &str) -> Result<Option<&'static Field>, PatchError> {
+        let Some(schema) = self.schema else { return Ok(None) };
+        let typed = matches!(key, "apiVersion" | "kind");
+        match schema.field(key) {
+            None if !typed => {
+                fail(format!("unable to find api field in struct {} for the json field {key:?}", schema.name))
+            }
+            found => Ok(found),
+        }
     }
 
     /// The shape of a map below.
-    fn below(self, key: &str) -> Shape {
-        Shape::of(self.field(key).map(|f| &f.ty).or(self.item))
+    fn below(self, field: Option<&'static Field>) -> Shape {
+        Shape::of(field.map(|f| &f.ty).or(self.item))
     }
 }
 
-fn fail<T>(message: impl Into<String>) -> Result<T, PatchError> {
+pub(super) fn fail<T>(message: impl Into<String>) -> Result<T, PatchError> {
     Err(PatchError::Failed(message.into()))
 }
 
-fn merge_map(target: &mut Map, mut patch: Map, shape: Shape) -> Result<(), PatchError> {
-    match patch.get(PATCH).map(|d| d.as_str().unwrap_or("")) {
+fn bad_format<T>(of: &str) -> Result<T, PatchError> {
+    Err(PatchError::Format(format!("invalid patch format of {of}")))
+}
+
+/// A directive that means nothing, as Go prints it where it expects a text.
+pub(super) fn unknown_directive<T>(directive: &Value, patch: &Map) -> Result<T, PatchError> {
+    let shown = match directive {
+        Value::Str(text) => text.to_string(),
+        Value::Null => "%!s(<nil>)".into(),
+        Value::Bool(b) => format!("%!s(bool={b})"),
+        Value::Int(i) => format!("%!s(int64={i})"),
+        Value::Float(_) => format!("%!s(float64={})", go_text(directive)),
+        Value::List(_) | Value::Map(_) => go_text(directive),
+    };
+    fail(format!("unknown patch type: {shown} in map: {}", go_text(&Value::Map(patch.clone()))))
+}
+
+pub(super) fn merge_map(mut target: Map, patch: &mut Map, shape: Shape) -> Result<Map, PatchError> {
+    match patch.get(PATCH) {
         None => {}
-        Some("replace") => {
+        Some(Value::Str(d)) if d == "replace" => {
             patch.remove(PATCH);
-            *target = patch;
-            return Ok(());
+            return Ok(patch.clone());
         }
-        Some("delete") => {
-            *target = Map::new();
-            return Ok(());
-        }
-        Some("merge") => drop(patch.remove(PATCH)),
-        Some(other) => {
-            return fail(format!("unknown patch type: {other} in map: {}", go_text(&Value::Map(patch.clone()))));
-        }
+        Some(Value::Str(d)) if d == "delete" => return Ok(Map::new()),
+        Some(other) => return unknown_directive(other, patch),
     }
-    retain_keys(target, &mut patch)?;
-    ordered_lists(target, &mut patch, shape)?;
-    for (key, change) in patch {
-        match key.strip_prefix(DELETE) {
-            Some(name) => delete_primitives(target, name, &change)?,
-            None => merge_field(target, key, change, shape)?,
-        }
+    retain_keys(&mut target, patch)?;
+    ordered_lists(&mut target, patch, shape)?;
+    for (key, change) in patch.iter_mut() {
+        let (name, deletes) = match key.strip_prefix(DELETE) {
+            None => (key.clone(), false),
+            Some(rest) => match rest.strip_prefix('/') {
+                Some(name) => (Key::new(name), true),
+                None => return bad_format("primitive list"),
+            },
+        };
+        merge_field(&mut target, name, change, deletes, shape)?;
     }
-    Ok(())
+    Ok(target)
 }
 
 fn retain_keys(target: &mut Map, patch: &mut Map) -> Result<(), PatchError> {
     let Some(listed) = patch.remove(RETAIN) else { return Ok(()) };
-    let Some(list) = listed.as_list() else {
-        return fail(format!("{RETAIN} directive must be a list, not {}", json_type(&listed)));
-    };
-    let keep: HashSet<&str> = list.iter().filter_map(Value::as_str).collect();
-    let directive = |k: &str| k.starts_with(DELETE) || k.starts_with(ORDER);
-    if patch.iter().any(|(k, v)| !v.is_null() && !directive(k) && !keep.contains(k.as_str())) {
-        return fail(format!("{} contains fields not in the retainKeys list", go_text(&Value::Map(patch.clone()))));
+    let Some(list) = listed.as_list() else { return bad_format("retainKeys") };
+    let keeps = |key: &Key| list.iter().any(|v| v.as_str() == Some(key));
+    let directive = |k: &str| k.starts_with(&format!("{DELETE}/")) || k.starts_with(&format!("{ORDER}/"));
+    if patch.iter().any(|(k, v)| !v.is_null() && !directive(k) && !keeps(k)) {
+        return bad_format("retainKeys");
     }
-    target.retain(|k, _| keep.contains(k.as_str()));
+    target.retain(|k, _| keeps(k));
     Ok(())
 }
 
-fn delete_primitives(target: &mut Map, name: &str, listed: &Value) -> Result<(), PatchError> {
-    let Some(gone) = listed.as_list() else { return fail(format!("{DELETE}{name} directive must be a list")) };
-    if let Some(Value::List(items)) = target.get_mut(name) {
-        let gone: HashSet<String> = gone.iter().map(|v| Identity::Whole.of(v)).collect();
-        items.retain(|item| !gone.contains(&Identity::Whole.of(item)));
-    }
-    Ok(())
+fn listed(value: Option<&Value>) -> Result<Option<Vec<Value>>, PatchError> {
+    let received = match value {
+        None => return Ok(None),
+        Some(Value::List(items)) => return Ok(Some(items.clone())),
+        Some(Value::Null) => "%!s(<nil>)",
+        Some(Value::Bool(_)) => "bool",
+        Some(Value::Int(_)) => "int64",
+        Some(Value::Float(_)) => "float64",
+        Some(Value::Str(_)) => "string",
+        Some(Value::Map(_)) => "map[string]interface {}",
+    };
+    fail(format!("expected a []interface {{}}, but received a {received}"))
 }
 
 /// Lists whose order the patch sets: merged and arranged here, and taken out of the patch.
 fn ordered_lists(target: &mut Map, patch: &mut Map, shape: Shape) -> Result<(), PatchError> {
-    let names: Vec<String> = patch.keys().filter_map(|k| k.strip_prefix(ORDER)).map(str::to_owned).collect();
-    for name in names {
-        let Some(Value::List(wanted)) = patch.remove(&format!("{ORDER}{name}")) else {
-            return fail(format!("{ORDER}{name} directive must be a list"));
+    let keys: Vec<Key> = patch.keys().filter(|k| k.starts_with(ORDER)).cloned().collect();
+    for key in keys {
+        let order = patch.remove(&key);
+        let order = listed(order.as_ref())?.unwrap_or_default();
+        let Some(name) = key.strip_prefix(ORDER).and_then(|k| k.strip_prefix('/')) else {
+            return bad_format("setElementOrder list");
         };
-        let changes = match patch.remove(&name) {
-            None => None,
-            Some(Value::List(items)) => Some(items),
-            Some(other) => return fail(format!("cannot order {name}: it is {}", json_type(&other))),
-        };
-        let server = match target.get(&name) {
-            None | Some(Value::Null) => None,
-            Some(Value::List(items)) => Some(items.clone()),
-            Some(other) => return fail(format!("cannot order {name}: it is {}", json_type(other))),
-        };
-        let field = shape.field(&name);
-        let by = field.and_then(|f| f.patch.merge_key).map_or(Identity::Whole, Identity::Field);
-        follows(changes.as_deref().unwrap_or(&[]), &wanted, by)?;
-        let merged = match (server.clone(), changes) {
+        let (server, changes) = (listed(target.get(name))?, listed(patch.get(name))?);
+        let field = shape.field(name)?;
+        let merge_key = field.and_then(|f| f.patch.merge_key);
+        if let Some(changes) = &changes {
+            lists::follows(changes, &order, merge_key)?;
+        }
+        let merged = match (server.clone(), patch.get_mut(name)) {
             (None, None) => continue,
             (Some(server), None) => server,
-            (None, Some(changes)) => changes.into_iter().filter_map(without_directives).collect(),
-            (Some(server), Some(changes)) => merge_list(server, changes, field)?,
+            (None, Some(changes)) => match cleared(changes) {
+                Some(Value::List(items)) => items,
+                _ => continue,
+            },
+            (Some(server), Some(changes)) => merge_list(server, changes, field, false)?,
         };
-        target.insert(name, Value::List(arrange(merged, &wanted, &server.unwrap_or_default(), by)));
+        let (server, changes) = (server.unwrap_or_default(), changes.unwrap_or_default());
+        lists::element_type(&[&server, &changes])?;
+        target.insert(Key::new(name), lists::arrange(merged, &order, &server, merge_key)?);
+        patch.remove(name);
     }
     Ok(())
 }
 
-/// What the patch changes must stand in the order that it sets.
-fn follows(changes: &[Value], wanted: &[Value], by: Identity<'_>) -> Result<(), PatchError> {
-    let changed: Vec<&Value> = changes.iter().filter(|v| v.get(PATCH).is_none()).collect();
-    let mut rest = wanted.iter();
-    if changed.iter().all(|c| rest.any(|w| by.of(w) == by.of(c))) {
-        return Ok(());
-    }
-    let changes = Value::List(changed.into_iter().cloned().collect());
-    fail(format!(
-        "The order in patch list:\n{}\n doesn't match $setElementOrder list:\n{}\n",
-        go_text(&changes),
-        go_text(&Value::List(wanted.to_vec()))
-    ))
+/// Whether Go would have both in one type.
+fn same_type(a: &Value, b: &Value) -> bool {
+    std::mem::discriminant(a) == std::mem::discriminant(b)
 }
 
-fn merge_field(target: &mut Map, key: crate::value::Key, change: Value, shape: Shape) -> Result<(), PatchError> {
+fn merge_field(target: &mut Map, key: Key, change: &mut Value, deletes: bool, shape: Shape) -> Result<(), PatchError> {
     if change.is_null() {
         target.remove(&key);
         return Ok(());
     }
-    let replaces = shape.field(&key).is_some_and(|f| f.patch.replace);
-    let merged = match (target.remove(&key), change) {
-        (Some(Value::Map(mut old)), Value::Map(new)) if !replaces => {
-            merge_map(&mut old, new, shape.below(&key))?;
-            Value::Map(old)
+    let old = target.remove(&key);
+    let Some(old) = old.as_ref().filter(|old| same_type(old, change)).cloned() else {
+        match old {
+            Some(old) if deletes => target.insert(key, old),
+            _ if deletes => None,
+            _ => added(change).and_then(|value| target.insert(key, value)),
+        };
+        return Ok(());
+    };
+    let merged = match (old, &mut *change) {
+        (Value::Map(old), Value::Map(new)) => {
+            let field = shape.field(&key)?;
+            if field.is_some_and(|f| f.patch.replace) {
+                Value::Map(new.clone())
+            } else {
+                Value::Map(merge_map(old, new, shape.below(field))?)
+            }
         }
-        (Some(Value::List(old)), Value::List(new)) => Value::List(merge_list(old, new, shape.field(&key))?),
-        (_, new) => match without_directives(new) {
-            Some(new) => new,
-            None => return Ok(()),
-        },
+        (Value::List(old), new @ Value::List(_)) => Value::List(merge_list(old, new, shape.field(&key)?, deletes)?),
+        (_, new) => new.clone(),
     };
     target.insert(key, merged);
     Ok(())
 }
 
-/// A value as it is added: without nulls and directives. None for an item that only asks for deletion or replacement.
-fn without_directives(value: Value) -> Option<Value> {
+/// What is added where nothing is; none for what is not kept.
+fn added(value: &mut Value) -> Option<Value> {
+    without_nulls(value);
+    cleared(value)
+}
+
+/// A value without directives. A list stays as it is in the patch, while the maps in it lose theirs there as well.
+fn cleared(value: &mut Value) -> Option<Value> {
     match value {
-        Value::Map(map) => match map.get(PATCH).and_then(Value::as_str) {
-            Some("delete") => None,
-            Some("replace") if map.len() == 1 => None,
-            _ => {
-                let kept = map.into_iter().filter(|(k, v)| !v.is_null() && !is_directive(k));
-                Some(Value::Map(kept.filter_map(|(k, v)| Some((k, without_directives(v)?))).collect()))
-            }
-        },
-        Value::List(items) => Some(Value::List(items.into_iter().filter_map(without_directives).collect())),
-        scalar => Some(scalar),
+        Value::List(items) => {
+            Some(Value::List(items.iter_mut().filter_map(|i| without_directives(i).then(|| i.clone())).collect()))
+        }
+        other => without_directives(other).then(|| other.clone()),
     }
 }
 
-fn is_directive(key: &str) -> bool {
-    key == PATCH || key == RETAIN || key.starts_with(DELETE) || key.starts_with(ORDER)
+fn without_nulls(value: &mut Value) {
+    match value {
+        Value::Map(map) => {
+            map.retain(|_, v| !v.is_null());
+            map.iter_mut().for_each(|(_, v)| without_nulls(v));
+        }
+        Value::List(items) => items.iter_mut().for_each(without_nulls),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => {}
+    }
+}
+
+/// Removes maps that have a `$patch`; false when the value itself is one.
+fn without_directives(value: &mut Value) -> bool {
+    match value {
+        Value::Map(map) if map.contains_key(PATCH) => false,
+        Value::Map(map) => {
+            map.retain(|_, v| without_directives(v));
+            true
+        }
+        Value::List(items) => {
+            items.retain_mut(without_directives);
+            true
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_) => true,
+    }
 }
 
 fn merge_list(
     server: Vec<Value>,
-    changes: Vec<Value>,
+    changes: &mut Value,
     field: Option<&'static Field>,
+    deletes: bool,
 ) -> Result<Vec<Value>, PatchError> {
-    let Some(field) = field.filter(|f| f.patch.merge) else {
-        return Ok(changes.into_iter().filter_map(without_directives).collect());
-    };
-    let mut types = server.iter().chain(&changes).map(json_type);
-    let first = types.next();
-    if types.any(|t| Some(t) != first) {
-        let both = Value::List(vec![Value::List(server), Value::List(changes)]);
-        return fail(format!("list element types are not identical: {}", go_text(&both)));
+    let Value::List(changes) = changes else { return Ok(server) };
+    let Some(field) = field.filter(|f| f.patch.merge) else { return Ok(changes.clone()) };
+    if server.is_empty() && changes.is_empty() {
+        return Ok(server);
     }
-    match (first, field.patch.merge_key) {
-        (Some("object"), Some(key)) => merge_items(server, changes, key, item_shape(field)),
-        (Some("object"), None) => fail(format!("cannot merge lists without merge key for {}", field.name)),
-        _ => {
-            let mut seen = HashSet::new();
-            let all = server.iter().chain(&changes).filter(|v| seen.insert(Identity::Whole.of(v)));
-            let all: Vec<Value> = all.cloned().collect();
-            Ok(arrange(all, &changes, &server, Identity::Whole))
+    let maps = lists::element_type(&[&server, changes])?;
+    if !maps {
+        if deletes {
+            return Ok(server.into_iter().filter(|v| !changes.contains(v)).collect());
         }
+        let mut all = server.clone();
+        all.extend(changes.iter().cloned());
+        let all = lists::distinct(all);
+        return Ok(lists::ordered(all, changes, &server, None));
+    }
+    match field.patch.merge_key {
+        None => fail("cannot merge lists without merge key for struct"),
+        Some(key) => lists::merge_items(server, changes, key, item_shape(field)),
     }
 }
 
@@ -225,55 +280,5 @@ fn item_shape(field: &'static Field) -> Shape {
     match &field.ty {
         Type::List(item) => Shape::of(Some(item)),
         other => Shape::of(Some(other)),
-    }
-}
-
-fn merge_items(server: Vec<Value>, changes: Vec<Value>, key: &str, shape: Shape) -> Result<Vec<Value>, PatchError> {
-    let by = Identity::Field(key);
-    let mut merged = server.clone();
-    let mut plain: Vec<Value> = Vec::with_capacity(changes.len());
-    let mut gone: HashSet<String> = HashSet::new();
-    let mut replace = false;
-    for change in changes {
-        match change.get(PATCH).map(|d| d.as_str().unwrap_or("")) {
-            None => plain.push(change),
-            Some("replace") => replace = true,
-            Some("delete") => {
-                missing_key(&change, key)?;
-                gone.insert(by.of(&change));
-            }
-            Some("merge") => return fail("merging lists cannot yet be specified in the patch"),
-            Some(other) => return fail(format!("unknown patch type found: {other} in map")),
-        }
-    }
-    if replace {
-        return Ok(plain.into_iter().filter_map(without_directives).collect());
-    }
-    merged.retain(|item| !gone.contains(&by.of(item)));
-    let mut places = by.positions(&merged);
-    for change in &plain {
-        missing_key(change, key)?;
-        let id = by.of(change);
-        match places.get(&id) {
-            Some(&i) => {
-                if let (Some(item), Value::Map(change)) = (merged[i].as_map_mut(), change.clone()) {
-                    merge_map(item, change, shape)?;
-                }
-            }
-            None => {
-                if let Some(new) = without_directives(change.clone()) {
-                    places.insert(id, merged.len());
-                    merged.push(new);
-                }
-            }
-        }
-    }
-    Ok(arrange(merged, &plain, &server, by))
-}
-
-fn missing_key(item: &Value, key: &str) -> Result<(), PatchError> {
-    match item.get(key) {
-        Some(_) => Ok(()),
-        None => fail(format!("map: {} does not contain declared merge key: {key}", go_text(item))),
     }
 }

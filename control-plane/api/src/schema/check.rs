@@ -141,7 +141,11 @@ impl Pass {
     }
 
     fn mistyped(&mut self, at: At<'_>, value: &Value, of: &str) {
-        let what = shape(value);
+        let mut what = shape(value);
+        // Which number it is matters only where one is wanted.
+        if what.starts_with("number") && !of.starts_with("int") && !of.starts_with("float") {
+            what = "number".into();
+        }
         let fields = go_types::path(self.root, &self.path);
         self.fail(format!(
             "json: cannot unmarshal {what} into Go struct field {}.{fields} of type {of}",

@@ -11,7 +11,7 @@ mod time;
 
 pub use check::{Checked, check, empty, normalize, read};
 pub use convert::convert;
-pub use order::{ordered, patched, position};
+pub use order::{ordered, position};
 
 use crate::codec::protobuf::Layout;
 use std::sync::OnceLock;

@@ -73,19 +73,3 @@ pub fn ordered(value: Option<&Value>, schema: Option<&'static Schema>) -> String
         Some(other) => String::from_utf8_lossy(&json::encode(other)).into_owned(),
     }
 }
-
-/// A patched object: what the patch went through has its keys sorted, what it left alone is as the encoder wrote it.
-pub fn patched(value: &Value, before: &Value, schema: Option<&'static Schema>) -> String {
-    match (value, before) {
-        (value, before) if value == before => ordered(Some(value), schema),
-        (Value::Map(fields), _) => {
-            let was = |k: &Key| before.get(k).unwrap_or(&Value::Null);
-            map(fields.iter().map(|(k, v)| (k, patched(v, was(k), below(schema, k)))))
-        }
-        (Value::List(items), Value::List(before)) => {
-            let was = |i: usize| before.get(i).unwrap_or(&Value::Null);
-            list(items.iter().enumerate().map(|(i, v)| patched(v, was(i), schema)))
-        }
-        (other, _) => ordered(Some(other), schema),
-    }
-}

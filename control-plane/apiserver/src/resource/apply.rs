@@ -17,29 +17,38 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     if manager.is_empty() {
         return Err(options::needs_manager());
     }
-    let mut warnings = Vec::new();
-    let configuration = configuration(call, body, options, &mut warnings).await?;
+    let bytes = body::read(body).await?;
     let force = call.info.query.is("force");
+    let mut read = None;
     for _ in 0..ROUNDS {
         let old = write::current(call).await?;
+        if old.is_none() && !call.info.subresource.is_empty() {
+            return Err(not_found(&call.kind, &call.info.name));
+        }
+        let (configuration, warnings) = match &read {
+            Some(read) => read,
+            None => read.insert(configuration(call, &bytes, options)?),
+        };
         let now = now_text();
         let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
-        let mut object = managed::apply(&call.kind, old.as_ref(), &configuration, writer, force)?;
-        managed::converts(&call.kind, &configuration, &mut object)?;
-        body::place(call, &mut object, true)?;
+        let mut object = managed::apply(&call.kind, old.as_ref(), configuration, writer, force)?;
+        managed::converts(&call.kind, configuration, &mut object)?;
+        let unidentified = old.is_none() && !configuration.uid().is_empty();
+        if !unidentified {
+            body::place(call, &mut object, true)?;
+        }
         object.set_type(&call.kind.api_version(), &call.kind.names.kind);
         let mut found = warnings.clone();
         body::check_fields(&call.kind, &mut object, Vec::new(), None, options.field_validation, &mut Vec::new())?;
         match old {
             Some(old) => {
-                write::check_version(call, &configuration, &old)?;
+                write::check_version(call, configuration, &old)?;
                 let written = write::change(call, object, &old, options, write::By::Apply, &mut found).await?;
                 if let Some(stored) = written {
                     return call.show(200, &stored, &found);
                 }
             }
-            None if !call.info.subresource.is_empty() => return Err(not_found(&call.kind, &call.info.name)),
-            None if !configuration.uid().is_empty() => {
+            None if unidentified => {
                 let why = format!(
                     "uid mismatch: the provided object specified uid {}, and no existing object was found",
                     configuration.uid()
@@ -48,7 +57,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
                 return Err(Status::conflict(group, plural, &call.info.name, &why));
             }
             None => {
-                write::version(&configuration)?;
+                write::version(configuration)?;
                 match write::new(call, object, options, write::By::Apply, &mut found).await {
                     Ok(stored) => return call.show(201, &stored, &found),
                     Err(status) if status.reason == "AlreadyExists" && !options.dry_run => {}
@@ -60,15 +69,10 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     Err(modified(&call.kind, &call.info.name))
 }
 
-async fn configuration(
-    call: &Call<'_>,
-    body: Body,
-    options: WriteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Object, Status> {
-    let bytes = body::read(body).await?;
+/// The configuration, and what is warned of in it.
+fn configuration(call: &Call<'_>, bytes: &[u8], options: WriteOptions) -> Result<(Object, Vec<String>), Status> {
     // JSON is YAML.
-    let decoded = body::decode(&call.kind.type_name, Sent::Yaml, &bytes);
+    let decoded = body::decode(&call.kind.type_name, Sent::Yaml, bytes);
     let decoded = decoded.map_err(|e| {
         Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {}", e.message))
     })?;
@@ -85,16 +89,15 @@ async fn configuration(
         let slash = if given.contains('/') { "" } else { "/" };
         return Err(Status::bad_request(format!("invalid object type: {slash}{given}, Kind={}", object.kind())));
     }
-    if object.meta().is_some_and(|m| m.contains_key("managedFields")) {
+    if object.meta().and_then(|m| m.get("managedFields")).is_some_and(|given| !given.is_null()) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     managed::fits(&call.kind, &object)?;
-    // A name may be left to the object that is there.
-    body::place(call, &mut object.clone(), !object.name().is_empty())?;
     let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
-    // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away.
-    let mut copy = object.clone();
-    managed::converts(&call.kind, &object, &mut copy)?;
-    body::check_fields(&call.kind, &mut copy, doubled, None, options.field_validation, warnings)?;
-    Ok(object)
+    // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away. Of
+    // built-in types all but the doubled keys is found by what comes before and after.
+    let mut copy = if call.kind.custom.is_some() { object.clone() } else { Object::default() };
+    let mut warnings = Vec::new();
+    body::check_fields(&call.kind, &mut copy, doubled, None, options.field_validation, &mut warnings)?;
+    Ok((object, warnings))
 }

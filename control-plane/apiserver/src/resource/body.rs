@@ -255,6 +255,16 @@ pub(super) fn check_fields(
 
 /// Sets or compares the namespace and, for an update, the name of the path.
 pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result<(), Status> {
+    let namespace = call.namespace();
+    match (call.kind.scope, object.namespace()) {
+        (_, given) if given == namespace => {}
+        (Scope::Namespaced, "") => drop(object.meta_mut().insert("namespace", namespace)),
+        (Scope::Cluster, _) => drop(object.meta_mut().remove("namespace")),
+        (Scope::Namespaced, _) => {
+            let why = "the namespace of the provided object does not match the namespace sent on the request";
+            return Err(Status::bad_request(why));
+        }
+    }
     if named {
         let name = &call.info.name;
         if object.name().is_empty() {
@@ -266,16 +276,6 @@ pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result
             return Err(Status::bad_request(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
             )));
-        }
-    }
-    let namespace = call.namespace();
-    match (call.kind.scope, object.namespace()) {
-        (_, given) if given == namespace => {}
-        (Scope::Namespaced, "") => drop(object.meta_mut().insert("namespace", namespace)),
-        (Scope::Cluster, _) => drop(object.meta_mut().remove("namespace")),
-        (Scope::Namespaced, _) => {
-            let why = "the namespace of the provided object does not match the namespace sent on the request";
-            return Err(Status::bad_request(why));
         }
     }
     Ok(())

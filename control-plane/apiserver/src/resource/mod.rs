@@ -5,7 +5,7 @@ pub(crate) mod body;
 mod components;
 mod custom;
 mod delete;
-mod patch;
+pub(crate) mod patch;
 mod read;
 mod selection;
 mod watch;

@@ -2,7 +2,7 @@
 
 use super::{Call, body, write};
 use crate::negotiate;
-use crate::registry::options::{self, WriteOptions};
+use crate::registry::options::{self, FieldValidation};
 use crate::registry::{modified, not_found};
 use crate::server::Body;
 use api::codec::json;
@@ -15,7 +15,7 @@ use http::{HeaderMap, Response};
 const ROUNDS: usize = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
+pub(crate) enum Form {
     Json,
     Merge,
     Strategic,
@@ -27,20 +27,17 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     }
     let form = form(&call.kind, &call.parts.headers)?;
     let options = options::patch(&call.info.query)?;
-    let bytes = body::read(body).await?;
-    let decoded = json::decode(&bytes).map_err(|e| {
-        let what = if form == Form::Strategic { "" } else { "error decoding patch: " };
-        Status::bad_request(format!("{what}{}", e.message))
-    })?;
-    let doubled = duplicates(form, decoded.duplicates);
-    let change = decoded.value;
-    if form != Form::Json {
-        patch::merge::check(&change).map_err(|e| e.status())?;
-    }
+    let (bytes, mut read) = (body::read(body).await?, None);
     for _ in 0..ROUNDS {
+        // What is not there is told before what the patch is.
         let old = write::current(call).await?.ok_or_else(|| not_found(&call.kind, &call.info.name))?;
+        let patch = match &read {
+            Some(patch) => patch,
+            None => &*read.insert(Patch::read(form, &bytes, options.field_validation)?),
+        };
         let mut warnings = Vec::new();
-        let new = apply(call, form, &old, &change, &doubled, options, &mut warnings)?;
+        let mut new = patch.apply(&call.kind, &old, options.field_validation, &mut warnings)?;
+        body::place(call, &mut new, true)?;
         write::check_version(call, &new, &old)?;
         if let Some(stored) = write::change(call, new, &old, options, write::By::Patch, &mut warnings).await? {
             return call.show(200, &stored, &warnings);
@@ -81,48 +78,139 @@ fn duplicates(form: Form, found: Vec<String>) -> Vec<String> {
     found.into_iter().map(|path| format!("{of}duplicate field {path:?}")).collect()
 }
 
-/// The patched object, in its schema, with the identity it may have.
-fn apply(
-    call: &Call<'_>,
+/// A patch as it was sent.
+pub(crate) struct Patch {
     form: Form,
-    old: &Object,
-    change: &Value,
-    doubled: &[String],
-    options: WriteOptions,
-    warnings: &mut Vec<String>,
-) -> Result<Object, Status> {
-    let target = Value::Map(old.0.clone());
-    let patched = match form {
-        Form::Json => patch::json::apply(&target, change),
-        Form::Merge => Ok(patch::merge::apply(&target, change)),
-        Form::Strategic => patch::strategic::apply(&call.kind.type_name, &target, change),
-    };
-    let patched = patched.map_err(|e: PatchError| match e {
-        PatchError::Rejected(_) => Status { details: Some(Details::default()), ..e.status() },
-        _ => e.status(),
-    })?;
-    let shown = match form {
-        Form::Strategic => patch::shown(change),
-        Form::Json | Form::Merge => api::schema::patched(&patched, &target, api::schema::find(&call.kind.type_name)),
-    };
-    let Value::Map(map) = patched else {
-        return Err(invalid(&shown, "the patch does not leave an object"));
-    };
-    let mut new = Object(map);
-    if form == Form::Strategic {
-        api::schema::convert(&call.kind.type_name, &mut new).map_err(|why| invalid(&shown, &why))?;
+    change: Value,
+    /// What is said of members that it has twice.
+    doubled: Vec<String>,
+}
+
+impl Patch {
+    pub(crate) fn read(form: Form, bytes: &[u8], validation: FieldValidation) -> Result<Patch, Status> {
+        let ignores = validation == FieldValidation::Ignore;
+        let decoded = json::decode(bytes).map_err(|e| match form {
+            Form::Merge if ignores => no_merge_patch(),
+            Form::Strategic => Status::bad_request(e.message),
+            Form::Json if ignores => Status::bad_request(e.message),
+            Form::Json | Form::Merge => Status::bad_request(format!("error decoding patch: {}", e.message)),
+        })?;
+        let mut doubled = duplicates(form, decoded.duplicates);
+        match form {
+            Form::Json if ignores => loosely(&decoded.value)?,
+            Form::Json => {
+                patch::json::check(&decoded.value).map_err(|e| e.status())?;
+                let unknown = patch::json::unknown(&decoded.value);
+                doubled.extend(unknown.into_iter().map(|path| format!("json patch unknown field {path:?}")));
+            }
+            Form::Merge if ignores && decoded.value.as_map().is_none() => return Err(no_merge_patch()),
+            Form::Merge if decoded.value.is_null() => return Err(no_merge_patch()),
+            Form::Merge => patch::merge::check(&decoded.value).map_err(|e| e.status())?,
+            Form::Strategic if decoded.value.is_null() => {}
+            Form::Strategic => patch::merge::check(&decoded.value).map_err(|e| match e {
+                PatchError::Malformed(why) => Status::bad_request(why),
+                other => other.status(),
+            })?,
+        }
+        Ok(Patch { form, change: decoded.value, doubled })
     }
-    if new.kind() != call.kind.names.kind || new.api_version() != call.kind.api_version() {
-        return Err(invalid(&shown, &body::other_type(&call.kind, new.api_version(), new.kind())));
+
+    /// The patched object, in its schema.
+    pub(crate) fn apply(
+        &self,
+        kind: &Kind,
+        old: &Object,
+        validation: FieldValidation,
+        warnings: &mut Vec<String>,
+    ) -> Result<Object, Status> {
+        let (patched, shown) = self.patched(kind, old).map_err(|e: PatchError| match e {
+            PatchError::Rejected(_) => Status { details: Some(Details::default()), ..e.status() },
+            _ => e.status(),
+        })?;
+        let Value::Map(map) = patched else {
+            return Err(invalid(&shown, "the patch does not leave an object"));
+        };
+        let mut new = Object(map);
+        match self.form {
+            Form::Strategic => {
+                // It makes an object of the type whatever it says of that.
+                api::schema::convert(&kind.type_name, &mut new).map_err(|why| invalid(&shown, &why))?;
+                new.set_type(&kind.api_version(), &kind.names.kind);
+            }
+            Form::Json | Form::Merge => typed(kind, &mut new, &shown)?,
+        }
+        let doubled = self.doubled.clone();
+        body::check_fields(kind, &mut new, doubled, None, validation, warnings).map_err(|status| {
+            let why = status.message.split_once(&format!(" cannot be handled as a {}: ", kind.names.kind));
+            invalid(&shown, why.map_or(status.message.as_str(), |(_, why)| why))
+        })?;
+        Ok(new)
     }
-    let doubled = doubled.to_vec();
-    let checked = body::check_fields(&call.kind, &mut new, doubled, None, options.field_validation, warnings);
-    checked.map_err(|status| {
-        let why = status.message.split_once(&format!(" cannot be handled as a {}: ", call.kind.names.kind));
-        invalid(&shown, why.map_or(status.message.as_str(), |(_, why)| why))
-    })?;
-    body::place(call, &mut new, true)?;
-    Ok(new)
+
+    /// What the patch leaves, and how messages show it.
+    fn patched(&self, kind: &Kind, old: &Object) -> Result<(Value, String), PatchError> {
+        let (schema, target) = (api::schema::find(&kind.type_name), Value::Map(old.0.clone()));
+        match self.form {
+            Form::Json => {
+                let after = patch::json::apply(&target, &self.change)?;
+                let shown = patch::stepped(&target, &self.change, &after, schema);
+                Ok((after, shown))
+            }
+            Form::Merge => {
+                let after = patch::merge::apply(&target, &self.change);
+                let shown = patch::merged(&target, &self.change, &after, schema);
+                Ok((after, shown))
+            }
+            Form::Strategic => {
+                let mut change = self.change.as_map().cloned().unwrap_or_default();
+                let after = patch::strategic::merge(&kind.type_name, old.0.clone(), &mut change)?;
+                Ok((Value::Map(after), patch::shown(&Value::Map(change))))
+            }
+        }
+    }
+}
+
+fn no_merge_patch() -> Status {
+    Status::bad_request("Invalid JSON Patch")
+}
+
+/// The form of a JSON patch whose client does not want to know of unknown fields: only that of its list.
+fn loosely(change: &Value) -> Result<(), Status> {
+    let wrong = |value: &Value, place: &str| {
+        Status::bad_request(format!("json: cannot unmarshal {} into {place}", body::go_type(value)))
+    };
+    let operations = match change {
+        Value::Null => return Ok(()),
+        Value::List(operations) => operations,
+        other => return Err(wrong(other, "Go value of type jsonpatch.Patch")),
+    };
+    match operations.iter().enumerate().find(|(_, o)| !matches!(o, Value::Map(_) | Value::Null)) {
+        None => Ok(()),
+        Some((i, other)) => Err(wrong(other, &format!("Patch.{i} of type jsonpatch.Operation"))),
+    }
+}
+
+/// Settles the type that a patched object says.
+fn typed(kind: &Kind, object: &mut Object, shown: &str) -> Result<(), Status> {
+    for key in ["apiVersion", "kind"] {
+        if let Some(other) = object.0.get(key).filter(|v| !matches!(v, Value::Null | Value::Str(_))) {
+            let why = format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{key} of type string",
+                body::go_type(other)
+            );
+            return Err(invalid(shown, &why));
+        }
+    }
+    let (version, name) = (object.api_version().to_owned(), object.kind().to_owned());
+    if version.is_empty() && (name.is_empty() || name == kind.names.kind) && kind.custom.is_none() {
+        // Upstream reads it as its internal type, in which nothing has the name that it has here.
+        *object = Object::default();
+    } else if version != kind.api_version() || (name != kind.names.kind && !(name.is_empty() && kind.custom.is_none()))
+    {
+        return Err(invalid(shown, &body::other_type(kind, &version, &name)));
+    }
+    object.set_type(&kind.api_version(), &kind.names.kind);
+    Ok(())
 }
 
 fn invalid(shown: &str, why: &str) -> Status {

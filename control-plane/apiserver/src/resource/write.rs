@@ -7,7 +7,7 @@ use crate::registry::options::{self, WriteOptions};
 use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
 use crate::server::Body;
 use api::managed::Writer;
-use api::{Map, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value};
 use http::Response;
 
 /// How often an update without a resourceVersion is planned again when another write came between.
@@ -130,6 +130,18 @@ fn own(call: &Call<'_>, by: By, new: &mut Object, old: Option<&Object>) {
     );
 }
 
+fn take_owners(to: &mut Object, from: &Object) {
+    match from.meta().and_then(|m| m.get("managedFields")) {
+        Some(owners) => drop(to.meta_mut().insert("managedFields", owners.clone())),
+        None => drop(to.meta_mut().remove("managedFields")),
+    }
+}
+
+/// The kinds that warn of their pods' template, which says nothing new until it changes.
+fn is_workload(kind: &Kind) -> bool {
+    matches!((&*kind.names.group, &*kind.names.plural), ("apps" | "batch", _) | ("", "replicationcontrollers"))
+}
+
 fn options_value(kind: &str, options: WriteOptions) -> Value {
     let mut map = Map::new();
     map.insert("kind", kind);
@@ -236,15 +248,31 @@ pub(super) async fn change(
         );
         return Err(Status::conflict(&kind.names.group, &kind.names.plural, old.name(), &why));
     }
+    let identified =
+        ["uid", "resourceVersion", "creationTimestamp"].iter().all(|key| new.meta_text(key) == old.meta_text(key));
+    // Of these paths what they leave alone counts as written, too.
+    let whole = matches!(&*call.info.subresource, "resize" | "ephemeralcontainers").then(|| new.clone());
     rules::keep(kind, &mut new, old, &call.info.subresource);
     kind.default(&mut new);
-    own(call, by, &mut new, Some(old));
+    match whole {
+        Some(mut whole) if by != By::Apply => {
+            kind.default(&mut whole);
+            own(call, by, &mut whole, Some(old));
+            take_owners(&mut new, &whole);
+        }
+        _ => own(call, by, &mut new, Some(old)),
+    }
     let asked = options_value(by.options(), options);
     let mut admission = admission(call, Operation::Update, Some(old), new, options, &asked);
     admission::mutate(ctx, &mut admission).await?;
     let mut new = admission.object.take().unwrap_or_default();
+    if identified {
+        api::managed::keep_times(old, &mut new);
+    }
     rules::update(kind, &mut new, old, &call.info.subresource, &now_text())?;
-    warnings.extend(kind.warnings(&new));
+    if !(is_workload(kind) && new.generation() == old.generation()) {
+        warnings.extend(kind.warnings(&new));
+    }
     admission.object = Some(new);
     admission::validate(ctx, &mut admission).await?;
     warnings.append(&mut admission.warnings);

@@ -4,15 +4,15 @@ use super::Call;
 use crate::admission::{self, Admission, Operation};
 use crate::lookup::{self, Resource};
 use crate::negotiate::Sent;
-use crate::registry::{modified, now_text, options, rules};
+use crate::registry::options::{self, FieldValidation};
+use crate::registry::{modified, now_text, rules};
 use crate::resource;
+use crate::resource::patch::{Form, Patch};
 use crate::respond;
 use crate::server::Body;
-use api::codec::json;
 use api::kind::Names;
 use api::kind::custom::Scale;
 use api::managed::{self, Writer};
-use api::patch;
 use api::selector::LabelSelector;
 use api::status::FieldReason;
 use api::{FieldError, Kind, Map, Object, Status, Value};
@@ -45,7 +45,7 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         return call.reply(200, shown(&kind, &object)?);
     }
     let options = options::write(&info.query, "UpdateOptions")?;
-    let given = Given::read(call, body).await?;
+    let given = Given::read(call, body, options.field_validation).await?;
     let manager = options::manager(&info.query, &call.parts.headers);
     if manager.is_empty() && matches!(given, Given::Applied(_)) {
         return Err(options::needs_manager());
@@ -55,8 +55,10 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
     for _ in 0..super::ROUNDS {
         let old = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
         let old_scale = scale_of(&kind, &old);
-        let wanted = given.over(call, &old_scale)?;
-        let (wanted, warnings) = admitted(call, wanted, &old_scale, given.options(), options.dry_run).await?;
+        let mut warnings = Vec::new();
+        let wanted = given.over(call, &old_scale, options.field_validation, &mut warnings)?;
+        let (wanted, admitted) = admitted(call, wanted, &old_scale, given.options(), options.dry_run).await?;
+        warnings.extend(admitted);
         let replicas = check(&wanted, &info.name)?;
         let version = wanted.resource_version();
         if !wanted.uid().is_empty() && wanted.uid() != old.uid() {
@@ -67,12 +69,13 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         }
         let mut new = match given {
             Given::Applied(_) => applied(&kind, &old, replicas, writer, info.query.is("force"))?,
-            Given::Whole(_) | Given::Json(_) | Given::Merge(_) => old.clone(),
+            Given::Whole(_) | Given::Patched(_) => old.clone(),
         };
         set_replicas(&kind, &mut new, replicas);
         if !matches!(given, Given::Applied(_)) {
             managed::update(&kind, Some(&old), &mut new, writer);
         }
+        managed::part_scale(&mut new, &replicas_path(&kind));
         rules::update(&kind, &mut new, &old, "", &now_text())?;
         if options.dry_run {
             return reply(call, scale_of(&kind, &new), &warnings);
@@ -140,11 +143,15 @@ fn applied(kind: &Kind, old: &Object, replicas: i64, writer: Writer<'_>, force: 
 }
 
 /// Where the kind keeps them.
-fn set_replicas(kind: &Kind, object: &mut Object, replicas: i64) {
+fn replicas_path(kind: &Kind) -> Vec<&str> {
     match kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
-        Some(paths) => object.set(&paths.spec.iter().map(String::as_str).collect::<Vec<_>>(), replicas),
-        None => object.set(&["spec", "replicas"], replicas),
+        Some(paths) => paths.spec.iter().map(String::as_str).collect(),
+        None => vec!["spec", "replicas"],
     }
+}
+
+fn set_replicas(kind: &Kind, object: &mut Object, replicas: i64) {
+    object.set(&replicas_path(kind), replicas);
 }
 
 /// A Scale as a kind of its own, whose type an applied one must fit.
@@ -163,40 +170,31 @@ static SCALE: Kind = Kind {
 enum Given {
     Whole(Object),
     Applied(Object),
-    Json(Value),
-    Merge(Value),
+    Patched(Patch),
 }
 
 impl Given {
-    async fn read(call: &Call<'_>, body: Body) -> Result<Given, Status> {
+    async fn read(call: &Call<'_>, body: Body, validation: FieldValidation) -> Result<Given, Status> {
         if call.info.verb == "update" {
             let scale = call.object(body, VERSION, "Scale", TYPE).await?;
-            let (given, name) = (scale.name(), &call.info.name);
-            if given != name {
-                return Err(Status::bad_request(match given {
-                    "" => format!(
-                        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-                    ),
-                    _ => format!("the name of the object ({given}) does not match the name on the URL ({name})"),
-                }));
-            }
+            named(&scale, &call.info.name)?;
             return Ok(Given::Whole(scale));
         }
         if crate::negotiate::content_type(&call.parts.headers) == "application/apply-patch+yaml" {
             return Given::configuration(call, &resource::body::read(body).await?);
         }
         options::patch(&call.info.query)?;
-        let bytes = resource::body::read(body).await?;
-        let decoded =
-            json::decode(&bytes).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?.value;
-        match crate::negotiate::content_type(&call.parts.headers) {
-            "application/json-patch+json" => Ok(Given::Json(decoded)),
-            // A Scale has no lists, so that a strategic merge is a merge.
-            "application/merge-patch+json" | "application/strategic-merge-patch+json" => Ok(Given::Merge(decoded)),
-            _ => Err(Status::unsupported_media_type(
-                "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-            )),
-        }
+        let form = match crate::negotiate::content_type(&call.parts.headers) {
+            "application/json-patch+json" => Form::Json,
+            "application/merge-patch+json" => Form::Merge,
+            "application/strategic-merge-patch+json" => Form::Strategic,
+            _ => {
+                return Err(Status::unsupported_media_type(
+                    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
+                ));
+            }
+        };
+        Patch::read(form, &resource::body::read(body).await?, validation).map(Given::Patched)
     }
 
     fn configuration(call: &Call<'_>, bytes: &[u8]) -> Result<Given, Status> {
@@ -214,24 +212,37 @@ impl Given {
     fn options(&self) -> &'static str {
         match self {
             Given::Whole(_) => "UpdateOptions",
-            Given::Applied(_) | Given::Json(_) | Given::Merge(_) => "PatchOptions",
+            Given::Applied(_) | Given::Patched(_) => "PatchOptions",
         }
     }
 
-    fn over(&self, call: &Call<'_>, current: &Object) -> Result<Object, Status> {
-        let current = Value::Map(current.0.clone());
-        let patched = match self {
-            Given::Whole(scale) | Given::Applied(scale) => return Ok(scale.clone()),
-            Given::Json(ops) => patch::json::apply(&current, ops).map_err(|e| e.status())?,
-            Given::Merge(merge) => {
-                patch::merge::check(merge).map_err(|e| e.status())?;
-                patch::merge::apply(&current, merge)
+    fn over(
+        &self,
+        call: &Call<'_>,
+        current: &Object,
+        validation: FieldValidation,
+        warnings: &mut Vec<String>,
+    ) -> Result<Object, Status> {
+        match self {
+            Given::Whole(scale) | Given::Applied(scale) => Ok(scale.clone()),
+            Given::Patched(patch) => {
+                let scale = patch.apply(&SCALE, current, validation, warnings)?;
+                named(&scale, &call.info.name)?;
+                Ok(scale)
             }
-        };
-        match patched {
-            Value::Map(map) => call.typed(Object(map), VERSION, "Scale", TYPE, Vec::new()),
-            _ => Err(Status::bad_request("the patch makes no Scale")),
         }
+    }
+}
+
+fn named(scale: &Object, name: &str) -> Result<(), Status> {
+    match scale.name() {
+        given if given == name => Ok(()),
+        "" => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        given => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        ))),
     }
 }
 

@@ -65,6 +65,29 @@ fn parts(at: &At<'_>, name: NameRule, standard: bool) {
     annotations(&at.field("annotations"));
     owners(&at.field("ownerReferences"));
     finalizers(&at.field("finalizers"), standard);
+    owners_of_fields(&at.field("managedFields"));
+}
+
+/// As long as the name of a manager may be.
+const MAX_MANAGER: usize = 128;
+/// As long as the name of a subresource may be.
+const MAX_SUBRESOURCE: usize = 256;
+
+/// What a write leaves of entries has good types: only names can be wrong.
+fn owners_of_fields(at: &At<'_>) {
+    for one in at.items() {
+        let (manager, subresource) = (one.field("manager"), one.field("subresource"));
+        if manager.text().len() > MAX_MANAGER {
+            manager.too_long(MAX_MANAGER);
+        }
+        for (i, c) in manager.text().char_indices().filter(|(_, c)| c.is_control()) {
+            let why = format!("invalid character U+{:04X} (at position {i})", u32::from(c));
+            manager.invalid_text(manager.text(), &why);
+        }
+        if subresource.text().len() > MAX_SUBRESOURCE {
+            subresource.too_long(MAX_SUBRESOURCE);
+        }
+    }
 }
 
 /// The start of a name, with what may stand at its end for what follows: a dash that is last is none in the name.
