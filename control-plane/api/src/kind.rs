@@ -161,6 +161,13 @@ impl Kind {
         }
     }
 
+    /// Drops the nulls that a client sent where none may be: what is applied keeps them.
+    pub fn drop_nulls(&self, object: &mut Object) {
+        if let Some(custom) = &self.custom {
+            crate::structural::drop_nulls(&custom.schema, &mut object.0);
+        }
+    }
+
     /// Fills in what the client left out.
     pub fn default(&self, object: &mut Object) {
         match &self.custom {

@@ -3,6 +3,8 @@
 //! Messages and reasons are those of Kubernetes, because clients parse them.
 
 use crate::value::{Map, Value};
+use regex::Regex;
+use std::sync::LazyLock;
 
 /// A failure as a client sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,8 @@ pub struct Status {
     pub details: Option<Details>,
     /// Where a list that cannot go on as it began may go on instead.
     pub continues: String,
+    /// What else the client is told, beside the refusal.
+    pub warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -92,8 +96,49 @@ impl std::fmt::Display for FieldError {
 /// A value as messages show it: texts quoted, lists and maps as JSON.
 pub fn shown(value: &Value) -> String {
     match value {
-        Value::Str(text) => format!("{:?}", text.as_str()),
+        Value::Str(text) => quoted(text),
+        Value::Float(number) => go_float(*number),
         other => String::from_utf8_lossy(&crate::codec::json::encode(other)).into_owned(),
+    }
+}
+
+/// A text as Go's `%q` writes it.
+pub fn quoted(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            '\u{7}' => out.push_str("\\a"),
+            '\u{8}' => out.push_str("\\b"),
+            '\u{c}' => out.push_str("\\f"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            '\u{b}' => out.push_str("\\v"),
+            ' '..='~' => out.push(c),
+            c if c.is_ascii() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if PRINTABLE.is_match(c.encode_utf8(&mut [0; 4])) => out.push(c),
+            c if u32::from(c) < 0x1_0000 => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push_str(&format!("\\U{:08x}", u32::from(c))),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// What Go takes for printable beyond ASCII.
+static PRINTABLE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^[\p{L}\p{M}\p{N}\p{P}\p{S}]$").expect("a pattern of our own"));
+
+/// A float as Go's `%v` writes it: shortest, with an exponent from 1e+06 on and below 1e-04.
+pub fn go_float(number: f64) -> String {
+    let shown = format!("{number:e}");
+    let Some((digits, exponent)) = shown.split_once('e') else { return shown };
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    match (-4..6).contains(&exponent) {
+        true => format!("{number}"),
+        false => format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
     }
 }
 
@@ -104,7 +149,14 @@ fn qualified(group: &str, resource: &str) -> String {
 impl Status {
     /// A status without details.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: None, continues: String::new() }
+        Status { code, reason, message: message.into(), details: None, continues: String::new(), warnings: Vec::new() }
+    }
+
+    /// The same with what was to be warned of.
+    #[must_use]
+    pub fn warned(mut self, warnings: &[String]) -> Status {
+        self.warnings.extend_from_slice(warnings);
+        self
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Status {

@@ -169,6 +169,7 @@ pub(crate) fn error(status: &Status, accept: &Accept) -> Response<Body> {
     if let Some(details) = status.details.as_ref().filter(|d| d.retry_after_seconds > 0) {
         response.headers_mut().insert(header::RETRY_AFTER, details.retry_after_seconds.into());
     }
+    warn(&mut response, &status.warnings);
     response
 }
 

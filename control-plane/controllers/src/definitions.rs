@@ -131,7 +131,31 @@ fn named(definition: &Definition, others: &[&Names], now: Timestamp) -> Definiti
             }
         }
     }
+    approval(definition, conditions, now);
     next
+}
+
+/// Groups whose kinds the Kubernetes project approves of.
+const PROTECTED: [&str; 2] = ["k8s.io", "kubernetes.io"];
+const APPROVAL: &str = "api-approved.kubernetes.io";
+
+/// Says of definitions in protected groups whether they are approved.
+fn approval(definition: &Definition, conditions: &mut Vec<Condition>, now: Timestamp) {
+    let group = &definition.spec.group;
+    if !PROTECTED.iter().any(|p| group.strip_suffix(p).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))) {
+        return;
+    }
+    let (on, reason, message) = match definition.annotations().get(APPROVAL).map_or("", String::as_str) {
+        "" => {
+            let why = format!(
+                "protected groups must have approval annotation {APPROVAL:?}, see https://github.com/kubernetes/enhancements/pull/1111"
+            );
+            (false, "MissingAnnotation", why)
+        }
+        text if text.starts_with("unapproved") => (false, "UnapprovedAnnotation", format!("not approved: {text:?}")),
+        text => (true, "ApprovedAnnotation", format!("approved in {text}")),
+    };
+    set(conditions, "KubernetesAPIApprovalPolicyConformant", on, reason, &message, now);
 }
 
 fn resource_names(names: &Names) -> impl Iterator<Item = &str> {

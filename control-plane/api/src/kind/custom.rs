@@ -6,8 +6,7 @@ use crate::kinds;
 use crate::object::Object;
 use crate::patch::go_text;
 use crate::schema::Checked;
-use crate::selector::LabelSelector;
-use crate::status::{FieldError, FieldReason, shown};
+use crate::status::{FieldError, FieldReason, go_float, shown};
 use crate::structural::path::JsonPath;
 use crate::structural::{self, Structural};
 use crate::table::age;
@@ -116,7 +115,6 @@ impl Custom {
     }
 
     pub(super) fn default(&self, object: &mut Object) {
-        structural::drop_nulls(&self.schema, &mut object.0);
         structural::fill_object(&self.schema, object);
     }
 
@@ -164,14 +162,34 @@ impl Custom {
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "a cell shows what fits its type")]
 fn cell(kind: &str, value: &Value, now: i64) -> Value {
     match (kind, value) {
+        ("string", value) => Value::from(text_of(value)),
         (_, Value::Null) => Value::Null,
-        ("string", value) => Value::from(go_text(value)),
         ("integer", Value::Int(_)) | ("number", Value::Float(_)) | ("boolean", Value::Bool(_)) => value.clone(),
+        // What does not fit is the least number, as the processors do it that upstream runs on.
+        ("integer", Value::Float(f)) if !(-TWO_TO_63..TWO_TO_63).contains(f) => Value::Int(i64::MIN),
         ("integer", Value::Float(f)) => Value::Int(*f as i64),
         ("number", Value::Int(i)) => Value::Float(*i as f64),
+        ("date", Value::Str(text)) if text.is_empty() => Value::from("<unknown>"),
         ("date", Value::Str(text)) if crate::table::seconds(text).is_none() => Value::from("<invalid>"),
         ("date", Value::Str(text)) => age(text, now),
         _ => Value::Null,
+    }
+}
+
+/// One more than the largest number of 64 bits.
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
+/// A value as a column of texts shows it.
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::Null => "<no value>".to_owned(),
+        Value::Str(text) => text.to_string(),
+        Value::Float(number) => go_float(*number),
+        Value::List(_) | Value::Map(_) => {
+            let json = String::from_utf8_lossy(&json::encode(value)).into_owned();
+            json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+        }
+        Value::Bool(_) | Value::Int(_) => shown(value),
     }
 }
 
@@ -222,15 +240,17 @@ impl Scale {
                 Some(Value::Int(_)) => {}
                 Some(other) => {
                     let at = path.join(".");
-                    invalid(path, "0", &format!(".{at} accessor error: {} is of the wrong type", shown(other)));
+                    let ty = match other {
+                        Value::Bool(_) => "bool",
+                        Value::Float(_) => "float64",
+                        Value::Str(_) => "string",
+                        Value::List(_) => "[]interface {}",
+                        _ => "map[string]interface {}",
+                    };
+                    let value = go_text(other);
+                    invalid(path, "0", &format!(".{at} accessor error: {value} is of the type {ty}, expected int64"));
                 }
             }
-        }
-        if let Some(path) = &self.selector
-            && let Some(Value::Str(text)) = Scale::at(object, path)
-            && let Err(error) = LabelSelector::parse(text)
-        {
-            invalid(path, &format!("{text:?}"), &error.to_string());
         }
     }
 }
@@ -394,8 +414,10 @@ fn columns(version: &Value) -> (Vec<Column>, Vec<Option<JsonPath>>) {
             "" => format!("Custom resource definition column (in JSONPath format): {}", text("jsonPath")),
             own => own.to_owned(),
         };
+        // Upstream shows no column behind one that it can't read.
+        let Some(path) = JsonPath::parse(text("jsonPath")) else { break };
         columns.push(column(text("name"), text("type"), text("format"), priority, description));
-        paths.push(JsonPath::parse(text("jsonPath")));
+        paths.push(Some(path));
     }
     (columns, paths)
 }

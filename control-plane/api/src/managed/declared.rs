@@ -121,7 +121,7 @@ fn go_type(value: &Value) -> &'static str {
 }
 
 /// As Go prints a value with `%#v`.
-fn quoted(value: &Value) -> String {
+pub(super) fn quoted(value: &Value) -> String {
     match value {
         Value::Str(text) => format!("{:?}", text.as_str()),
         Value::List(items) => {

@@ -12,6 +12,7 @@ use crate::status::Status;
 use crate::structural::{Additional, List, Structural, Ty};
 use crate::value::{Map, Value};
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 /// As many complaints as anybody reads.
 const MAX_FOUND: usize = 100;
@@ -66,7 +67,13 @@ fn value(schema: &Structural, value: &Value, path: &str, found: &mut Vec<String>
     if value.is_null() || schema.int_or_string || found.len() >= MAX_FOUND {
         return;
     }
-    let mut say = |what: &str| found.push(format!("{path}: expected {what}, got &{{{}}}", go_text(value)));
+    let mut say = |what: &str| {
+        let got = match what {
+            "string" => format!("&value.valueUnstructured{{Value:{}}}", declared::quoted(value)),
+            _ => format!("&{{{}}}", go_text(value)),
+        };
+        found.push(format!("{path}: expected {what}, got {got}"));
+    };
     match (schema.ty, value) {
         (None, _)
         | (Some(Ty::String), Value::Str(_))
@@ -90,12 +97,20 @@ fn value(schema: &Structural, value: &Value, path: &str, found: &mut Vec<String>
     }
 }
 
+/// What every whole object says of itself.
+static TEXT: LazyLock<Structural> = LazyLock::new(|| Structural { ty: Some(Ty::String), ..Structural::default() });
+
 fn map(schema: &Structural, of: &Map, path: &str, found: &mut Vec<String>) {
     for (key, below) in of.iter() {
-        if schema.embedded && matches!(key.as_str(), "apiVersion" | "kind" | "metadata") {
-            continue;
-        }
         let at = format!("{path}.{key}");
+        match key.as_str() {
+            "metadata" if schema.embedded => continue,
+            "apiVersion" | "kind" if schema.embedded => {
+                value(&TEXT, below, &at, found);
+                continue;
+            }
+            _ => {}
+        }
         match (schema.below(key), &schema.additional) {
             (Some(of), _) => value(of, below, &at, found),
             (None, Additional::Any(true)) => {}

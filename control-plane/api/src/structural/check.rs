@@ -1,8 +1,10 @@
 //! Whether a value is what its schema says: the checks of OpenAPI v3, in the order and the words of upstream's validator.
 
+use super::number::Multiple;
 use super::{Additional, List, Structural, Ty, child, format, number};
-use crate::status::{FieldError, FieldReason, shown};
+use crate::status::{FieldError, FieldReason, quoted, shown};
 use crate::value::{Map, Value};
+use std::cmp::Ordering;
 
 /// What does not fit, and how much was looked at: of several alternatives the one that went furthest is reported.
 #[derive(Debug, Default)]
@@ -15,6 +17,12 @@ impl Failed {
     fn merge(&mut self, other: Failed) {
         self.errors.extend(other.errors);
         self.looked += other.looked;
+    }
+
+    /// What one look found: it counts more where nothing was wrong.
+    fn took(&mut self, error: Option<FieldError>) {
+        self.looked += usize::from(error.is_none());
+        self.errors.extend(error);
     }
 
     fn fits(&self) -> bool {
@@ -55,14 +63,15 @@ impl Walk<'_> {
     }
 
     fn wrong_type(&self, name: &str, wanted: &str, given: &str) -> FieldError {
-        let why = format!("Invalid value: {given:?}: {name} in body must be of type {wanted}: {given:?}");
+        let given = quoted(given);
+        let why = format!("Invalid value: {given}: {name} in body must be of type {wanted}: {given}");
         self.error(FieldReason::TypeInvalid, name, why)
     }
 
     /// A value that can be told from what it was before: unless it has changed, nothing is wrong with it.
     fn field(&self, schema: &Structural, value: &Value, old: Option<&Value>, name: &str) -> Failed {
         let mut found = self.value(schema, value, old, name);
-        if !found.fits() && old.is_some_and(|old| number::same(old, value)) {
+        if !found.fits() && old == Some(value) {
             found.errors.clear();
         }
         found
@@ -71,17 +80,18 @@ impl Walk<'_> {
     fn value(&self, schema: &Structural, value: &Value, old: Option<&Value>, name: &str) -> Failed {
         let mut found = Failed::default();
         if value.is_null() {
-            found.errors.extend(self.ty(schema, value, name));
+            found.took(self.ty(schema, value, name));
             found.errors.extend(self.listed(schema, value, name));
             return found;
         }
         let c = &schema.checks;
         if schema.ty.is_some() || schema.int_or_string || !c.format.is_empty() {
-            found.errors.extend(self.ty(schema, value, name));
+            found.took(self.ty(schema, value, name));
             found.looked += 1;
         }
         found.merge(self.logic(schema, value, old, name));
-        found.looked += 1;
+        // The logic itself, that there was any, and that all was looked at.
+        found.looked += 3;
         match value {
             Value::Str(text) => {
                 found.errors.extend(self.text(schema, value, text, name));
@@ -95,18 +105,16 @@ impl Walk<'_> {
             }
             Value::Int(_) | Value::Float(_) => {
                 found.errors.extend(self.number(schema, value, name));
-                found.looked += 1;
+                found.looked += 2;
             }
             Value::List(items) => {
                 found.merge(self.list(schema, items, old, name));
-                found.looked += 1;
+                found.looked += 2;
             }
             Value::Null | Value::Bool(_) | Value::Map(_) => {}
         }
-        if !c.values.is_empty() {
-            found.errors.extend(self.listed(schema, value, name));
-            found.looked += 1;
-        }
+        found.errors.extend(self.listed(schema, value, name));
+        found.looked += 1;
         if let Value::Map(map) = value {
             found.merge(self.map(schema, map, old, name));
             found.looked += 1;
@@ -133,12 +141,12 @@ impl Walk<'_> {
             }
             Value::Bool(_) => ("boolean", ""),
             Value::Int(_) => ("integer", "int64"),
-            Value::Float(_) => ("number", "double"),
+            Value::Float(_) => ("number", "float64"),
             Value::Str(_) => ("string", ""),
             Value::List(_) => ("array", ""),
             Value::Map(_) => ("object", ""),
         };
-        let whole = matches!(value, Value::Float(f) if f.fract() == 0.0) && types.contains(&"integer");
+        let whole = matches!(value, Value::Float(f) if number::is_whole(*f)) && types.contains(&"integer");
         let fits = types.contains(&given) || whole || (given == "integer" && types.contains(&"number"));
         let textual = matches!(value, Value::Str(_) | Value::List(_));
         if !textual && !format.is_empty() && !fits && format != given_format {
@@ -232,31 +240,45 @@ impl Walk<'_> {
 
     fn number(&self, schema: &Structural, value: &Value, name: &str) -> Vec<FieldError> {
         let c = &schema.checks;
-        let Some(n) = number::float(value) else { return Vec::new() };
         let mut out = Vec::new();
-        if let Some(ty) = format::overflow(schema, value) {
-            let format = &c.format;
-            out.push(self.placeless(format!("Checked value must be of type {ty} with format {format} in {name}")));
-        }
-        if let Some(of) = c.multiple_of.filter(|of| !number::is_multiple(n, *of)) {
-            out.push(self.invalid(name, value, &format!("should be a multiple of {}", number::text(of))));
-        }
-        if let Some(min) = c.minimum {
-            let (bad, words) = match c.exclusive_minimum {
-                true => (n <= min, "greater than"),
-                false => (n < min, "greater than or equal to"),
-            };
-            if bad {
-                out.push(self.invalid(name, value, &format!("should be {words} {}", number::text(min))));
+        let in_range = |what: &str, value: &Value, out: &mut Vec<FieldError>| {
+            let fits = number::in_range(value, schema.ty, &c.format);
+            if !fits {
+                let ty = if schema.ty == Some(Ty::Integer) { "integer" } else { "number" };
+                let format = match c.format.as_str() {
+                    "" => "(default format)".to_owned(),
+                    format => format!("with format {format}"),
+                };
+                out.push(self.placeless(format!("{what} value must be of type {ty} {format} in {name}")));
+            }
+            fits
+        };
+        in_range("Checked", value, &mut out);
+        if let Some(of) = c.multiple_of {
+            let native = in_range("MultipleOf", &Value::Float(of), &mut out);
+            match number::multiple(value, of, native) {
+                None => {}
+                Some(Multiple::Not(of)) => {
+                    out.push(self.invalid(name, value, &format!("should be a multiple of {of}")));
+                }
+                Some(Multiple::Of(of)) => {
+                    let why =
+                        format!("Invalid value: {of}: factor MultipleOf declared for {name} must be positive: {of}");
+                    out.push(self.error(FieldReason::Invalid, name, why));
+                }
             }
         }
-        if let Some(max) = c.maximum {
-            let (bad, words) = match c.exclusive_maximum {
-                true => (n >= max, "less than"),
-                false => (n > max, "less than or equal to"),
-            };
-            if bad {
-                out.push(self.invalid(name, value, &format!("should be {words} {}", number::text(max))));
+        let limits = [
+            ("Minimum boundary", c.minimum, c.exclusive_minimum, "greater", Ordering::Less),
+            ("Maximum boundary", c.maximum, c.exclusive_maximum, "less", Ordering::Greater),
+        ];
+        for (what, limit, exclusive, words, wrong) in limits {
+            let Some(limit) = limit else { continue };
+            let native = in_range(what, &Value::Float(limit), &mut out);
+            let Some((order, shown)) = number::against(value, limit, native) else { continue };
+            if order == wrong || (exclusive && order == Ordering::Equal) {
+                let or_equal = if exclusive { "" } else { " or equal to" };
+                out.push(self.invalid(name, value, &format!("should be {words} than{or_equal} {shown}")));
             }
         }
         out
@@ -297,8 +319,8 @@ impl Walk<'_> {
             return None;
         }
         let quoted = values.iter().map(|v| match v {
-            Value::Str(text) => format!("{:?}", text.as_str()),
-            other => format!("{:?}", shown(other)),
+            Value::Str(text) => quoted(text),
+            other => quoted(&shown(other)),
         });
         let why =
             format!("Unsupported value: {}: supported values: {}", shown(value), quoted.collect::<Vec<_>>().join(", "));
@@ -312,13 +334,11 @@ impl Walk<'_> {
         if let Some(min) = c.min_properties.filter(|min| size < *min) {
             let why = format!("should have at least {min} properties");
             found.errors.push(self.invalid(name, &Value::Int(size), &why));
-            return found;
         }
         if let Some(max) = c.max_properties.filter(|max| size > *max) {
             found.errors.push(self.too_many(name, size, max));
-            return found;
         }
-        let before = |key: &str| old.filter(|_| !schema.atomic_map).and_then(|o| o.get(key));
+        let before = |key: &str| old.and_then(|o| o.get(key));
         let named = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
         for (key, value) in map.iter().filter(|(key, _)| !schema.properties.contains_key(*key)) {
             if let Additional::Schema(of) = &schema.additional {
@@ -342,5 +362,8 @@ impl Walk<'_> {
 fn correlated<'v>(list: &List, item: &Value, old: Option<&'v Value>) -> Option<&'v Value> {
     let List::Map(keys) = list else { return None };
     let is = |other: &&Value| keys.iter().all(|k| item.get(k) == other.get(k));
-    old?.as_list()?.iter().find(is)
+    let mut same = old?.as_list()?.iter().filter(is);
+    let first = same.next()?;
+    // Two of them: which one it was can't be told.
+    same.next().is_none().then_some(first)
 }

@@ -1,10 +1,9 @@
 //! The formats of strings and numbers that schemas may ask for. Others are no check at all.
 
-use super::{Structural, Ty};
+use super::Ty;
 use crate::names;
-use crate::value::Value;
 use regex::Regex;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 use std::sync::LazyLock;
 
 /// The formats of strings that are checked, without the dashes that they may be written with.
@@ -36,17 +35,19 @@ const KNOWN: &[&str] = &[
     "uuid4",
     "uuid5",
 ];
-/// Formats of numbers.
-const NUMERIC: &[&str] = &["int32", "int64", "float", "double"];
-
 /// Whether text is checked for a format.
 pub fn is_known(format: &str) -> bool {
     KNOWN.contains(&format.replace('-', "").as_str())
 }
 
-/// Whether a format means anything to the server, be it for text or numbers.
-pub(crate) fn is_recognized(format: &str) -> bool {
-    is_known(format) || NUMERIC.contains(&format)
+/// Whether a format means anything for values of a type; where no type is said, formats of texts do.
+pub(crate) fn is_recognized(ty: Option<Ty>, format: &str) -> bool {
+    match ty {
+        None | Some(Ty::String) => is_known(format),
+        Some(Ty::Integer) => matches!(format, "int32" | "int64"),
+        Some(Ty::Number) => matches!(format, "float" | "double"),
+        Some(Ty::Object | Ty::Array | Ty::Boolean) => false,
+    }
 }
 
 macro_rules! patterns {
@@ -63,39 +64,42 @@ patterns! {
     UUID5 = "(?i)^[0-9a-f]{8}-?[0-9a-f]{4}-?5[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}$";
     HEX_COLOR = "^#?([0-9a-fA-F]{3}|[0-9a-fA-F]{6})$";
     RGB_COLOR = r"^rgb\(\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*,\s*(0|[1-9]\d?|1\d\d?|2[0-4]\d|25[0-5])\s*\)$";
-    SSN = r"^\d{3}[- ]?\d{2}[- ]?\d{4}$";
+    SSN = r"^\d{3}[- ]\d{2}[- ]\d{4}$";
     CARD = r"^(?:4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9][0-9])[0-9]{12}|3[47][0-9]{13}|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35\d{3})\d{11})$";
     HOST = r"^([a-zA-Z0-9\p{S}\p{L}]((-?[a-zA-Z0-9\p{S}\p{L}]{0,62})?)|([a-zA-Z0-9\p{S}\p{L}](([a-zA-Z0-9-\p{S}\p{L}]{0,61}[a-zA-Z0-9\p{S}\p{L}])?)(\.)){1,}([a-zA-Z\p{L}]){2,63})$";
-    MAC = r"^(([0-9a-fA-F]{2}[:-]){5}|([0-9a-fA-F]{2}[:-]){7}|([0-9a-fA-F]{2}[:-]){19})[0-9a-fA-F]{2}$|^([0-9a-fA-F]{4}\.){2}([0-9a-fA-F]{4}(\.[0-9a-fA-F]{4}(\.[0-9a-fA-F]{4}){6})?)?[0-9a-fA-F]{0,4}$";
-    TIME = r"^(\d{4})-(\d{2})-(\d{2})[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:?\d{2})$";
-    EMAIL = r#"^(?:[^<>@\s]+|"[^"]*")@(?:[^<>@\s.]+(?:\.[^<>@\s.]+)*|\[[^\]]*\])$|^[^<>]*<[^<>@\s]+@[^<>@\s]+>$"#;
-    SPAN = r"^\s*-?(\d+(\.\d+)?\s*(ns|nano|nanos|nanoseconds?|us|µs|micro|micros|microseconds?|ms|milli|millis|milliseconds?|s|sec|secs|seconds?|m|min|mins|minutes?|h|hr|hrs|hours?|d|days?|w|weeks?)\s*)+$";
+    TIME = r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:[0-5]\d([.,]\d+)?([Zz]|[+-]\d{2}:\d{2})$";
+    BYTE = "^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=|[A-Za-z0-9+/]{4})$";
+    EMAIL = r##"^\s*(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+)*|"(?:[^"\\]|\\.)*")@(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+)*|\[[^\[\]]*\])\s*(?:\([^()]*\)\s*)*$"##;
+    NAMED_EMAIL = r##"^(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}.\s-]|"(?:[^"\\]|\\.)*")*<\s*(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+)*|"(?:[^"\\]|\\.)*")@(?:[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\x{80}-\x{10FFFF}-]+)*|\[[^\[\]]*\])\s*>\s*$"##;
+    GO_SPAN = r"^[-+]?(?:0|(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)$";
+    SPAN = r"(?i)(\d+)\s*([a-zµ]+)";
+    MAC = "^(?:[0-9a-fA-F]{12}|[0-9a-fA-F]{16}|[0-9a-fA-F]{40})$";
 }
 
 /// Whether text has a format.
 pub(super) fn fits(format: &str, text: &str) -> bool {
     match format.replace('-', "").as_str() {
         "bsonobjectid" => BSON.is_match(text),
-        "byte" => base64(text),
+        "byte" => BYTE.is_match(text),
         "cidr" => cidr(text),
         "creditcard" => {
             let digits: String = text.chars().filter(char::is_ascii_digit).collect();
             CARD.is_match(&digits) && luhn(&digits)
         }
         "date" => text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok(),
-        "datetime" => TIME.is_match(text) && text.replace(' ', "T").parse::<jiff::Timestamp>().is_ok(),
-        "duration" => text == "0" || SPAN.is_match(text),
-        "email" => EMAIL.is_match(text),
+        "datetime" => TIME.is_match(text) && text.replace(',', ".").parse::<jiff::Timestamp>().is_ok(),
+        "duration" => GO_SPAN.is_match(text) || span(text),
+        "email" => EMAIL.is_match(text) || NAMED_EMAIL.is_match(text),
         "hexcolor" => HEX_COLOR.is_match(text),
         "hostname" => text.len() <= 255 && HOST.is_match(text) && text.split('.').all(|part| part.len() <= 63),
-        "ipv4" => text.parse::<Ipv4Addr>().is_ok(),
+        "ipv4" => four(text) || text.parse::<Ipv6Addr>().is_ok_and(|six| six.to_ipv4_mapped().is_some()),
         "ipv6" => text.parse::<Ipv6Addr>().is_ok(),
         "isbn" => isbn10(text) || isbn13(text),
         "isbn10" => isbn10(text),
         "isbn13" => isbn13(text),
         "k8slongname" => names::dns1123_subdomain(text).is_empty(),
         "k8sshortname" => names::dns1123_label(text).is_empty(),
-        "mac" => MAC.is_match(text),
+        "mac" => mac(text),
         "rgbcolor" => RGB_COLOR.is_match(text),
         "ssn" => SSN.is_match(text),
         "uri" => uri(text),
@@ -107,28 +111,93 @@ pub(super) fn fits(format: &str, text: &str) -> bool {
     }
 }
 
-fn base64(text: &str) -> bool {
-    use base64::Engine;
-    let plain: String = text.chars().filter(|c| !matches!(c, '\r' | '\n')).collect();
-    base64::engine::general_purpose::STANDARD.decode(plain).is_ok()
+/// Four numbers; zeros in front of them do no harm.
+fn four(text: &str) -> bool {
+    let is = |part: &str| part.bytes().all(|b| b.is_ascii_digit()) && part.parse::<u8>().is_ok();
+    text.split('.').count() == 4 && text.split('.').all(is)
 }
 
 fn cidr(text: &str) -> bool {
     let Some((address, length)) = text.split_once('/') else { return false };
     let plain = length.bytes().all(|b| b.is_ascii_digit()) && (length == "0" || !length.starts_with('0'));
     let Ok(length) = length.parse::<u8>() else { return false };
-    let four = address.parse::<Ipv4Addr>().is_ok() && length <= 32;
-    plain && (four || (address.parse::<Ipv6Addr>().is_ok() && length <= 128))
+    plain && ((four(address) && length <= 32) || (address.parse::<Ipv6Addr>().is_ok() && length <= 128))
 }
 
-/// A reference with a scheme, or an absolute path.
+/// The units of spans, by all their names; of the last one the beginning is enough.
+const UNITS: &[&[&str]] = &[
+    &["ns", "nano"],
+    &["us", "µs", "micro"],
+    &["ms", "milli"],
+    &["s", "sec"],
+    &["m", "min"],
+    &["h", "hr", "hour"],
+    &["d", "day"],
+    &["w", "wk", "week"],
+];
+
+/// Whether a number with a unit stands anywhere, as upstream reads what Go's durations are not.
+fn span(text: &str) -> bool {
+    let mut any = false;
+    for (_, [number, unit]) in SPAN.captures_iter(text).map(|c| c.extract()) {
+        if number.parse::<i64>().is_err() {
+            return false;
+        }
+        let unit = unit.to_lowercase();
+        any |= UNITS.iter().any(|names| names.contains(&unit.as_str()) || unit.starts_with(names[names.len() - 1]));
+    }
+    any
+}
+
+/// Six, eight or twenty bytes, in pairs of digits or in fours, or with nothing between.
+fn mac(text: &str) -> bool {
+    let (sign, size) = match (text.get(2..3), text.get(4..5)) {
+        (Some(sign @ (":" | "-")), _) => (sign, 2),
+        (_, Some(".")) => (".", 4),
+        _ => return MAC.is_match(text),
+    };
+    text.split(sign).all(|part| part.len() == size) && MAC.is_match(&text.replace(sign, ""))
+}
+
+/// A reference with a scheme, an absolute path, or an asterisk.
 fn uri(text: &str) -> bool {
-    let odd = text.bytes().any(|b| b <= b' ' || b == 0x7f);
-    let scheme = text.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
-    });
-    !odd && (scheme || text.starts_with('/'))
+    if text.bytes().any(|b| b <= b' ' || b == 0x7f) {
+        return false;
+    }
+    let rest = match text.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) => rest,
+        _ if text.starts_with('/') || text == "*" => text,
+        _ => return false,
+    };
+    let before_query = rest.split('?').next().unwrap_or("");
+    let hierarchical = rest.len() < text.len();
+    match before_query.strip_prefix("//").filter(|_| hierarchical) {
+        None => !before_query.starts_with('/') || escapes(before_query),
+        Some(rest) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            escapes(path) && is_host(authority.rsplit('@').next().unwrap_or(""))
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'))
+}
+
+/// Whether every percent sign is followed by two digits.
+fn escapes(text: &str) -> bool {
+    text.split('%').skip(1).all(|after| after.as_bytes().get(..2).is_some_and(|d| d.iter().all(u8::is_ascii_hexdigit)))
+}
+
+/// A host with a port or none.
+fn is_host(text: &str) -> bool {
+    let port = match (text.starts_with('['), text.rfind(']')) {
+        (true, None) => return false,
+        (true, Some(end)) => &text[end + 1..],
+        (false, _) => text.rfind(':').map_or("", |at| &text[at..]),
+    };
+    port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.bytes().all(|b| b.is_ascii_digit()))
 }
 
 fn luhn(digits: &str) -> bool {
@@ -159,19 +228,4 @@ fn isbn13(text: &str) -> bool {
     let digits: Option<Vec<u32>> = text.chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| c.to_digit(10)).collect();
     let weighted = |v: &[u32]| v.iter().enumerate().map(|(i, d)| d * if i % 2 == 0 { 1 } else { 3 }).sum::<u32>();
     digits.is_some_and(|v| v.len() == 13 && weighted(&v) % 10 == 0)
-}
-
-/// The type whose format does not hold a number.
-pub(super) fn overflow(schema: &Structural, value: &Value) -> Option<&'static str> {
-    let small = match value {
-        Value::Int(i) => i32::try_from(*i).is_ok(),
-        Value::Float(f) => f.abs() <= f64::from(i32::MAX),
-        _ => true,
-    };
-    let single = super::number::float(value).is_none_or(|f| f.abs() <= f64::from(f32::MAX));
-    match (schema.ty, schema.checks.format.as_str()) {
-        (Some(Ty::Integer), "int32") if !small => Some("integer"),
-        (Some(Ty::Number), "float") if !single => Some("number"),
-        _ => None,
-    }
 }

@@ -18,6 +18,7 @@ pub use check::check;
 pub use default::{drop_nulls, fill, fill_object};
 pub(crate) use format::is_recognized;
 pub use parse::ParseError;
+pub(crate) use parse::ty;
 pub use prune::prune;
 pub use resource::{coerce, embedded};
 pub use sets::duplicates;

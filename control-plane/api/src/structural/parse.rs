@@ -1,5 +1,6 @@
 //! Reads an `openAPIV3Schema`. What the rules of definitions refuse is not looked for again.
 
+use super::format::is_recognized;
 use super::{Additional, Checks, List, Pattern, Rule, Structural, Ty};
 use crate::value::{Key, Map, Value};
 
@@ -52,8 +53,9 @@ impl Structural {
     pub fn parse(schema: &Value) -> Result<Structural, ParseError> {
         let map = schema.as_map().ok_or(ParseError::NotAnObject)?;
         let flag = |key: &str| map.get(key).and_then(Value::as_bool).unwrap_or(false);
+        let own_type = map.get("type").and_then(Value::as_str).and_then(ty);
         let mut node = Structural {
-            ty: map.get("type").and_then(Value::as_str).and_then(ty),
+            ty: own_type,
             nullable: flag("nullable"),
             properties: properties(map)?,
             additional: additional(map)?,
@@ -64,7 +66,7 @@ impl Structural {
             int_or_string: flag("x-kubernetes-int-or-string"),
             list: list(map),
             atomic_map: map.get("x-kubernetes-map-type").and_then(Value::as_str) == Some("atomic"),
-            checks: checks(map)?,
+            checks: checks(map, own_type)?,
             rules: rules(map),
             has_defaults: false,
         };
@@ -76,7 +78,8 @@ impl Structural {
     }
 }
 
-fn ty(name: &str) -> Option<Ty> {
+/// A type by its name.
+pub(crate) fn ty(name: &str) -> Option<Ty> {
     Some(match name {
         "object" => Ty::Object,
         "array" => Ty::Array,
@@ -118,14 +121,14 @@ fn nodes(map: &Map, key: &str) -> Result<Vec<Structural>, ParseError> {
     map.get(key).and_then(Value::as_list).unwrap_or(&[]).iter().map(Structural::parse).collect()
 }
 
-fn checks(map: &Map) -> Result<Checks, ParseError> {
+fn checks(map: &Map, ty: Option<Ty>) -> Result<Checks, ParseError> {
     let int = |key: &str| map.get(key).and_then(Value::as_i64);
     let flag = |key: &str| map.get(key).and_then(Value::as_bool).unwrap_or(false);
     let number = |key: &str| map.get(key).and_then(super::number::float);
     let pattern = map.get("pattern").and_then(Value::as_str).filter(|p| !p.is_empty());
     let pattern = pattern.map(|p| Pattern::new(p).map_err(|why| ParseError::Pattern(p.to_owned(), why))).transpose()?;
     Ok(Checks {
-        format: map.get("format").and_then(Value::as_str).unwrap_or("").to_owned(),
+        format: map.get("format").and_then(Value::as_str).filter(|f| is_recognized(ty, f)).unwrap_or("").to_owned(),
         values: map.get("enum").and_then(Value::as_list).unwrap_or(&[]).to_vec(),
         maximum: number("maximum"),
         minimum: number("minimum"),

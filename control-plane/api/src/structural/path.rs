@@ -14,6 +14,8 @@ enum Step {
     /// Every value of a map, every item of a list.
     All,
     Index(i64),
+    /// `[0,2]`.
+    Several(Vec<i64>),
     /// `[from:to:step]`.
     Slice(Option<i64>, Option<i64>, usize),
     /// A step anywhere below.
@@ -63,7 +65,7 @@ impl JsonPath {
             Step::Field(key) => found.extend(root.get(key)),
             Step::All => found.extend(root.iter().map(|(_, v)| v)),
             Step::Below(step) => root.iter().for_each(|(_, v)| step.below(v, &mut found)),
-            Step::Index(_) | Step::Slice(..) | Step::Filter(..) => {}
+            Step::Index(_) | Step::Several(_) | Step::Slice(..) | Step::Filter(..) => {}
         }
         let rest = JsonPath(rest.to_vec());
         found.into_iter().find_map(|v| rest.find(v).first().copied())
@@ -79,6 +81,10 @@ impl Step {
             (Step::All, Value::Map(map)) => out.extend(map.iter().map(|(_, v)| v)),
             (Step::All, Value::List(items)) => out.extend(items),
             (Step::Index(i), Value::List(items)) => out.extend(place(*i, items.len()).and_then(|i| items.get(i))),
+            (Step::Several(places), Value::List(items)) => {
+                let one = |i: &i64| place(*i, items.len()).and_then(|i| items.get(i));
+                out.extend(places.iter().filter_map(one));
+            }
             (Step::Slice(from, to, step), Value::List(items)) => {
                 let bound = |i: Option<i64>, absent: usize| i.map_or(Some(absent), |i| place(i, items.len()));
                 let (from, to) = (bound(*from, 0).unwrap_or(0), bound(*to, items.len()).unwrap_or(0));
@@ -209,9 +215,11 @@ impl<'t> Parser<'t> {
         if inside == "*" {
             return Some(Step::All);
         }
-        let unquoted = inside.strip_prefix('\'').and_then(|t| t.strip_suffix('\''));
-        if let Some(name) = unquoted.or_else(|| inside.strip_prefix('"').and_then(|t| t.strip_suffix('"'))) {
+        if let Some(name) = inside.strip_prefix('\'').and_then(|t| t.strip_suffix('\'')) {
             return Some(Step::Field(name.into()));
+        }
+        if inside.contains(',') {
+            return inside.split(',').map(|one| one.trim().parse().ok()).collect::<Option<_>>().map(Step::Several);
         }
         if !inside.contains(':') {
             return inside.parse().ok().map(Step::Index);
@@ -266,15 +274,30 @@ fn literal(text: &str) -> Option<Value> {
     }
 }
 
-/// The schema that a simple path (`.spec.a`) leads to; none where the schema names no such field. Keys of maps and
-/// indexes of lists are taken where `within` says so.
-pub fn resolve<'s>(schema: &'s Structural, path: &str, within: bool) -> Option<&'s Structural> {
-    let parsed = path.starts_with(['.', '[']).then(|| JsonPath::parse(path)).flatten()?;
-    (!parsed.0.is_empty()).then_some(())?;
-    parsed.0.iter().try_fold(schema, |node, step| match step {
-        Step::Field(field) if within => node.below(field),
-        Step::Field(field) => node.properties.get(field),
-        Step::Index(_) if within => node.items.as_deref(),
-        _ => None,
-    })
+/// The schema that a simple path (`.spec.a`) leads to: fields, keys of maps (`['a']` too where `brackets` may be), but no
+/// items of lists.
+///
+/// # Errors
+/// Why it leads nowhere.
+pub fn field<'s>(schema: &'s Structural, path: &str, brackets: bool) -> Result<&'s Structural, String> {
+    let (mut at, mut rest) = (schema, path);
+    while !rest.is_empty() {
+        let name;
+        if let Some(after) = rest.strip_prefix('.') {
+            if after.is_empty() {
+                return Err("unexpected end of JSON path".to_owned());
+            }
+            let end = after.find(['.', '[', ']']).unwrap_or(after.len());
+            (name, rest) = after.split_at(end);
+        } else if let Some(after) = rest.strip_prefix('[') {
+            let inside = after.split_once(']').filter(|_| brackets).ok_or("array notation is not allowed")?;
+            name = inside.0.strip_prefix('\'').and_then(|n| n.strip_suffix('\'')).ok_or("expected a quoted name")?;
+            rest = inside.1;
+        } else {
+            let end = rest.find(['.', '[', ']']).unwrap_or(rest.len());
+            return Err(format!("expected [ or . but got: {}", &rest[..end]));
+        }
+        at = at.below(name).ok_or("does not refer to a valid field")?;
+    }
+    Ok(at)
 }

@@ -21,6 +21,10 @@ fn in_map(schema: &Structural, map: &mut Map, path: &str, root: bool, unknown: &
         && let Some(meta) = map.get_mut("metadata")
     {
         let at = child(path, "metadata");
+        if !meta.is_null() && meta.as_map().is_none() {
+            let what = crate::patch::json_type(meta);
+            return Err(format!("json: cannot unmarshal {what} into Go value of type v1.ObjectMeta"));
+        }
         let checked = schema::normalize(OBJECT_META, meta);
         if let Some(error) = checked.error {
             return Err(error);
@@ -28,6 +32,11 @@ fn in_map(schema: &Structural, map: &mut Map, path: &str, root: bool, unknown: &
         unknown.extend(checked.unknown.iter().map(|key| format!("{at}.{key}")));
         if let Some(meta) = meta.as_map_mut().filter(|_| !root) {
             meta.retain(|_, v| !v.is_null());
+        }
+    }
+    for key in ["apiVersion", "kind"] {
+        if let Some(value) = map.get(key).filter(|v| schema.embedded && !root && v.as_str().is_none()) {
+            return Err(format!("{}: Invalid value: {}: must be a string", child(path, key), shown(value)));
         }
     }
     for (key, value) in map.iter_mut() {

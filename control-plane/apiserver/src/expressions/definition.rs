@@ -108,6 +108,11 @@ impl Walk {
             };
             self.node(items, &format!("{path}.items"), next(elements, items, lost));
         }
+        if place.decl.is_none() && !schema.rules.is_empty() {
+            let why = "Internal error: internal error: failed to construct type information for \
+                       x-kubernetes-validations rules: unable to convert structural schema to CEL declarations";
+            self.errors.push(FieldError::new(FieldReason::Internal, format!("{path}.x-kubernetes-validations"), why));
+        }
         for (i, rule) in schema.rules.iter().enumerate() {
             self.expression(rule, schema, &format!("{path}.x-kubernetes-validations[{i}]"), &place);
         }

@@ -33,7 +33,7 @@ impl Data for Tree {
     }
 
     fn member(&self, name: &str) -> Option<&dyn Data> {
-        self.0.as_map()?.get(name).map(|v| Tree::of(v) as &dyn Data)
+        present(self.0.as_map()?, name)
     }
 
     fn entry(&self, index: usize) -> Option<(&str, &dyn Data)> {
@@ -54,12 +54,17 @@ impl Data for Root<'_> {
     }
 
     fn member(&self, name: &str) -> Option<&dyn Data> {
-        self.0.get(name).map(|v| Tree::of(v) as &dyn Data)
+        present(self.0, name)
     }
 
     fn entry(&self, index: usize) -> Option<(&str, &dyn Data)> {
         entry(self.0, index)
     }
+}
+
+/// A member; one that is null is absent.
+fn present<'a>(map: &'a Map, name: &str) -> Option<&'a dyn Data> {
+    map.get(name).filter(|v| !v.is_null()).map(|v| Tree::of(v) as &dyn Data)
 }
 
 fn entry(map: &Map, index: usize) -> Option<(&str, &dyn Data)> {

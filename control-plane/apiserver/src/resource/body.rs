@@ -6,7 +6,8 @@ use crate::registry::options::FieldValidation;
 use crate::server::Body;
 use api::codec::{DecodeError, Decoded, json, protobuf, yaml};
 use api::kind::Scope;
-use api::{Kind, Map, Object, Status, Value};
+use api::status::{FieldReason, quoted};
+use api::{FieldError, Kind, Map, Object, Status, Value};
 use bytes::Bytes;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
@@ -14,6 +15,8 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 const MAX_BODY: usize = 3 << 20;
 /// How much of a body that cannot be read is shown in the error.
 const MAX_SHOWN: usize = 30;
+/// How much of a body without a kind is shown: more than anybody reads.
+const MAX_WHOLE: usize = 4 << 10;
 
 /// The whole body.
 pub(crate) async fn read(body: Body) -> Result<Bytes, Status> {
@@ -40,9 +43,13 @@ pub(super) fn object(
         Sent::Protobuf => (of_protobuf(kind, body)?, Vec::new()),
         Sent::Json | Sent::Yaml => of_text(kind, encoding, body)?,
     };
+    if kind.custom.is_some() {
+        check_custom_type(kind, &object, body)?;
+    }
     check_type(kind, &mut object)?;
     let doubled = doubled(encoding, &duplicates);
     check_fields(kind, &mut object, doubled, Some((encoding, body)), validation, warnings)?;
+    kind.drop_nulls(&mut object);
     Ok(object)
 }
 
@@ -155,6 +162,42 @@ fn summary(body: &[u8]) -> String {
     }
 }
 
+/// Objects of kinds that were defined at run time say what they are.
+fn check_custom_type(kind: &Kind, object: &Object, body: &[u8]) -> Result<(), Status> {
+    for key in ["apiVersion", "kind"] {
+        if let Some(odd) = object.0.get(key).filter(|v| !v.is_null() && v.as_str().is_none()) {
+            let what = go_type(odd);
+            let why = format!(
+                "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go struct field .{key} of type string"
+            );
+            return Err(unreadable(kind, body, &why));
+        }
+    }
+    if object.kind().is_empty() {
+        let whole = String::from_utf8_lossy(&body[..body.len().min(MAX_WHOLE)]);
+        return Err(unreadable(kind, body, &format!("Object 'Kind' is missing in '{whole}'")));
+    }
+    let version = kind.api_version();
+    if object.api_version() != version {
+        return Err(Status::bad_request(other_type(kind, object.api_version(), object.kind())));
+    }
+    match other_names(kind, object) {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Status::invalid(&kind.names.group, object.kind(), object.name(), &errors)),
+    }
+}
+
+/// What an object of a kind that was defined at run time says wrongly of its type.
+pub(super) fn other_names(kind: &Kind, object: &Object) -> Vec<FieldError> {
+    let version = kind.api_version();
+    let told = [("kind", object.kind(), &*kind.names.kind), ("apiVersion", object.api_version(), &*version)];
+    let wrong = told.into_iter().filter(|(_, given, wanted)| given != wanted);
+    let error = |(path, given, wanted): (&str, &str, &str)| {
+        FieldError::new(FieldReason::Invalid, path, format!("Invalid value: {}: must be {wanted}", quoted(given)))
+    };
+    wrong.map(error).collect()
+}
+
 /// Fills in the type from the path where it is missing; refuses another one.
 fn check_type(kind: &Kind, object: &mut Object) -> Result<(), Status> {
     let (version, name) = (kind.api_version(), &kind.names.kind);
@@ -237,8 +280,10 @@ pub(super) fn check_fields(
         return Ok(());
     }
     let mut unknown = checked.unknown;
-    if let Some((Sent::Json, body)) = source {
-        json::sort_paths(body, &mut unknown);
+    match source {
+        _ if kind.custom.is_some() => unknown.sort(),
+        Some((Sent::Json, body)) => json::sort_paths(body, &mut unknown),
+        _ => {}
     }
     found.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
     if found.is_empty() {

@@ -144,6 +144,7 @@ impl Patch {
             let why = status.message.split_once(&format!(" cannot be handled as a {}: ", kind.names.kind));
             invalid(&shown, why.map_or(status.message.as_str(), |(_, why)| why))
         })?;
+        kind.drop_nulls(&mut new);
         Ok(new)
     }
 
@@ -201,16 +202,30 @@ fn typed(kind: &Kind, object: &mut Object, shown: &str) -> Result<(), Status> {
             return Err(invalid(shown, &why));
         }
     }
+    if kind.custom.is_some() {
+        return typed_custom(kind, object, shown);
+    }
     let (version, name) = (object.api_version().to_owned(), object.kind().to_owned());
-    if version.is_empty() && (name.is_empty() || name == kind.names.kind) && kind.custom.is_none() {
+    if version.is_empty() && (name.is_empty() || name == kind.names.kind) {
         // Upstream reads it as its internal type, in which nothing has the name that it has here.
         *object = Object::default();
-    } else if version != kind.api_version() || (name != kind.names.kind && !(name.is_empty() && kind.custom.is_none()))
-    {
+    } else if version != kind.api_version() || (name != kind.names.kind && !name.is_empty()) {
         return Err(invalid(shown, &body::other_type(kind, &version, &name)));
     }
     object.set_type(&kind.api_version(), &kind.names.kind);
     Ok(())
+}
+
+/// Objects of kinds that were defined at run time say what they are.
+fn typed_custom(kind: &Kind, object: &Object, shown: &str) -> Result<(), Status> {
+    if object.kind().is_empty() {
+        let whole = json::encode(&Value::Map(object.0.clone()));
+        return Err(invalid(shown, &format!("Object 'Kind' is missing in '{}'", String::from_utf8_lossy(&whole))));
+    }
+    match body::other_names(kind, object) {
+        errors if errors.is_empty() => Ok(()),
+        errors => Err(Status::invalid(&kind.names.group, object.kind(), object.name(), &errors)),
+    }
 }
 
 fn invalid(shown: &str, why: &str) -> Status {

@@ -23,8 +23,19 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     call.show(201, &object, &warnings)
 }
 
-/// Creates an object that is decoded.
+/// Creates an object that is decoded. What was warned of stands beside a refusal as well.
 pub(super) async fn new(
+    call: &Call<'_>,
+    object: Object,
+    options: WriteOptions,
+    by: By,
+    warnings: &mut Vec<String>,
+) -> Result<Object, Status> {
+    let made = make(call, object, options, by, warnings).await;
+    made.map_err(|status| status.warned(warnings))
+}
+
+async fn make(
     call: &Call<'_>,
     mut object: Object,
     options: WriteOptions,
@@ -228,6 +239,18 @@ pub(super) fn check_version(call: &Call<'_>, new: &Object, old: &Object) -> Resu
 
 /// Replaces `old`; `None` when another write came between.
 pub(super) async fn change(
+    call: &Call<'_>,
+    new: Object,
+    old: &Object,
+    options: WriteOptions,
+    by: By,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Object>, Status> {
+    let made = replace(call, new, old, options, by, warnings).await;
+    made.map_err(|status| status.warned(warnings))
+}
+
+async fn replace(
     call: &Call<'_>,
     mut new: Object,
     old: &Object,

@@ -17,9 +17,12 @@ impl Checker<'_> {
             let t = self.field(id, args[0], field, true);
             return self.known.resolve(&t, false);
         }
+        let mixed = usize::from(name == "format" && target.is_some());
+        self.mixed += mixed;
         for arg in args {
             self.check(*arg);
         }
+        self.mixed -= mixed;
         let Some(target) = target else {
             return match find(name) {
                 Some(overloads) => self.resolve(id, name, overloads, None, args),

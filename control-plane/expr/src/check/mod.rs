@@ -60,6 +60,7 @@ pub(crate) fn check(
         fresh: 0,
         scope: Vec::new(),
         issues: Vec::new(),
+        mixed: 0,
         done: Checked {
             types: vec![Type::Error; ast.nodes.len()],
             refs: vec![Ref::None; ast.nodes.len()],
@@ -92,6 +93,8 @@ struct Checker<'a> {
     /// Local variables, the innermost last.
     scope: Vec<(&'a str, Type, usize)>,
     issues: Vec<Issue>,
+    /// Within how many calls we are whose arguments may be lists of all kinds of values.
+    mixed: usize,
     done: Checked,
 }
 
@@ -290,6 +293,9 @@ impl<'a> Checker<'a> {
         let Some(before) = before else { return now };
         if self.known.fits(&before, &now) {
             return more_general(before, now);
+        }
+        if self.mixed > 0 {
+            return Type::Dyn;
         }
         self.mismatch(id, &before, &now);
         Type::Error

@@ -10,7 +10,7 @@ pub(super) const DEFS: &[Def] = &[
         args!(a, [Val::String(s)] => match &**s {
             "true" | "TRUE" | "True" | "t" | "1" => Ok(Val::Bool(true)),
             "false" | "FALSE" | "False" | "f" | "0" => Ok(Val::Bool(false)),
-            _ => Err(Fail::new("type conversion error from 'string' to 'bool'")),
+            _ => Err(conversion("bool")),
         })
     }),
     Def("bytes(bytes) bytes", One, same),
@@ -18,11 +18,11 @@ pub(super) const DEFS: &[Def] = &[
     Def("double(double) double", One, same),
     Def("double(int) double", One, |_, a| args!(a, [Val::Int(n)] => Ok(Val::Double(*n as f64)))),
     Def("double(uint) double", One, |_, a| args!(a, [Val::Uint(n)] => Ok(Val::Double(*n as f64)))),
-    Def("double(string) double", One, |_, a| {
-        args!(a, [Val::String(s)] => s.parse().map(Val::Double).map_err(|_| {
-            Fail::new(format!("strconv.ParseFloat: parsing {:?}: invalid syntax", &**s))
-        }))
-    }),
+    Def(
+        "double(string) double",
+        One,
+        |_, a| args!(a, [Val::String(s)] => s.parse().map(Val::Double).map_err(|_| conversion("double"))),
+    ),
     Def("int(int) int", One, same),
     Def("int(double) int", One, |_, a| {
         args!(a, [Val::Double(n)] => {
@@ -35,11 +35,11 @@ pub(super) const DEFS: &[Def] = &[
         })
     }),
     Def("int(duration) int", One, |_, a| args!(a, [Val::Duration(n)] => Ok(Val::Int(*n)))),
-    Def("int(string) int", One, |_, a| {
-        args!(a, [Val::String(s)] => s.parse().map(Val::Int).map_err(|e: std::num::ParseIntError| {
-            Fail::new(format!("strconv.ParseInt: parsing {:?}: {}", &**s, why(&e)))
-        }))
-    }),
+    Def(
+        "int(string) int",
+        One,
+        |_, a| args!(a, [Val::String(s)] => s.parse().map(Val::Int).map_err(|_| conversion("int"))),
+    ),
     Def("int(timestamp) int", One, |_, a| args!(a, [Val::Timestamp(t)] => Ok(Val::Int(t.as_second())))),
     Def(
         "int(uint) int",
@@ -61,11 +61,11 @@ pub(super) const DEFS: &[Def] = &[
             }
         })
     }),
-    Def("uint(string) uint", One, |_, a| {
-        args!(a, [Val::String(s)] => s.parse().map(Val::Uint).map_err(|e: std::num::ParseIntError| {
-            Fail::new(format!("strconv.ParseUint: parsing {:?}: {}", &**s, why(&e)))
-        }))
-    }),
+    Def(
+        "uint(string) uint",
+        One,
+        |_, a| args!(a, [Val::String(s)] => s.parse().map(Val::Uint).map_err(|_| conversion("uint"))),
+    ),
     Def("string(string) string", One, same),
     Def("string(bool) string", One, text),
     Def("string(bytes) string", BytesToString, |_, a| {
@@ -91,11 +91,9 @@ fn text<'a>(_: &super::Tools<'_>, args: &[Val<'a>]) -> Out<'a> {
     args!(args, [x] => Ok(Val::text(plain(x))))
 }
 
-fn why(e: &std::num::ParseIntError) -> &'static str {
-    match e.kind() {
-        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
-        _ => "invalid syntax",
-    }
+/// A text that is none of a type.
+fn conversion(to: &str) -> Fail {
+    Fail::new(format!("type conversion error from 'string' to '{to}'"))
 }
 
 /// A scalar as text, as `string()` gives it.

@@ -1,7 +1,7 @@
 //! `format` of strings: `%s %d %f %e %b %x %X %o %%`.
 
 use super::Cost::Printf;
-use super::{Def, args, convert};
+use super::{Def, args, convert, strings};
 use crate::value::{Fail, Out, Val};
 
 pub(super) const DEFS: &[Def] =
@@ -66,12 +66,12 @@ fn show(clause: char, precision: Option<usize>, value: &Val<'_>) -> Result<Strin
         ('d', Val::Double(n)) if !n.is_finite() => Ok(infinite(*n)),
         ('d', _) => Err(wrong("decimal")),
         ('f', value) => match real(value) {
-            Some(n) if n.is_finite() => Ok(format!("{n:.*}", precision.unwrap_or(6))),
+            Some(n) if n.is_finite() => Ok(grouped(&format!("{n:.*}", precision.unwrap_or(6)))),
             Some(n) => Ok(infinite(n)),
             None => Err(wrong("fixed-point")),
         },
         ('e', value) => match real(value) {
-            Some(n) if n.is_finite() => Ok(scientific(n, precision.unwrap_or(6))),
+            Some(n) if n.is_finite() => Ok(scientific(n)),
             Some(n) => Ok(infinite(n)),
             None => Err(wrong("scientific")),
         },
@@ -103,16 +103,14 @@ fn signed(n: i64, digits: impl Fn(u64) -> String) -> String {
 fn infinite(n: f64) -> String {
     match n {
         n if n.is_nan() => "NaN".to_owned(),
-        n if n > 0.0 => "Infinity".to_owned(),
-        _ => "-Infinity".to_owned(),
+        n if n > 0.0 => "∞".to_owned(),
+        _ => "-∞".to_owned(),
     }
 }
 
 fn real(value: &Val<'_>) -> Option<f64> {
     match value {
         Val::Double(n) => Some(*n),
-        Val::Int(n) => Some(*n as f64),
-        Val::Uint(n) => Some(*n as f64),
         Val::String(s) if matches!(&**s, "NaN" | "Infinity" | "-Infinity") => match &**s {
             "NaN" => Some(f64::NAN),
             "Infinity" => Some(f64::INFINITY),
@@ -122,38 +120,81 @@ fn real(value: &Val<'_>) -> Option<f64> {
     }
 }
 
-fn scientific(n: f64, precision: usize) -> String {
-    let text = format!("{n:.precision$e}");
+/// How many digits scientific notation has behind the point, whatever is asked for.
+const SCIENTIFIC_DIGITS: usize = 6;
+
+/// `1.500000×10⁰³`: numbers are written as people in the United States read them.
+fn scientific(n: f64) -> String {
+    let text = format!("{n:.SCIENTIFIC_DIGITS$e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(rest) => ('-', rest),
-        None => ('+', exponent),
+        Some(rest) => ("⁻", rest),
+        None => ("", exponent),
     };
-    format!("{digits}e{sign}{exponent:0>2}")
+    let raised = |c: char| c.to_digit(10).and_then(|d| "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(d as usize)).unwrap_or(c);
+    format!("{digits}×10{sign}{}", format!("{exponent:0>2}").chars().map(raised).collect::<String>())
+}
+
+/// A number with commas between its thousands.
+fn grouped(number: &str) -> String {
+    let (whole, rest) = number.split_at(number.find('.').unwrap_or(number.len()));
+    let (sign, digits) = whole.split_at(usize::from(whole.starts_with('-')));
+    let mut out = sign.to_owned();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out + rest
 }
 
 /// Anything as `%s` shows it.
 fn text(value: &Val<'_>) -> Result<String, Fail> {
+    if value.items().is_some() || value.is_map() {
+        return held(value);
+    }
+    match value {
+        Val::Bytes(bytes) if std::str::from_utf8(bytes).is_err() => Err(Fail::new(
+            "error during formatting: could not convert argument \"invalid UTF-8 in bytes, cannot convert to string\" to string",
+        )),
+        Val::Optional(_) | Val::Special(_) => Err(wrong_text(value)),
+        other => Ok(convert::plain(other)),
+    }
+}
+
+/// What a list or map holds: texts quoted, so that it can be read again.
+fn held(value: &Val<'_>) -> Result<String, Fail> {
     if let Some(items) = value.items() {
-        let parts: Result<Vec<String>, Fail> = items.iter().map(|i| text(&i?)).collect();
+        let parts: Result<Vec<String>, Fail> = items.iter().map(|i| held(&i?)).collect();
         return Ok(format!("[{}]", parts?.join(", ")));
     }
     if let Some(entries) = value.entries() {
         let mut parts = Vec::new();
         for (key, value) in entries? {
-            parts.push(format!("{}: {}", text(&key)?, text(&value)?));
+            parts.push(format!("{}:{}", held(&key)?, held(&value)?));
         }
         parts.sort();
         return Ok(format!("{{{}}}", parts.join(", ")));
     }
+    let called = |name: &str| format!("{name}({})", strings::quote(&convert::plain(value)));
     match value {
-        Val::Double(n) if !n.is_finite() => Ok(infinite(*n)),
-        Val::Double(n) => Ok(format!("{n}")),
-        Val::Optional(_) | Val::Special(_) => Err(Fail::new(format!(
-            "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, \
-                 lists, types, durations, and timestamps, was given {}",
-            value.type_name()
-        ))),
-        other => Ok(convert::plain(other)),
+        Val::String(text) => Ok(strings::quote(text)),
+        Val::Double(n) if n.is_finite() => Ok(format!("{n:.6}")),
+        Val::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(format!("b{}", strings::quote(text))),
+            Err(_) => text(value),
+        },
+        Val::Duration(_) => Ok(called("duration")),
+        Val::Timestamp(_) => Ok(called("timestamp")),
+        other => text(other),
     }
+}
+
+fn wrong_text(value: &Val<'_>) -> Fail {
+    Fail::new(format!(
+        "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, \
+         types, durations, and timestamps, was given {}",
+        value.type_name()
+    ))
 }

@@ -37,8 +37,11 @@ pub(super) const DEFS: &[Def] = &[
     ),
     Def("string::indexOf(string, int) int", Seek, |_, a| {
         args!(a, [Val::String(s), Val::String(x), Val::Int(from)] => {
-            let from = place(s, *from)?;
-            Ok(Val::Int(find(s, x, from)))
+            match usize::try_from(*from) {
+                Err(_) => Err(out_of_range(*from)),
+                Ok(_) if x.is_empty() => Ok(Val::Int(*from)),
+                Ok(from) => Ok(Val::Int(find(s, x, from))),
+            }
         })
     }),
     Def(
@@ -48,8 +51,12 @@ pub(super) const DEFS: &[Def] = &[
     ),
     Def("string::lastIndexOf(string, int) int", Seek, |_, a| {
         args!(a, [Val::String(s), Val::String(x), Val::Int(upto)] => {
-            let upto = place(s, *upto)?;
-            Ok(Val::Int(find_last(s, x, upto)))
+            match usize::try_from(*upto) {
+                Err(_) => Err(out_of_range(*upto)),
+                Ok(_) if x.is_empty() => Ok(Val::Int(*upto)),
+                Ok(upto) if upto >= s.chars().count() => Ok(Val::Int(-1)),
+                Ok(upto) => Ok(Val::Int(find_last(s, x, upto))),
+            }
         })
     }),
     Def(
@@ -105,14 +112,6 @@ pub(super) const DEFS: &[Def] = &[
 
 fn out_of_range(at: i64) -> Fail {
     Fail::new(format!("index out of range: {at}"))
-}
-
-/// A place within a string, its end included.
-fn place(s: &str, at: i64) -> Result<usize, Fail> {
-    match usize::try_from(at) {
-        Ok(i) if i <= s.chars().count() => Ok(i),
-        _ => Err(out_of_range(at)),
-    }
 }
 
 fn find(s: &str, x: &str, from: usize) -> i64 {
@@ -176,7 +175,7 @@ fn join<'a>(list: &Val<'a>, by: &str) -> Out<'a> {
     Ok(Val::String(Text::Owned(out.into())))
 }
 
-fn quote(s: &str) -> String {
+pub(super) fn quote(s: &str) -> String {
     let mut out = String::from("\"");
     for c in s.chars() {
         match c {

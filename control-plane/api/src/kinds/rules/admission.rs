@@ -206,7 +206,8 @@ fn webhook_service(at: &At<'_>) {
     if !text.starts_with('/') {
         path.invalid("must start with a '/'");
     }
-    let steps = text.strip_prefix('/').unwrap_or(text);
+    // Whatever stands first counts as the slash.
+    let steps = text.get(text.chars().next().map_or(0, char::len_utf8)..).unwrap_or("");
     let steps = steps.strip_suffix('/').unwrap_or(steps);
     for (i, step) in steps.split('/').enumerate() {
         match step.is_empty() {

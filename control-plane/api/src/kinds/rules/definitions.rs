@@ -8,7 +8,7 @@ use crate::kind::{Context, custom};
 use crate::names;
 use crate::object::Object;
 use crate::status::{FieldError, FieldReason};
-use crate::structural::{Ty, path};
+use crate::structural::{Ty, path, ty as structural_ty};
 use crate::value::Value;
 
 /// Groups whose kinds the Kubernetes project approves of.
@@ -74,6 +74,9 @@ fn versions(spec: &At<'_>) {
         parts(&version, &version, |key| !is_shared(&list, key));
     }
     let shown = || {
+        if !list.is() {
+            return "null".to_owned();
+        }
         let shown: Vec<String> = list.items().map(|v| version_shown(&v)).collect();
         if shown.is_empty() { "null".to_owned() } else { format!("[{}]", shown.join(",")) }
     };
@@ -153,7 +156,7 @@ const NOT_AT_ROOT: &[&str] = &[
 fn schema_rules(schema: &At<'_>, version: &At<'_>) {
     let before = schema.errors_count();
     if version.fields(&["subresources", "status"]).is() {
-        if schema.get("type") != "object" {
+        if !schema.get("type").is_empty() && schema.get("type") != "object" {
             let why =
                 "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
             schema.field("type").invalid(why);
@@ -213,14 +216,17 @@ fn selectable(fields: &At<'_>, schema: &At<'_>) {
     if fields.is_empty() {
         return;
     }
-    let Some(Ok(schema)) = schema.value.map(custom::schema) else { return };
+    let Some(schema) = schema.value.map(custom::schema) else {
+        return fields.invalid_as("\"\"", "may only be set when validations.schema is included");
+    };
+    let Ok(schema) = schema else { return };
     let mut seen: Vec<&str> = Vec::new();
     for field in fields.items() {
         let path = field.field("jsonPath");
-        match (path.text(), path::resolve(&schema, path.text(), false)) {
+        match (path.text(), path::field(&schema, path.text(), false)) {
             ("", _) => path.required(""),
-            (text, None) => path.invalid(&format!("is an invalid path: {}", nowhere(text))),
-            (text, Some(found)) => {
+            (_, Err(why)) => path.invalid(&format!("is an invalid path: {why}")),
+            (text, Ok(found)) => {
                 if text.starts_with(".metadata") {
                     path.invalid("must not point to fields in metadata");
                 }
@@ -238,17 +244,6 @@ fn selectable(fields: &At<'_>, schema: &At<'_>) {
     if seen.len() > MAX_SELECTABLE {
         let why = format!("Too many: {}: must have at most {MAX_SELECTABLE} items", seen.len());
         fields.say(FieldReason::TooMany, why);
-    }
-}
-
-/// Why a path leads to no field.
-fn nowhere(path: &str) -> String {
-    let first = path.split(['.', '[', ']']).next().unwrap_or("");
-    match path {
-        _ if !first.is_empty() => format!("expected [ or . but got: {first}"),
-        path if path.contains('[') => "array notation is not allowed".into(),
-        path if path.ends_with('.') => "unexpected end of JSON path".into(),
-        _ => "does not refer to a valid field".into(),
     }
 }
 
@@ -411,17 +406,53 @@ fn review_versions(list: &At<'_>) {
 
 fn approval(root: &At<'_>, group: &str) {
     let protected = |suffix: &&str| group == *suffix || group.ends_with(&format!(".{suffix}"));
-    let annotations = root.fields(&["metadata", "annotations"]);
-    if PROTECTED.iter().any(protected) && annotations.get(APPROVAL).is_empty() {
-        annotations.key(APPROVAL).required(&format!(
-            "protected groups must have approval annotation {APPROVAL:?}, see https://github.com/kubernetes/enhancements/pull/1111"
-        ));
+    if !PROTECTED.iter().any(protected) {
+        return;
+    }
+    let annotation = root.fields(&["metadata", "annotations"]).key(APPROVAL);
+    let why = format!("protected groups must have approval annotation {APPROVAL:?}");
+    let see = "see https://github.com/kubernetes/enhancements/pull/1111";
+    match Approval::of(annotation.text()) {
+        Approval::Missing => annotation.required(&format!("{why}, {see}")),
+        Approval::Invalid => {
+            let how = "with either a URL or a reason starting with \"unapproved\"";
+            annotation.invalid(&format!("{why} {how}, {see}"));
+        }
+        Approval::Given | Approval::Bypassed => {}
+    }
+}
+
+/// What the annotation about the approval of a protected group says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Approval {
+    Missing,
+    Invalid,
+    Given,
+    Bypassed,
+}
+
+impl Approval {
+    fn of(text: &str) -> Approval {
+        let is_url = |text: &str| {
+            let scheme = |s: &str| s.starts_with(|c: char| c.is_ascii_alphabetic());
+            text.split_once("://").is_some_and(|(s, rest)| scheme(s) && !rest.is_empty() && !rest.starts_with('/'))
+        };
+        match text {
+            "" => Approval::Missing,
+            text if text.starts_with("unapproved") => Approval::Bypassed,
+            text if is_url(text) => Approval::Given,
+            _ => Approval::Invalid,
+        }
     }
 }
 
 pub(in crate::kinds) fn definition_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
     // Names were looked at when it was made; what they are made of stays.
     out.retain(|e| !e.message.ends_with(NOT_ITS_NAME));
+    let approval = |o: &Object| Approval::of(o.str_at(&["metadata", "annotations", APPROVAL]));
+    if approval(new) == approval(old) {
+        out.retain(|e| e.path != format!("metadata.annotations[{APPROVAL}]"));
+    }
     let rules = |root: &At<'_>| {
         let spec = root.field("spec");
         let established = old.at(&["status", "conditions"]).and_then(Value::as_list).is_some_and(|list| {
@@ -450,7 +481,7 @@ pub(in crate::kinds) fn definition_warnings(definition: &Object) -> Vec<String> 
 
 fn collect_formats(schema: &Value, out: &mut std::collections::BTreeSet<String>) {
     if let Some(format) = schema.get("format").and_then(Value::as_str)
-        && !crate::structural::is_recognized(format)
+        && !crate::structural::is_recognized(schema.get("type").and_then(Value::as_str).and_then(structural_ty), format)
     {
         out.insert(format.to_owned());
     }

@@ -121,6 +121,11 @@ pub(crate) fn embedded_metadata(meta: &Value, path: &str, out: &mut Vec<FieldErr
     }
     let (errors, nothing) = (Errors::default(), Object::default());
     parts(&At::root(&nothing, &errors).other(Some(&meta)).named(path), path_segment, false);
+    let namespace = meta.get("namespace").and_then(Value::as_str).unwrap_or("");
+    if !namespace.is_empty() {
+        let at = At::root(&nothing, &errors).named(format!("{path}.namespace"));
+        names::dns1123_label(namespace).iter().for_each(|why| at.invalid_text(namespace, why));
+    }
     out.extend(errors.into_list());
 }
 

@@ -232,7 +232,7 @@ fn expression(schema: &At<'_>, rule: &At<'_>) {
         field.invalid("must not contain line breaks");
     }
     if let Some(Ok(of)) = schema.value.map(Structural::parse)
-        && path::resolve(&of, field.text(), true).is_none()
+        && path::field(&of, field.text(), true).is_err()
     {
         field.invalid("must be a valid path");
     }

@@ -282,17 +282,27 @@ fn wrong_default(place: &At<'_>, node: &Structural, value: &Value, in_meta: bool
         properties: [("v".into(), Structural { default: None, ..node.clone() })].into(),
         ..Structural::default()
     };
-    let mut unknown = Vec::new();
-    let coerced = structural::coerce(&holder, pruned.make_map(), &mut unknown);
-    if !in_meta && (!unknown.is_empty() || !structural::prune(&holder, pruned.make_map()).is_empty()) {
+    let coerced = structural::coerce(&holder, pruned.make_map(), &mut Vec::new());
+    if !in_meta && !structural::prune(&holder, pruned.make_map()).is_empty() {
         at.invalid("must not have unknown fields");
     }
     if let Err(why) = coerced {
         at.invalid(&why);
     }
     let mut found = errors.into_list();
-    if found.is_empty() {
+    if !found.is_empty() {
+        return found;
+    }
+    // What is an integer or a string is said by alternatives, where it is said.
+    if !node.int_or_string {
         found = structural::check(node, value, None, &place.path);
+    }
+    if found.is_empty() {
+        let within = Map::from_iter([("default", value.clone())]);
+        let holder = Structural { properties: [("default".into(), node.clone())].into(), ..Structural::default() };
+        structural::embedded(&holder, &within, &mut found);
+        let before = place.path.strip_suffix("default").unwrap_or("");
+        found.iter_mut().for_each(|e| e.path.insert_str(0, before));
     }
     found
 }
