@@ -297,12 +297,5 @@ fn wrong_default(place: &At<'_>, node: &Structural, value: &Value, in_meta: bool
     if !node.int_or_string {
         found = structural::check(node, value, None, &place.path);
     }
-    if found.is_empty() {
-        let within = Map::from_iter([("default", value.clone())]);
-        let holder = Structural { properties: [("default".into(), node.clone())].into(), ..Structural::default() };
-        structural::embedded(&holder, &within, &mut found);
-        let before = place.path.strip_suffix("default").unwrap_or("");
-        found.iter_mut().for_each(|e| e.path.insert_str(0, before));
-    }
     found
 }
