@@ -170,12 +170,12 @@ fn check_custom_type(kind: &Kind, object: &Object, body: &[u8]) -> Result<(), St
             let why = format!(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go struct field .{key} of type string"
             );
-            return Err(unreadable(kind, body, &why));
+            return Err(unreadable(&kind.names.kind, body, &why));
         }
     }
     if object.kind().is_empty() {
         let whole = String::from_utf8_lossy(&body[..body.len().min(MAX_WHOLE)]);
-        return Err(unreadable(kind, body, &format!("Object 'Kind' is missing in '{whole}'")));
+        return Err(unreadable(&kind.names.kind, body, &format!("Object 'Kind' is missing in '{whole}'")));
     }
     let version = kind.api_version();
     if object.api_version() != version {

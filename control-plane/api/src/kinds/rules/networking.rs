@@ -183,9 +183,9 @@ fn parameters(at: &At<'_>) {
         "Cluster" if namespace.is() => namespace.forbidden("`parameters.scope` is set to 'Cluster'"),
         "Cluster" => {}
         "Namespace" if !namespace.is() => namespace.required("`parameters.scope` is set to 'Namespace'"),
-        "Namespace" => names::dns1123_label(namespace.text())
-            .iter()
-            .for_each(|why| namespace.invalid_text(namespace.text(), why)),
+        "Namespace" => {
+            names::dns1123_label(namespace.text()).iter().for_each(|why| namespace.invalid_text(namespace.text(), why))
+        }
         _ => scope.unsupported(&["Cluster", "Namespace"]),
     }
 }
