@@ -85,7 +85,8 @@ fn yaml_reads_as_kubectl_does() {
 #[test]
 fn yaml_prints_what_it_reads_back() {
     let text = r##"{"a":{"b":[{"c":1,"d":[]},"x",[1,[2]],{}],"e":"yes","f":"a: b","g":"l1\nl2\n","h":"l1\n\n  l2","i":" x","j":""},
-        "k":null,"l":1.5,"m":"0644","n":"it's #1","o":"-x","p":"- x","q":"a\tb","r":"#","s":"x\n\n","t":"\u0001","u: v":true,"1":2}"##;
+        "k":null,"l":1.5,"m":"0644","n":"it's #1","o":"-x","p":"- x","q":"a\tb","r":"#","s":"x\n\n","t":"\u0001","u: v":true,"1":2,
+        "v":"tt \n","w":"a \nb","x":"\na","y":"\n","z":" a\nb","two\nlines":"a\n b \n","tabbed":"\ta\nb"}"##;
     let value = json::decode(text.as_bytes()).expect("json").value;
     let printed = String::from_utf8(yaml::encode(&value)).expect("text");
     let back = yaml::decode(printed.as_bytes()).unwrap_or_else(|e| panic!("{printed}: {e}"));
