@@ -413,7 +413,9 @@ fn is_plain(text: &str) -> bool {
         ' ' | '#' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' | '{' | '}' | '[' | ']' | ','
     );
     let dashed = matches!(first, '-' | '?' | ':') && !text[1..].starts_with(|c: char| c.is_alphanumeric());
-    let inside = text.contains(": ") || text.contains(" #") || text.contains(|c: char| matches!(c, '\t' | '\n') || !printable(c));
+    let inside = text.contains(": ")
+        || text.contains(" #")
+        || text.contains(|c: char| matches!(c, '\t' | '\n') || !printable(c));
     let document = text.starts_with("---") || text.starts_with("...");
     !(opens || dashed || inside || document || matches!(last, ' ' | ':') || text == "=" || text == "<<")
         && is_text(text)

@@ -9,6 +9,7 @@ use api::status::{FieldError, FieldReason, shown};
 use api::{Map, Object, Status, Value};
 use base64::Engine;
 use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::error::X509Error;
 use x509_parser::prelude::FromDer;
 
 fn concerns(admission: &Admission<'_>, subresource: &str, operation: Operation) -> bool {
@@ -78,13 +79,26 @@ impl Rules for Readable {
         }
         let Some(der) = der(object) else { return };
         let why = match X509CertificationRequest::from_der(&der) {
-            Ok(([], _)) => return,
+            Ok(([], request)) => match request.verify_signature() {
+                // Signatures over curves that this build cannot compute with are left to the signer.
+                Ok(()) | Err(X509Error::SignatureUnsupportedAlgorithm) => return,
+                Err(_) => forged(&request),
+            },
             Ok(_) => "asn1: syntax error: trailing data",
             Err(x509_parser::nom::Err::Incomplete(_)) => "asn1: syntax error: sequence truncated",
             Err(_) => "asn1: structure error: this is no certificate request",
         };
         let given = shown(&Value::from(object.str_at(&["spec", "request"])));
         errors.push(FieldError::new(FieldReason::Invalid, PATH, format!("Invalid value: {given}: {why}")));
+    }
+}
+
+/// What is said of a request that its key has not signed.
+fn forged(request: &X509CertificationRequest<'_>) -> &'static str {
+    match request.signature_algorithm.algorithm.to_id_string().as_str() {
+        id if id.starts_with("1.2.840.10045.") => "x509: ECDSA verification failure",
+        "1.3.101.112" => "x509: Ed25519 verification failure",
+        _ => "crypto/rsa: verification error",
     }
 }
 
@@ -128,4 +142,29 @@ async fn may(ctx: &Ctx, admission: &Admission<'_>, verb: &str) -> Result<(), Sta
         }
     }
     Err(admission.forbid(&format!("user not permitted to {verb} requests with signerName {signer:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaints(der: &[u8]) -> Vec<String> {
+        let text = pem::encode(&pem::Pem::new("CERTIFICATE REQUEST", der));
+        let request = base64::engine::general_purpose::STANDARD.encode(text);
+        let mut object = Object(Map::default());
+        object.set(&["spec", "request"], request.as_str());
+        let mut errors = Vec::new();
+        Readable.check(&object, None, &mut errors);
+        errors.iter().map(|error| error.message.rsplit_once("\": ").unwrap().1.to_owned()).collect()
+    }
+
+    #[test]
+    fn a_request_must_be_signed_by_its_own_key() {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let request = rcgen::CertificateParams::default().serialize_request(&key).unwrap();
+        let mut der = request.der().to_vec();
+        assert_eq!(complaints(&der), Vec::<String>::new());
+        *der.last_mut().unwrap() ^= 1;
+        assert_eq!(complaints(&der), ["x509: ECDSA verification failure"]);
+    }
 }

@@ -466,5 +466,7 @@ pub(in crate::kinds) fn controller_revision_update(
     c: Context<'_>,
     out: &mut Vec<FieldError>,
 ) {
+    // What stays need not be looked at again.
+    out.retain(|e| e.path != "data");
     updated(new, old, c, out, |root| immutable(&root.field("data"), old.at(&["data"])), |_| {});
 }
