@@ -181,7 +181,7 @@ mod tests {
             "workqueue_adds_total{name=\"deployment\"} 3",
             "workqueue_work_duration_seconds_bucket{name=\"deployment\",le=\"0.001\"} 0",
             "workqueue_work_duration_seconds_bucket{name=\"deployment\",le=\"0.01\"} 1",
-            "workqueue_work_duration_seconds_bucket{name=\"deployment\",le=\"1000\"} 1",
+            "workqueue_work_duration_seconds_bucket{name=\"deployment\",le=\"10\"} 1",
             "workqueue_work_duration_seconds_bucket{name=\"deployment\",le=\"+Inf\"} 2",
             "workqueue_work_duration_seconds_sum{name=\"deployment\"} 5000.005",
             "workqueue_queue_duration_seconds_count{name=\"deployment\"} 0",
