@@ -43,7 +43,8 @@ fn has(group: i32, version: i32) -> impl Fn(&APIService) -> bool {
 
 #[tokio::test]
 async fn what_is_built_in_comes_back_at_the_next_start() {
-    let mut server = Server::new();
+    // Ranges that no other cluster here takes while this one is away.
+    let mut server = Server::with(&["--service-cidr", "10.186.0.0/16", "--pod-cidr", "10.187.0.0/16"]);
     let all = services(&server.kubeconfig()).await;
     becomes(&all, "v1.apps", has(17800, 15)).await;
     becomes(&all, "v2.autoscaling", has(17500, 30)).await;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, Weak};
 pub(crate) struct Api {
     dir: tempfile::TempDir,
     process: Child,
+    flags: &'static [&'static str],
 }
 
 impl Api {
@@ -28,21 +29,26 @@ impl Api {
     }
 
     pub(crate) fn new() -> Api {
+        Api::with(&[])
+    }
+
+    /// One with further flags.
+    pub(crate) fn with(flags: &'static [&'static str]) -> Api {
         let dir = tempfile::tempdir().expect("a directory");
-        let process = Api::start(dir.path());
-        Api { dir, process }
+        let process = Api::start(dir.path(), flags);
+        Api { dir, process, flags }
     }
 
     /// Ends it and starts it again with what it had.
     pub(crate) fn restart(&mut self) {
         self.process.kill().and_then(|()| self.process.wait()).expect("it ends");
-        self.process = Api::start(self.dir.path());
+        self.process = Api::start(self.dir.path(), self.flags);
     }
 
-    fn start(dir: &Path) -> Child {
+    fn start(dir: &Path, flags: &[&str]) -> Child {
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
         let mut command = Command::new(wherry());
-        command.args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"]).arg(dir);
+        command.args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"]).arg(dir).args(flags);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("the apiserver starts");
         // It prints the path of its kubeconfig when it is ready.
         let mut line = String::new();

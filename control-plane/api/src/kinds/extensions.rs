@@ -1,6 +1,6 @@
 //! What adds kinds: CustomResourceDefinitions and APIServices.
 
-use super::fill::{has, list, made, map, put, put_text, sub, text};
+use super::fill::{has, made, put, put_text, sub, text};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
@@ -51,7 +51,7 @@ pub static API_SERVICE: Kind = Kind {
     has_status: true,
     unconditional_update: false,
     default: api_service,
-    prepare_create: new_api_service,
+    prepare_create: reset_status,
     prepare_update: keep_other_half,
     cells: table::api_services,
     validate: rules::api_service,
@@ -106,20 +106,4 @@ fn api_service(object: &mut Object) {
     if let Some(service) = sub(&mut object.0, "spec").and_then(|s| sub(s, "service")) {
         put(service, "port", 443);
     }
-}
-
-/// What this server serves itself is there from the first moment.
-fn new_api_service(object: &mut Object, context: Context<'_>) {
-    reset_status(object, context);
-    if object.at(&["spec", "service"]).is_some_and(|s| !s.is_null()) {
-        return;
-    }
-    let available = map([
-        ("type", "Available".into()),
-        ("status", "True".into()),
-        ("lastTransitionTime", context.now.into()),
-        ("reason", "Local".into()),
-        ("message", "Local APIServices are always available".into()),
-    ]);
-    object.set(&["status", "conditions"], list([available]));
 }

@@ -74,11 +74,8 @@ fn versions(spec: &At<'_>) {
         parts(&version, &version, |key| !is_shared(&list, key));
     }
     let shown = || {
-        if !list.is() {
-            return "null".to_owned();
-        }
         let shown: Vec<String> = list.items().map(|v| version_shown(&v)).collect();
-        if shown.is_empty() { "null".to_owned() } else { format!("[{}]", shown.join(",")) }
+        format!("[{}]", shown.join(","))
     };
     if twice {
         list.invalid_as(&shown(), "must contain unique version names");
