@@ -91,7 +91,7 @@ fn message(object: &Object) -> Vec<u8> {
     match object.kind() {
         "PartialObjectMetadata" => meta(object, "ObjectMeta"),
         "PartialObjectMetadataList" => {
-            let items = object.0.get("items").and_then(Value::as_list).expect("items").iter();
+            let items = object.0.get("items").expect("items").as_list().unwrap_or_default().iter();
             let items = items.map(|item| Object(item.as_map().expect("an object").clone()));
             let items = items.flat_map(|item| field(2, &meta(&item, "ObjectMeta")));
             meta(object, "ListMeta").into_iter().chain(items).collect()

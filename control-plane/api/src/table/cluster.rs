@@ -1,8 +1,8 @@
 //! Rows of what a cluster is made of: nodes, storage, configuration, access, extensions.
 
 use super::age::{age, human_duration};
-use super::row;
-use super::text::{NONE, UNSET, condition, flag, int, items, or, part, texts};
+use super::text::{NONE, UNSET, condition, flag, go_selector, int, items, or, part, texts};
+use super::{default_name, row};
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::value::Value;
@@ -26,6 +26,10 @@ fn count(object: &Object, path: &[&str]) -> i64 {
 fn text(object: &Object, path: &[&str]) -> Value {
     Value::from(object.str_at(path))
 }
+
+/// Which StorageClass is the default, now and long ago.
+const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 rows! {
     fn config_maps(o, now) {
@@ -62,7 +66,7 @@ rows! {
         "Internal-IP" => or(node_address(o, "InternalIP"), NONE),
         "External-IP" => or(node_address(o, "ExternalIP"), NONE),
         "OS-Image" => or(o.str_at(&["status", "nodeInfo", "osImage"]), "<unknown>"),
-        "Kernel-Version" => or(o.str_at(&["status", "nodeInfo", "kernelVersion"]), "<unknown>"),
+        "Kernel-Version" => Value::from(kernel(o)),
         "Container-Runtime" => or(o.str_at(&["status", "nodeInfo", "containerRuntimeVersion"]), "<unknown>"),
     }
     fn volumes(o, now) {
@@ -82,7 +86,7 @@ rows! {
     fn claims(o, now) {
         "Status" => phase(o),
         "Volume" => text(o, &["spec", "volumeName"]),
-        "Capacity" => bound(o, text(o, &["status", "capacity", "storage"])),
+        "Capacity" => bound(o, or(o.str_at(&["status", "capacity", "storage"]), "0")),
         "Access Modes" => bound(o, Value::from(modes(&texts(o, &["status", "accessModes"])))),
         "StorageClass" => storage_class(o),
         "VolumeAttributesClass" => or(o.str_at(&["spec", "volumeAttributesClassName"]), UNSET),
@@ -106,8 +110,8 @@ rows! {
     fn policy_bindings(o, now) {
         "PolicyName" => text(o, &["spec", "policyName"]),
         "ParamRef" => match o.at(&["spec", "paramRef"]) {
-            Some(p) if part(p, &["name"]).is_empty() => Value::from("*"),
-            Some(p) if part(p, &["namespace"]).is_empty() => Value::from(part(p, &["name"])),
+            Some(p) if part(p, &["name"]).is_empty() => Value::from(p.get("selector").map_or(UNSET.into(), go_selector)),
+            Some(p) if part(p, &["namespace"]).is_empty() => Value::from(format!("*/{}", part(p, &["name"]))),
             Some(p) => Value::from(format!("{}/{}", part(p, &["namespace"]), part(p, &["name"]))),
             None => Value::from(UNSET),
         },
@@ -172,7 +176,7 @@ rows! {
         "StorageCapacity" => flag(o, &["spec", "storageCapacity"]),
         "TokenRequests" => {
             let all: Vec<&str> = items(o, &["spec", "tokenRequests"]).iter().map(|t| part(t, &["audience"])).collect();
-            or(&all.join(","), UNSET)
+            Value::from(if all.is_empty() { UNSET.to_owned() } else { all.join(",") })
         },
         "RequiresRepublish" => flag(o, &["spec", "requiresRepublish"]),
         "Modes" => or(&texts(o, &["spec", "volumeLifecycleModes"]).join(","), "<none>"),
@@ -181,10 +185,7 @@ rows! {
         "Drivers" => Value::from(count(o, &["spec", "drivers"])),
     }
     fn storage_classes(o, now) {
-        "Name" => Value::from(match o.annotation("storageclass.kubernetes.io/is-default-class") {
-            Some("true") => format!("{} (default)", o.name()),
-            _ => o.name().to_owned(),
-        }),
+        "Name" => default_name(o, &DEFAULT_CLASS),
         "Provisioner" => text(o, &["provisioner"]),
         "ReclaimPolicy" => text(o, &["reclaimPolicy"]),
         "VolumeBindingMode" => or(o.str_at(&["volumeBindingMode"]), UNSET),
@@ -262,6 +263,15 @@ fn node_status(o: &Object) -> String {
         status.push_str(",SchedulingDisabled");
     }
     status
+}
+
+fn kernel(o: &Object) -> String {
+    let info = |field| o.str_at(&["status", "nodeInfo", field]);
+    let version = Some(info("kernelVersion")).filter(|v| !v.is_empty()).unwrap_or("<unknown>");
+    match info("architecture") {
+        "" => version.to_owned(),
+        architecture => format!("{version} ({architecture})"),
+    }
 }
 
 fn node_roles(o: &Object) -> String {
@@ -357,11 +367,14 @@ fn subjects(o: &Object, kind: &str) -> Value {
 
 fn claim_state(o: &Object) -> String {
     let mut states = Vec::new();
-    if o.deletion_timestamp().is_some() {
+    let deleted = o.deletion_timestamp().is_some();
+    if deleted {
         states.push("deleted");
     }
     if o.at(&["status", "allocation"]).is_none() {
-        states.push("pending");
+        if !deleted {
+            states.push("pending");
+        }
     } else {
         states.push("allocated");
         if count(o, &["status", "reservedFor"]) > 0 {

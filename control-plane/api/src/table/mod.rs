@@ -34,6 +34,14 @@ pub fn conditions(kind: &Kind, object: &Object) -> Vec<Value> {
     }
 }
 
+/// The name of a class, marked where it is the default.
+fn default_name(object: &Object, annotations: &[&str]) -> Value {
+    Value::from(match annotations.iter().any(|a| object.annotation(a) == Some("true")) {
+        true => format!("{} (default)", object.name()),
+        false => object.name().to_owned(),
+    })
+}
+
 /// A row; `cell` gives those that are no name, age or creation time.
 fn row(kind: &Kind, object: &Object, now: i64, cell: impl Fn(&str) -> Option<Value>) -> Vec<Value> {
     let plain = |name: &str| match name {

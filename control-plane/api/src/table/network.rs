@@ -1,7 +1,8 @@
 //! Rows of services and what stands around them.
 
-use super::row;
-use super::text::{NONE, UNSET, few, items, labels, or, part, selector, texts};
+use super::age::age;
+use super::text::{FEW, NONE, UNSET, and_more, few, items, labels, or, part, selector, texts};
+use super::{default_name, row};
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::value::Value;
@@ -74,7 +75,10 @@ pub(crate) fn endpoints(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
                 })),
             }
         }
-        Some(or(&few(&all, ","), NONE))
+        Some(match items(object, &["subsets"]) {
+            [] => Value::from(NONE),
+            _ => Value::from(few(&all)),
+        })
     })
 }
 
@@ -83,14 +87,18 @@ pub(crate) fn endpoint_slices(kind: &Kind, object: &Object, now: i64) -> Vec<Val
         Some(match column {
             "AddressType" => Value::from(object.str_at(&["addressType"])),
             "Ports" => {
-                let port = |p: &Value| p.get("port").and_then(Value::as_i64).map_or("*".to_owned(), |n| n.to_string());
-                or(&few(&items(object, &["ports"]).iter().map(port).collect::<Vec<_>>(), ","), UNSET)
+                let port = |p: &Value| match (p.get("port").and_then(Value::as_i64), p.get("name")) {
+                    (Some(number), _) => number.to_string(),
+                    (None, Some(name)) => name.as_str().unwrap_or("").to_owned(),
+                    (None, None) => "*".to_owned(),
+                };
+                or(&few(&items(object, &["ports"]).iter().map(port).collect::<Vec<_>>()), UNSET)
             }
             "Endpoints" => {
                 let each = items(object, &["endpoints"]).iter();
                 let all = each.flat_map(|e| e.get("addresses").and_then(Value::as_list).unwrap_or(&[]));
                 let all: Vec<String> = all.filter_map(Value::as_str).map(str::to_owned).collect();
-                or(&few(&all, ","), UNSET)
+                or(&few(&all), UNSET)
             }
             _ => return None,
         })
@@ -101,11 +109,7 @@ pub(crate) fn ingresses(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
     row(kind, object, now, |column| {
         Some(match column {
             "Class" => or(object.str_at(&["spec", "ingressClassName"]), NONE),
-            "Hosts" => {
-                let hosts = items(object, &["spec", "rules"]).iter().map(|r| part(r, &["host"]).to_owned());
-                let hosts: Vec<String> = hosts.filter(|h| !h.is_empty()).collect();
-                or(&few(&hosts, ","), "*")
-            }
+            "Hosts" => or(&hosts(items(object, &["spec", "rules"])), "*"),
             "Address" => Value::from(balancer(object).join(",")),
             "Ports" => Value::from(if items(object, &["spec", "tls"]).is_empty() { "80" } else { "80, 443" }),
             _ => return None,
@@ -113,9 +117,19 @@ pub(crate) fn ingresses(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
     })
 }
 
+/// The first hosts; what is more are rules, with a host or without.
+fn hosts(rules: &[Value]) -> String {
+    let named = rules.iter().enumerate().map(|(i, rule)| (i, part(rule, &["host"])));
+    let shown: Vec<(usize, &str)> = named.filter(|(_, host)| !host.is_empty()).take(FEW).collect();
+    let full = shown.len() == FEW && shown.last().is_some_and(|(i, _)| i + 1 < rules.len());
+    let shown: Vec<String> = shown.into_iter().map(|(_, host)| host.to_owned()).collect();
+    and_more(&shown, if full { rules.len() - FEW } else { 0 })
+}
+
 pub(crate) fn ingress_classes(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
     row(kind, object, now, |column| {
         Some(match column {
+            "Name" => default_name(object, &["ingressclass.kubernetes.io/is-default-class"]),
             "Controller" => Value::from(object.str_at(&["spec", "controller"])),
             "Parameters" => match object.at(&["spec", "parameters"]) {
                 None => Value::from(NONE),
@@ -138,7 +152,7 @@ pub(crate) fn network_policies(kind: &Kind, object: &Object, now: i64) -> Vec<Va
 }
 
 pub(crate) fn ip_addresses(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {
-    row(kind, object, now, |column| {
+    let mut cells = row(kind, object, now, |column| {
         let parent = object.at(&["spec", "parentRef"]).filter(|_| column == "ParentRef")?;
         let (group, namespace) = (part(parent, &["group"]), part(parent, &["namespace"]));
         let mut out = part(parent, &["resource"]).to_owned();
@@ -149,7 +163,10 @@ pub(crate) fn ip_addresses(kind: &Kind, object: &Object, now: i64) -> Vec<Value>
             out = format!("{out}/{namespace}");
         }
         Some(Value::from(format!("{out}/{}", part(parent, &["name"]))))
-    })
+    });
+    // Upstream's rows have one cell more than its columns.
+    cells.push(age(object.meta_text("creationTimestamp"), now));
+    cells
 }
 
 pub(crate) fn service_cidrs(kind: &Kind, object: &Object, now: i64) -> Vec<Value> {

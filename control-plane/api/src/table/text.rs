@@ -54,14 +54,37 @@ pub(super) fn containers(object: &Object, spec: &[&str], field: &str) -> Value {
     Value::from(items(object, &path).iter().map(|c| part(c, &[field])).collect::<Vec<_>>().join(","))
 }
 
+/// How many of a list are shown.
+pub(super) const FEW: usize = 3;
+
 /// The first three, and how many more.
-pub(super) fn few(list: &[String], separator: &str) -> String {
-    const SHOWN: usize = 3;
-    let shown = list.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(separator);
-    match list.len() > SHOWN {
-        true => format!("{shown} + {} more...", list.len() - SHOWN),
-        false => shown,
+pub(super) fn few(list: &[String]) -> String {
+    and_more(&list[..list.len().min(FEW)], list.len().saturating_sub(FEW))
+}
+
+pub(super) fn and_more(shown: &[String], more: usize) -> String {
+    let shown = shown.join(",");
+    match more {
+        0 => shown,
+        _ => format!("{shown} + {more} more..."),
     }
+}
+
+/// A `meta/v1.LabelSelector` as Go prints it.
+pub(super) fn go_selector(selector: &Value) -> String {
+    let labels = selector.get("matchLabels").and_then(Value::as_map).into_iter().flat_map(|m| m.iter());
+    let labels: String = labels.map(|(k, v)| format!("{k}: {},", v.as_str().unwrap_or(""))).collect();
+    let expressions = selector.get("matchExpressions").and_then(Value::as_list).unwrap_or(&[]);
+    let one = |e: &Value| {
+        let values = e.get("values").and_then(Value::as_list).unwrap_or(&[]);
+        let values: Vec<&str> = values.iter().filter_map(Value::as_str).collect();
+        let (key, operator) = (part(e, &["key"]), part(e, &["operator"]));
+        format!("LabelSelectorRequirement{{Key:{key},Operator:{operator},Values:[{}],}},", values.join(" "))
+    };
+    let expressions: String = expressions.iter().map(one).collect();
+    format!(
+        "&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
 }
 
 /// An int or a string, as text.

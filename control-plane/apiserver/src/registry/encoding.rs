@@ -26,7 +26,7 @@ pub(crate) fn encode(kind: &Kind, object: &Object) -> Bytes {
             {
                 custom.stored.prune(&mut map);
             }
-            let mut out = encode_map(object.meta(), &map);
+            let mut out = encode_map(map.get("metadata").and_then(Value::as_map), &map);
             if let Some(custom) = &kind.custom
                 && custom.stored.version != custom.stored.oldest
             {
@@ -164,12 +164,19 @@ pub(crate) fn metadata(value: &[u8]) -> &[u8] {
     value
 }
 
-/// `metadata` alone, for rows of tables.
-pub(crate) fn partial_value(object: &Object, version: &str) -> Value {
+/// Metadata as [`metadata`] would have found it.
+pub(crate) fn metadata_of(meta: &Map) -> Vec<u8> {
+    let mut out = encode_map(Some(meta), &Map::new());
+    out.pop();
+    out
+}
+
+/// Metadata alone, for rows of tables.
+pub(crate) fn partial_value(meta: Map, version: &str) -> Value {
     let mut map = Map::new();
     map.insert("kind", "PartialObjectMetadata");
     map.insert("apiVersion", api_version("meta.k8s.io", version));
-    map.insert("metadata", object.meta().cloned().unwrap_or_default());
+    map.insert("metadata", meta);
     Value::Map(map)
 }
 

@@ -12,7 +12,8 @@ mod storage;
 mod versions;
 
 pub(crate) use encoding::{
-    decode, decode_metadata, encode, metadata, partial_value, viewed, write_item, write_object, write_partial,
+    decode, decode_metadata, encode, metadata, metadata_of, partial_value, viewed, write_item, write_object,
+    write_partial,
 };
 pub(crate) use keys::{ROOT, below, key, prefix};
 pub(crate) use kinds::Kinds;

@@ -8,12 +8,13 @@ use crate::cache::{Caches, Entry, Form, What};
 use crate::chunks::Chunks;
 use crate::negotiate::{Accept, Encoding, Shape};
 use crate::registry::{
-    decode, decode_metadata, encode, is_view, type_of, viewed, write_item, write_object, write_partial,
+    decode, decode_metadata, encode, is_view, metadata_of, type_of, viewed, write_item, write_object, write_partial,
 };
 use crate::request::api_version;
 use api::codec::protobuf;
-use api::{Kind, Map, Object, Status};
+use api::{Kind, Map, Object, Status, Value};
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::sync::Arc;
 
 /// What stands in a list's metadata.
@@ -77,16 +78,26 @@ impl Shown {
                 out.extend_from_slice(&protobuf::wrap(&of, "PartialObjectMetadata", &self.protobuf(entry)?));
             }
             (Shape::Partial { version, .. }, Encoding::Json | Encoding::Yaml) => {
-                write_partial(version, entry.metadata(), revision, out);
+                write_partial(version, &self.metadata(entry), revision, out);
             }
             (Shape::Table { version, include }, _) => {
                 let meta = ListMeta { revision, ..ListMeta::default() };
                 table::head(kind, version, &meta, columns, out);
+                out.push(b'[');
                 table::row(kind, version, *include, &decode(kind, &entry.value, revision)?, out);
                 out.extend_from_slice(b"]}");
             }
         }
         Ok(())
+    }
+
+    /// The metadata where it is shown alone.
+    fn metadata<'a>(&self, entry: &'a Entry) -> Cow<'a, [u8]> {
+        let meta = if keeps_elsewhere(&self.kind) { decode_metadata(entry.metadata(), 0).ok() } else { None };
+        match meta {
+            None => Cow::Borrowed(entry.metadata()),
+            Some(meta) => Cow::Owned(metadata_of(&alone(&self.kind, meta))),
+        }
     }
 
     /// The stored form in the version that is asked for.
@@ -105,7 +116,7 @@ impl Shown {
             Shape::Partial { .. } => {
                 let form = Form { what: What::Metadata, of: "".into() };
                 self.caches.form(&entry.made, form, || {
-                    let meta = decode_metadata(entry.metadata(), entry.revision)?;
+                    let meta = alone(&self.kind, decode_metadata(entry.metadata(), entry.revision)?);
                     protobuf::partial(&meta).map_err(Status::internal)
                 })
             }
@@ -142,6 +153,12 @@ impl Shown {
         let Shape::Table { version, include } = &self.accept.shape else { return Ok(Chunks::whole(Vec::new())) };
         let mut out = Vec::with_capacity(4096);
         table::head(&self.kind, version, meta, true, &mut out);
+        if entries.is_empty() {
+            out.extend_from_slice(table::no_rows(&self.kind));
+            out.extend_from_slice(b"}\n");
+            return Ok(Chunks::whole(out));
+        }
+        out.push(b'[');
         for (i, entry) in entries.iter().enumerate() {
             if i > 0 {
                 out.push(b',');
@@ -160,8 +177,12 @@ impl Shown {
         // Upstream's lists of custom kinds show an empty token as well.
         let untyped = self.kind.custom.is_some() && self.accept.shape == Shape::Whole;
         list_meta(meta, untyped, &mut head);
-        head.extend_from_slice(b",\"items\":[");
         let partial = matches!(self.accept.shape, Shape::Partial { .. });
+        if partial && entries.is_empty() {
+            head.extend_from_slice(b",\"items\":null}\n");
+            return Chunks::whole(head);
+        }
+        head.extend_from_slice(b",\"items\":[");
         let shown = |entry: &Entry| if partial { entry.metadata().len() } else { entry.value.len() };
         let size = entries.iter().map(|e| shown(e) + AROUND).sum::<usize>() + head.len();
         let shown = self.clone();
@@ -185,7 +206,7 @@ impl Shown {
 
     fn json_item(&self, entry: &Entry, out: &mut Vec<u8>) {
         match &self.accept.shape {
-            Shape::Partial { version, .. } => write_partial(version, entry.metadata(), entry.revision, out),
+            Shape::Partial { version, .. } => write_partial(version, &self.metadata(entry), entry.revision, out),
             Shape::Whole | Shape::Table { .. } => write_item(&self.kind, &self.stored(entry), entry.revision, out),
         }
     }
@@ -211,6 +232,26 @@ impl Shown {
         pieces.push(Bytes::from_static(list.tail));
         Ok(Chunks::joined(size + pieces[0].len(), pieces.into_iter()))
     }
+}
+
+/// Upstream keeps it in a field of the object: where metadata stands alone, it is not among the annotations.
+const GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn keeps_elsewhere(kind: &Kind) -> bool {
+    kind.names.plural == "daemonsets" && kind.names.group == "apps"
+}
+
+/// Metadata as it is shown without its object.
+fn alone(kind: &Kind, mut meta: Map) -> Map {
+    if keeps_elsewhere(kind)
+        && let Some(Value::Map(annotations)) = meta.get_mut("annotations")
+    {
+        annotations.remove(GENERATION);
+        if annotations.is_empty() {
+            meta.remove("annotations");
+        }
+    }
+    meta
 }
 
 /// An object of a built-in kind as protobuf.

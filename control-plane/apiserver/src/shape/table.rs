@@ -7,7 +7,15 @@ use crate::request::api_version;
 use api::codec::json;
 use api::{Kind, Map, Object, Value};
 
-/// Everything up to the first row. `columns` says whether the columns are named: later Tables of a watch do without.
+/// The list of a kind's rows where it has none: of kinds that upstream has no rows of its own for, null.
+pub(super) fn no_rows(kind: &Kind) -> &'static [u8] {
+    match kind.columns.iter().any(|c| c.name == "Created At") {
+        true => b"null",
+        false => b"[]",
+    }
+}
+
+/// Everything up to the list of rows. `columns` says whether the columns are named: later Tables of a watch do without.
 pub(super) fn head(kind: &Kind, version: &str, meta: &ListMeta, columns: bool, out: &mut Vec<u8>) {
     let api_version = api_version("meta.k8s.io", version);
     out.extend_from_slice(format!("{{\"kind\":\"Table\",\"apiVersion\":{api_version:?},\"metadata\":").as_bytes());
@@ -17,7 +25,7 @@ pub(super) fn head(kind: &Kind, version: &str, meta: &ListMeta, columns: bool, o
         true => json::encode_into(&Value::List(kind.columns.iter().map(column).collect()), out),
         false => out.extend_from_slice(b"null"),
     }
-    out.extend_from_slice(b",\"rows\":[");
+    out.extend_from_slice(b",\"rows\":");
 }
 
 fn column(column: &api::kind::Column) -> Value {
@@ -28,23 +36,6 @@ fn column(column: &api::kind::Column) -> Value {
     map.insert("description", &*column.description);
     map.insert("priority", column.priority);
     Value::Map(map)
-}
-
-/// Upstream keeps it elsewhere than in the annotations while it makes rows.
-const GENERATION: &str = "deprecated.daemonset.template.generation";
-
-fn metadata(kind: &Kind, object: &Object, version: &str) -> Value {
-    if !(kind.names.plural == "daemonsets" && kind.names.group == "apps") {
-        return partial_value(object, version);
-    }
-    let mut object = object.clone();
-    if let Some(Value::Map(annotations)) = object.meta_mut().get_mut("annotations") {
-        annotations.remove(GENERATION);
-        if annotations.is_empty() {
-            object.meta_mut().remove("annotations");
-        }
-    }
-    partial_value(&object, version)
 }
 
 pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object, out: &mut Vec<u8>) {
@@ -58,7 +49,7 @@ pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object,
         "object",
         match include {
             Include::None => Value::Null,
-            Include::Metadata => metadata(kind, object, version),
+            Include::Metadata => partial_value(super::alone(kind, object.meta().cloned().unwrap_or_default()), version),
             Include::Object => Value::Map(object.0.clone()),
         },
     );

@@ -45,8 +45,9 @@ pub(super) struct Reflector<K> {
 struct Page<K> {
     #[serde(default)]
     metadata: ListMeta,
-    #[serde(default = "Vec::new")]
-    items: Vec<K>,
+    /// Null in lists of metadata that hold none.
+    #[serde(default = "Option::default")]
+    items: Option<Vec<K>>,
 }
 
 #[derive(Deserialize)]
@@ -115,7 +116,7 @@ impl<K: Object> Reflector<K> {
             let query = [("limit", PAGE.to_string()), ("continue", more)];
             let text = self.client.request_text(self.request(&query)?).await.map_err(expired)?;
             let page: Page<K> = decode_page(&text, &self.path)?;
-            items.extend(page.items);
+            items.extend(page.items.unwrap_or_default());
             more = page.metadata.continue_.unwrap_or_default();
             if more.is_empty() {
                 let revision = page.metadata.resource_version.unwrap_or_default();
@@ -235,7 +236,8 @@ fn decode_page<K: Object>(text: &str, path: &str) -> Result<Page<K>, serde_json:
     let raw: Page<serde_json::Value> = serde_json::from_str(text)?;
     let decode =
         |item| serde_json::from_value(item).map_err(|error| tracing::warn!(path, "left out of a list: {error}"));
-    Ok(Page { metadata: raw.metadata, items: raw.items.into_iter().filter_map(|item| decode(item).ok()).collect() })
+    let items = raw.items.map(|items| items.into_iter().filter_map(|item| decode(item).ok()).collect());
+    Ok(Page { metadata: raw.metadata, items })
 }
 
 /// Resource versions are numbers here as they are in etcd; one that is not counts as the beginning of time.
@@ -274,6 +276,14 @@ async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_without_items_is_empty() {
+        for text in [r#"{"metadata":{},"items":null}"#, r#"{"metadata":{},"items":[]}"#, r#"{"metadata":{}}"#] {
+            let page: Page<serde_json::Value> = decode_page(text, "/").unwrap();
+            assert!(page.items.unwrap_or_default().is_empty(), "{text}");
+        }
+    }
 
     #[test]
     fn a_server_that_is_not_reached_is_tried_more_often_than_one_that_refuses() {

@@ -251,7 +251,11 @@ fn class(spec: &At<'_>) {
 
 fn traffic(spec: &At<'_>) {
     let external = spec.field("externalTrafficPolicy");
-    let outside = matches!(spec.get("type"), "LoadBalancer" | "NodePort") || !spec.field("externalIPs").is_empty();
+    let outside = match spec.get("type") {
+        "LoadBalancer" | "NodePort" => true,
+        "ClusterIP" => !spec.field("externalIPs").is_empty(),
+        _ => false,
+    };
     if external.is() && !external.text().is_empty() {
         match outside {
             false => external.invalid("may only be set for externally-accessible services"),
