@@ -68,7 +68,7 @@ pub trait Rules: std::fmt::Debug + Send + Sync {
     fn check(&self, object: &Object, old: Option<&Object>, errors: &mut Vec<FieldError>);
 }
 
-/// Everything the apiserver must know of a kind. On a write run in this order: [`Kind::check`] → [`Kind::default`] →
+/// Everything the apiserver must know of a kind. On a write run in this order: [`Kind::read`] → [`Kind::default`] →
 /// `prepare_*` → `validate_*`. The functions are a built-in kind's own; callers use the methods, which ask
 /// [`Kind::custom`] where that is set.
 #[derive(Debug, Clone)]
@@ -193,11 +193,11 @@ impl Kind {
         }
     }
 
-    /// What is wrong with a new object.
-    pub fn validate_create(&self, object: &Object) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+    /// What is wrong with a new object, which takes the form in which it is stored.
+    pub fn validate_create(&self, object: &mut Object) -> Vec<FieldError> {
+        let mut errors = self.judge(object);
         match &self.custom {
-            None => (self.validate)(object, &mut errors),
+            None => {}
             Some(custom) => custom.validate(object, None, &mut errors),
         }
         if let Some(rules) = &self.rules {
@@ -206,19 +206,28 @@ impl Kind {
         errors
     }
 
-    /// What is wrong with a change.
-    pub fn validate_update(&self, new: &Object, old: &Object, context: Context<'_>) -> Vec<FieldError> {
-        let mut errors = Vec::new();
+    /// What is wrong with a change; `new` takes the form in which it is stored.
+    pub fn validate_update(&self, new: &mut Object, old: &Object, context: Context<'_>) -> Vec<FieldError> {
+        let mut errors = self.judge(new);
         match &self.custom {
-            None => {
-                (self.validate)(new, &mut errors);
-                (self.validate_update)(new, old, context, &mut errors);
-            }
+            None => (self.validate_update)(new, old, context, &mut errors),
             Some(custom) => custom.validate(new, Some(old), &mut errors),
         }
         if let Some(rules) = &self.rules {
             rules.check(new, Some(old), &mut errors);
         }
+        errors
+    }
+
+    /// What a built-in kind's own rules find. They see empty lists and maps as they were sent, which [`Kind::check`]
+    /// drops; what a change may not touch is compared without them.
+    fn judge(&self, object: &mut Object) -> Vec<FieldError> {
+        let mut errors = Vec::new();
+        if self.custom.is_none() {
+            schema::judged(&self.type_name, object);
+            (self.validate)(object, &mut errors);
+        }
+        self.check(object);
         errors
     }
 

@@ -36,7 +36,15 @@ pub fn check(type_name: &str, object: &mut Object) -> Checked {
 pub fn read(type_name: &str, object: &mut Object) -> Checked {
     match find(type_name) {
         None => Checked::default(),
-        Some(schema) => Pass { keeps_empty: true, ..Pass::default() }.whole(schema, object),
+        Some(schema) => Pass { keeps_empty: true, keeps_gated: true, ..Pass::default() }.whole(schema, object),
+    }
+}
+
+/// The same for an object whose rules are asked next: what is behind gates is gone, and empty lists and maps stay,
+/// because complaints show them.
+pub fn judged(type_name: &str, object: &mut Object) {
+    if let Some(schema) = find(type_name) {
+        Pass { keeps_empty: true, ..Pass::default() }.whole(schema, object);
     }
 }
 
@@ -111,6 +119,7 @@ struct Pass {
     path: Vec<Step>,
     found: Checked,
     keeps_empty: bool,
+    keeps_gated: bool,
 }
 
 /// Where a value stands, for the message about a wrong type.
@@ -174,7 +183,7 @@ impl Pass {
                     false
                 }
                 // They are only dropped at the end: whoever set them owns them.
-                Some(field) if field.gated && !pass.keeps_empty => false,
+                Some(field) if field.gated && !pass.keeps_gated => false,
                 Some(field) => pass.field(schema, field, value),
             };
             pass.path.pop();

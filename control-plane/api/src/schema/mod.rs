@@ -9,7 +9,7 @@ mod order;
 mod table;
 mod time;
 
-pub use check::{Checked, check, empty, normalize, read};
+pub use check::{Checked, check, empty, judged, normalize, read};
 pub use convert::convert;
 pub use order::{ordered, position};
 

@@ -74,7 +74,7 @@ fn refused(kind: &Kind, object: &Object, errors: &[api::FieldError]) -> Option<S
 
 /// What a creation goes through.
 fn create(kind: &Kind, mut object: Object) -> Option<Status> {
-    schema::check(&kind.type_name, &mut object);
+    kind.read(&mut object);
     object.meta_mut().insert("uid", "uid-1");
     if object.name().is_empty() && !object.meta_text("generateName").is_empty() {
         let name = format!("{}abcde", object.meta_text("generateName"));
@@ -82,22 +82,17 @@ fn create(kind: &Kind, mut object: Object) -> Option<Status> {
     }
     (kind.default)(&mut object);
     (kind.prepare_create)(&mut object, Context { now: NOW, subresource: "" });
-    schema::check(&kind.type_name, &mut object);
-    let mut errors = Vec::new();
-    (kind.validate)(&object, &mut errors);
+    let errors = kind.validate_create(&mut object);
     refused(kind, &object, &errors)
 }
 
 /// What an update goes through.
 fn update(kind: &Kind, mut new: Object, old: &Object, subresource: &str) -> Option<Status> {
     let context = Context { now: NOW, subresource };
-    schema::check(&kind.type_name, &mut new);
+    kind.read(&mut new);
     (kind.default)(&mut new);
     (kind.prepare_update)(&mut new, old, context);
-    schema::check(&kind.type_name, &mut new);
-    let mut errors = Vec::new();
-    (kind.validate)(&new, &mut errors);
-    (kind.validate_update)(&new, old, context, &mut errors);
+    let errors = kind.validate_update(&mut new, old, context);
     refused(kind, &new, &errors)
 }
 

@@ -33,7 +33,6 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
     name(object, outside.random);
     kind.default(object);
     kind.prepare_create(object, Context { now: outside.now, subresource: "" });
-    kind.check(object);
     let mut errors = kind.validate_create(object);
     let generation = object.generation();
     if generation < 0 {
@@ -67,11 +66,11 @@ pub(crate) fn update(kind: &Kind, new: &mut Object, old: &Object, subresource: &
     let context = Context { now, subresource };
     kind.default(new);
     kind.prepare_update(new, old, context);
-    kind.check(new);
+    let errors = kind.validate_update(new, old, context);
     if kind.has_generation && grows(kind, new, old, subresource) {
         new.meta_mut().insert("generation", old.generation() + 1);
     }
-    refuse(kind, new, kind.validate_update(new, old, context))
+    refuse(kind, new, errors)
 }
 
 /// Takes over from `old` what the write may not touch.
