@@ -57,8 +57,8 @@ impl Quantity {
         if whole.is_empty() && fraction.is_empty() {
             return Err(QuantityError::Format);
         }
-        if fraction.contains('.') {
-            return Err(QuantityError::Suffix);
+        if fraction.contains('.') || !is_suffix(suffix) {
+            return Err(QuantityError::Format);
         }
         let (multiplier, format) = suffix_of(suffix)?;
         let nanos = scaled(whole, fraction, multiplier);
@@ -140,6 +140,14 @@ fn div_up(a: i128, b: i128) -> i128 {
 enum Multiplier {
     Ten(i32),
     Times(i128),
+}
+
+/// Whether a suffix is made of the letters of suffixes, and then perhaps a number: which ones there are is another
+/// question.
+fn is_suffix(text: &str) -> bool {
+    let rest = text.trim_start_matches(|c| "eEinumkKMGTP".contains(c));
+    let digits = rest.strip_prefix(['-', '+']).unwrap_or(rest);
+    digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn suffix_of(suffix: &str) -> Result<(Multiplier, Format), QuantityError> {

@@ -152,6 +152,18 @@ impl<K: Into<Key>, V: Into<Value>> FromIterator<(K, V)> for Map {
 }
 
 impl Value {
+    /// What JSON calls it, in Go's messages.
+    pub fn json_type(&self) -> &'static str {
+        match self {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Int(_) | Value::Float(_) => "number",
+            Value::Str(_) => "string",
+            Value::List(_) => "array",
+            Value::Map(_) => "object",
+        }
+    }
+
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Value::Str(s) => Some(s),

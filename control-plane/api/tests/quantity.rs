@@ -48,9 +48,18 @@ fn quantities_are_printed_canonically() {
 fn quantities_are_refused_in_upstreams_words() {
     let format = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
     let suffix = "unable to parse quantity's suffix";
-    for (text, expected) in
-        [("", format), ("x", format), ("-", format), ("1x", suffix), ("1 Gi", suffix), ("1gi", suffix)]
-    {
+    for (text, expected) in [
+        ("", format),
+        ("x", format),
+        ("-", format),
+        ("1x", format),
+        ("1 Gi", format),
+        ("1gi", format),
+        ("1MB", format),
+        ("1.2.3", format),
+        ("1mi", suffix),
+        ("1EE", suffix),
+    ] {
         assert_eq!(Quantity::parse(text).expect_err(text).to_string(), expected, "{text}");
     }
 }

@@ -110,7 +110,7 @@ fn new_job(object: &mut Object, context: Context<'_>) {
     let (name, uid) = (object.name().to_owned(), object.uid().to_owned());
     let spec = made(&mut object.0, "spec");
     if is_true(spec, "manualSelector") {
-        return;
+        return labels_of_template(object);
     }
     let labels = made(made(made(spec, "template"), "metadata"), "labels");
     for (key, value) in [
@@ -119,10 +119,11 @@ fn new_job(object: &mut Object, context: Context<'_>) {
         ("controller-uid", &uid),
         ("job-name", &name),
     ] {
-        labels.insert(key, value.as_str());
+        // What is there already is for validation to refuse.
+        put(labels, key, value.as_str());
     }
     let selector = made(made(spec, "selector"), "matchLabels");
-    selector.insert("batch.kubernetes.io/controller-uid", uid);
+    put(selector, "batch.kubernetes.io/controller-uid", uid);
     labels_of_template(object);
 }
 

@@ -80,7 +80,8 @@ fn node(object: &mut Object) {
     }
     if let Some(spec) = sub(&mut object.0, "spec") {
         let range = text(spec, "podCIDR").to_owned();
-        if !range.is_empty() && !has(spec, "podCIDRs") {
+        let first = spec.get("podCIDRs").and_then(|l| l.at(&["0"])).and_then(Value::as_str);
+        if !range.is_empty() && first != Some(&range) {
             spec.insert("podCIDRs", vec![range]);
         } else if let Some(first) = spec.get("podCIDRs").and_then(|l| l.at(&["0"])).cloned()
             && range.is_empty()

@@ -1,6 +1,6 @@
 //! The defaults of pod specs, wherever they stand: in pods and in the templates of workloads.
 
-use super::fill::{each, has, is_true, made, map, put, put_int, put_text, sub, text};
+use super::fill::{each, is_true, made, map, put, put_int, put_text, sub, text};
 use super::{gates, volume_sources};
 use crate::quantity::Quantity;
 use crate::value::{Map, Value};
@@ -125,9 +125,6 @@ fn container(c: &mut Map) {
                 handler(h);
             }
         }
-    }
-    if has(c, "resizePolicy") {
-        each(c, "resizePolicy", |p| put_text(p, "restartPolicy", "NotRequired"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pods, pod templates and bindings.
 
-use super::fill::{made, sub};
+use super::fill::{each, list, made, map, sub};
 use super::pod_spec;
 use super::rules;
 use super::shape::keep_other_half;
@@ -9,7 +9,7 @@ use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
 use crate::table;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 
 pub static BINDING: Kind = Kind {
@@ -84,8 +84,39 @@ fn pod(object: &mut Object) {
     }
 }
 
+/// Where a pod may stand beside others that have, or have not, its own values of some labels, its selectors say so.
+fn labels_into_selectors(spec: &mut Map, labels: &Map) {
+    let add = |term: &mut Map| {
+        for (keys, operator) in [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")] {
+            let keys = term.get(keys).and_then(Value::as_list).unwrap_or(&[]).iter().filter_map(Value::as_str);
+            let one = |key: &str| {
+                let value = labels.get(key)?.clone();
+                Some(map([("key", key.into()), ("operator", operator.into()), ("values", list([value]))]))
+            };
+            let added: Vec<Value> = keys.filter_map(one).collect();
+            let Some(selector) = sub(term, "labelSelector").filter(|_| !added.is_empty()) else { continue };
+            match selector.get_mut("matchExpressions") {
+                Some(Value::List(known)) => known.extend(added),
+                _ => drop(selector.insert("matchExpressions", added)),
+            }
+        }
+    };
+    each(spec, "topologySpreadConstraints", add);
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let Some(pods) = sub(spec, "affinity").and_then(|a| sub(a, kind)) else { continue };
+        each(pods, "requiredDuringSchedulingIgnoredDuringExecution", add);
+        each(pods, "preferredDuringSchedulingIgnoredDuringExecution", |weighted| {
+            if let Some(term) = sub(weighted, "podAffinityTerm") {
+                add(term);
+            }
+        });
+    }
+}
+
 fn new_pod(object: &mut Object, context: Context<'_>) {
+    let labels = object.at(&["metadata", "labels"]).and_then(Value::as_map).cloned().unwrap_or_default();
     let spec = made(&mut object.0, "spec");
+    labels_into_selectors(spec, &labels);
     if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
         // Negative asks for as short as can be.
         spec.insert("terminationGracePeriodSeconds", 1);

@@ -33,6 +33,7 @@ pub static PERSISTENT_VOLUME_CLAIM: Kind = Kind {
     prepare_update: update_claim,
     cells: table::claims,
     validate: rules::claim,
+    warnings: rules::claim_warnings,
     validate_update: rules::claim_update,
     ..Kind::PLAIN
 };

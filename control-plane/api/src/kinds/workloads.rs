@@ -136,7 +136,7 @@ pub static STATEFUL_SET: Kind = Kind {
     cells: table::stateful_sets,
     validate: rules::stateful_set,
     validate_update: rules::stateful_set_update,
-    warnings: rules::template_warnings,
+    warnings: rules::stateful_set_warnings,
     ..Kind::PLAIN
 };
 

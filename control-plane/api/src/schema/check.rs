@@ -305,11 +305,13 @@ impl Pass {
         }
     }
 
-    fn bytes(&mut self, at: At<'_>, ty: &Type, value: &Value) {
+    fn bytes(&mut self, at: At<'_>, ty: &Type, value: &mut Value) {
         match value {
             Value::Str(text) => {
                 if let Some(offset) = bad_base64(text) {
                     self.fail(format!("illegal base64 data at input byte {offset}"));
+                } else if text.contains(['\r', '\n']) {
+                    *value = Value::from(text.replace(['\r', '\n'], ""));
                 }
             }
             _ => self.wrong(at, value, ty),
@@ -382,7 +384,8 @@ pub(super) fn bad_base64(text: &str) -> Option<usize> {
         }
         i += 1;
     }
-    (count % 4 != 0).then_some(bytes.len())
+    // What is not whole is told where it begins.
+    (count % 4 != 0).then_some(bytes.len() - count % 4)
 }
 
 fn bad_padding(bytes: &[u8], at: usize, have: usize) -> Option<usize> {

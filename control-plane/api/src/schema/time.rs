@@ -63,10 +63,10 @@ fn zone(text: &str, rest: &str, layout: &str) -> Result<(), String> {
     let after = match rest.strip_prefix(['.', ',']) {
         Some(fraction) if layout.contains(".0") => {
             let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-            if digits != MICRO_DIGITS {
+            if digits < MICRO_DIGITS {
                 return fail(rest, ".000000");
             }
-            &fraction[digits..]
+            &fraction[MICRO_DIGITS..]
         }
         Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => {
             fraction.trim_start_matches(|c: char| c.is_ascii_digit())

@@ -108,7 +108,8 @@ impl Registry {
     /// Defaults, validates and creates; sets uid and creationTimestamp.
     pub async fn create(&self, kind: &Kind, object: Object) -> Result<Object, Status> {
         let mut object = typed(kind, object);
-        begin_create(kind, &mut object)?;
+        let unlabelled = is_unlabelled(&object);
+        begin_create(kind, &mut object, unlabelled)?;
         self.insert(kind, object).await
     }
 
@@ -262,10 +263,14 @@ pub(crate) struct Deleted {
     pub gone: bool,
 }
 
-/// Gives a new object all that the server sets.
-pub(crate) fn begin_create(kind: &Kind, object: &mut Object) -> Result<(), Status> {
+pub(crate) fn is_unlabelled(object: &Object) -> bool {
+    object.meta_pairs("labels").next().is_none()
+}
+
+/// Gives a new object all that the server sets; `unlabelled` is whether it came without labels.
+pub(crate) fn begin_create(kind: &Kind, object: &mut Object, unlabelled: bool) -> Result<(), Status> {
     let uid = uuid::Uuid::new_v4().to_string();
-    let outside = rules::Outside { now: &now_text(), uid: &uid, random: &random() };
+    let outside = rules::Outside { now: &now_text(), uid: &uid, random: &random(), unlabelled };
     rules::create(kind, object, outside)
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Outside<'a> {
     pub uid: &'a str,
     /// At least [`SUFFIX_LENGTH`] random bytes.
     pub random: &'a [u8],
+    /// The object came without labels: those that it has by now are defaults.
+    pub unlabelled: bool,
 }
 
 /// Gives a new object its identity, and its kind's first shape. Whether it may ask for a version, its request decides.
@@ -32,6 +34,10 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
     }
     name(object, outside.random);
     kind.default(object);
+    if outside.unlabelled && kind.names.plural == "jobs" {
+        // They are its template's, with those that are generated next.
+        object.meta_mut().remove("labels");
+    }
     kind.prepare_create(object, Context { now: outside.now, subresource: "" });
     let mut errors = kind.validate_create(object);
     let generation = object.generation();

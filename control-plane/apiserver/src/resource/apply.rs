@@ -79,7 +79,7 @@ fn configuration(call: &Call<'_>, bytes: &[u8], options: WriteOptions) -> Result
     let Value::Map(map) = decoded.value else {
         return Err(Status::bad_request(format!(
             "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            body::go_type(&decoded.value)
+            decoded.value.json_type()
         )));
     };
     let object = Object(map);

@@ -82,7 +82,7 @@ pub(crate) fn of_type(
 fn untyped(encoding: Sent, map: &Map) -> Option<String> {
     let wrong = |key: &str| map.get(key).is_some_and(|v| !v.is_null() && v.as_str().is_none());
     if let Some(key) = ["apiVersion", "kind"].iter().find(|key| wrong(key)).filter(|_| encoding == Sent::Json) {
-        let found = map.get(key).map_or("", go_type);
+        let found = map.get(key).map_or("", Value::json_type);
         let why = format!("json: cannot unmarshal {found} into Go struct field .{key} of type string");
         return Some(no_type(encoding, &why));
     }
@@ -100,7 +100,7 @@ pub(super) fn no_type(encoding: Sent, why: &str) -> String {
 pub(super) fn no_object(body: &Value) -> String {
     format!(
         "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
-        go_type(body)
+        body.json_type()
     )
 }
 
@@ -126,17 +126,6 @@ pub(crate) fn decode(type_name: &str, sent: Sent, body: &[u8]) -> Result<Decoded
         Sent::Json => json::decode(body),
         Sent::Yaml => yaml::decode(body),
         Sent::Protobuf => Ok(Decoded { value: protobuf::decode(type_name, body)?, duplicates: Vec::new() }),
-    }
-}
-
-pub(crate) fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Int(_) | Value::Float(_) => "number",
-        Value::Str(_) => "string",
-        Value::List(_) => "array",
-        Value::Map(_) => "object",
     }
 }
 
@@ -166,7 +155,7 @@ fn summary(body: &[u8]) -> String {
 fn check_custom_type(kind: &Kind, object: &Object, body: &[u8]) -> Result<(), Status> {
     for key in ["apiVersion", "kind"] {
         if let Some(odd) = object.0.get(key).filter(|v| !v.is_null() && v.as_str().is_none()) {
-            let what = go_type(odd);
+            let what = odd.json_type();
             let why = format!(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal {what} into Go struct field .{key} of type string"
             );

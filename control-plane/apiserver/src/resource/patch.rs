@@ -178,7 +178,7 @@ fn no_merge_patch() -> Status {
 /// The form of a JSON patch whose client does not want to know of unknown fields: only that of its list.
 fn loosely(change: &Value) -> Result<(), Status> {
     let wrong = |value: &Value, place: &str| {
-        Status::bad_request(format!("json: cannot unmarshal {} into {place}", body::go_type(value)))
+        Status::bad_request(format!("json: cannot unmarshal {} into {place}", value.json_type()))
     };
     let operations = match change {
         Value::Null => return Ok(()),
@@ -197,7 +197,7 @@ fn typed(kind: &Kind, object: &mut Object, shown: &str) -> Result<(), Status> {
         if let Some(other) = object.0.get(key).filter(|v| !matches!(v, Value::Null | Value::Str(_))) {
             let why = format!(
                 "couldn't get version/kind; json parse error: json: cannot unmarshal {} into Go struct field .{key} of type string",
-                body::go_type(other)
+                other.json_type()
             );
             return Err(invalid(shown, &why));
         }

@@ -1,7 +1,7 @@
 //! Get and list.
 
+use super::Call;
 use super::selection::{self, Selection};
-use super::{Call, body};
 use crate::cache::Entry;
 use crate::registry::options::{self, ListOptions, Match};
 use crate::registry::{not_found, prefix, store_status};
@@ -277,7 +277,7 @@ impl Token {
 /// What of a token has another type than it must have, in upstream's words.
 fn mistyped(token: &Value) -> Option<String> {
     let Value::Map(map) = token else {
-        let what = body::go_type(token);
+        let what = token.json_type();
         return (!token.is_null())
             .then(|| format!("json: cannot unmarshal {what} into Go value of type storage.continueToken"));
     };
@@ -289,7 +289,7 @@ fn mistyped(token: &Value) -> Option<String> {
         };
         let what = match value {
             Value::Float(number) => format!("number {number}"),
-            other => body::go_type(other).to_owned(),
+            other => other.json_type().to_owned(),
         };
         (!fits && !value.is_null())
             .then(|| format!("json: cannot unmarshal {what} into Go struct field continueToken.{key} of type {wanted}"))

@@ -4,7 +4,7 @@ use super::{Call, body};
 use crate::admission::{self, Admission, Operation, resource_quota};
 use crate::allocators;
 use crate::registry::options::{self, WriteOptions};
-use crate::registry::{begin_create, decode, modified, not_found, now_text, rules};
+use crate::registry::{begin_create, decode, is_unlabelled, modified, not_found, now_text, rules};
 use crate::server::Body;
 use api::managed::Writer;
 use api::{Kind, Map, Object, Status, Value};
@@ -44,6 +44,7 @@ async fn make(
 ) -> Result<Object, Status> {
     let (ctx, kind) = (call.ctx, &*call.kind);
     let asked = object.resource_version().to_owned();
+    let unlabelled = is_unlabelled(&object);
     kind.default(&mut object);
     own(call, by, &mut object, None);
     if object.name().is_empty() {
@@ -55,7 +56,7 @@ async fn make(
     let mut admission = admission(call, Operation::Create, None, object, options, &sent);
     admission::mutate(ctx, &mut admission).await?;
     let mut object = admission.object.take().unwrap_or_default();
-    begin_create(kind, &mut object)?;
+    begin_create(kind, &mut object, unlabelled)?;
     warnings.extend(api::kinds::name_warning(kind, object.name()));
     warnings.extend(kind.warnings(&object));
     admission.object = Some(object);
@@ -148,9 +149,14 @@ fn take_owners(to: &mut Object, from: &Object) {
     }
 }
 
-/// The kinds that warn of their pods' template, which says nothing new until it changes.
-fn is_workload(kind: &Kind) -> bool {
-    matches!((&*kind.names.group, &*kind.names.plural), ("apps" | "batch", _) | ("", "replicationcontrollers"))
+/// Whether a change is warned of again: a pod and the old way to name an Ingress's class only when they are new, the
+/// template of a workload when it changes.
+fn warns(kind: &Kind, new: &Object, old: &Object) -> bool {
+    match (&*kind.names.group, &*kind.names.plural) {
+        ("", "pods") | ("networking.k8s.io", "ingresses") => false,
+        ("apps" | "batch", _) | ("", "replicationcontrollers") => new.generation() != old.generation(),
+        _ => true,
+    }
 }
 
 fn options_value(kind: &str, options: WriteOptions) -> Value {
@@ -293,7 +299,7 @@ async fn replace(
         api::managed::keep_times(old, &mut new);
     }
     rules::update(kind, &mut new, old, &call.info.subresource, &now_text())?;
-    if !(is_workload(kind) && new.generation() == old.generation()) {
+    if warns(kind, &new, old) {
         warnings.extend(kind.warnings(&new));
     }
     admission.object = Some(new);

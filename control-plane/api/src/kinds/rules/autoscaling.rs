@@ -16,13 +16,8 @@ pub(in crate::kinds) fn autoscaler(object: &Object, out: &mut Vec<FieldError>) {
         let (least, most) = (spec.field("minReplicas"), spec.field("maxReplicas"));
         replicas(&least, &most);
         target(&spec.field("scaleTargetRef"));
-        let metrics = spec.field("metrics");
-        metrics.items().for_each(|m| metric(&m));
-        let outside = |m: &At<'_>| matches!(m.get("type"), "Object" | "External");
-        if least.int() == Some(0) && !metrics.items().any(|m| outside(&m)) {
-            metrics
-                .forbidden("must specify at least one Object or External metric to support scaling to zero replicas");
-        }
+        spec.field("metrics").items().for_each(|m| metric(&m));
+        measured_outside(&spec);
         for direction in ["scaleUp", "scaleDown"] {
             behavior(&spec.fields(&["behavior", direction]));
         }
@@ -41,6 +36,15 @@ fn replicas(least: &At<'_>, most: &At<'_>) {
     }
     if lowest.is_some_and(|l| highest < l) {
         most.invalid_as(&highest.to_string(), "must be greater than or equal to `minReplicas`");
+    }
+}
+
+/// Without pods there is nothing to measure in them.
+fn measured_outside(spec: &At<'_>) {
+    let metrics = spec.field("metrics");
+    let outside = metrics.items().any(|m| matches!(m.get("type"), "Object" | "External"));
+    if spec.field("minReplicas").int() == Some(0) && !outside {
+        metrics.forbidden("must specify at least one Object or External metric to support scaling to zero replicas");
     }
 }
 
@@ -212,6 +216,7 @@ pub(in crate::kinds) fn autoscaler_v1(object: &Object, out: &mut Vec<FieldError>
         target(&spec.field("scaleTargetRef"));
         let one = spec.field("targetCPUUtilizationPercentage");
         utilization(&one.named("spec.metrics[0].resource.target.averageUtilization"));
+        measured_outside(&spec);
     });
 }
 

@@ -89,7 +89,7 @@ pub(in crate::kinds) fn claim_update(new: &Object, old: &Object, context: Contex
         if !takes_class(new, old)
             && new.annotation(CLASS_NOTE).unwrap_or("") != old.annotation(CLASS_NOTE).unwrap_or("")
         {
-            let note = At::root(new, &errors).fields(&["metadata", "annotations"]).key(CLASS_NOTE);
+            let note = At::root(new, &errors).fields(&["metadata", "annotations"]).field(CLASS_NOTE);
             note.invalid_text(new.annotation(CLASS_NOTE).unwrap_or(""), "field is immutable");
         }
         let (before, fixed) = (Value::Map(before), Value::Map(fixed));

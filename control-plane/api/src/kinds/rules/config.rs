@@ -4,10 +4,13 @@ use super::at::At;
 use super::metadata::differs;
 use super::words::config_key;
 use super::workloads::{checked, immutable, status_updated, updated};
+use crate::codec::json;
 use crate::kind::Context;
 use crate::names;
 use crate::object::Object;
 use crate::status::FieldError;
+use crate::value::Value;
+use base64::prelude::{BASE64_STANDARD, Engine};
 
 /// What a ConfigMap or a Secret may hold together, in bytes: what fits into a transaction of etcd.
 const MAX_DATA: usize = 1024 * 1024;
@@ -24,12 +27,18 @@ pub(in crate::kinds) fn config_map(object: &Object, out: &mut Vec<FieldError>) {
         }
         for (key, value) in root.field("binaryData").pairs() {
             config_key(key).iter().for_each(|why| value.invalid_text(key, why));
-            size += value.text().len() / 4 * 3;
+            size += decoded_length(value.text());
         }
         if size > MAX_DATA {
-            root.named("").too_long(MAX_DATA);
+            // Upstream's path of the whole is that of an empty name.
+            root.named("[]").too_long(MAX_DATA);
         }
     });
+}
+
+/// How many bytes a text in base64 stands for.
+fn decoded_length(text: &str) -> usize {
+    text.bytes().filter(|b| !matches!(b, b'\r' | b'\n' | b'=')).count() * 3 / 4
 }
 
 /// Data that was declared immutable stays, and stays so.
@@ -57,7 +66,7 @@ pub(in crate::kinds) fn secret(object: &Object, out: &mut Vec<FieldError>) {
         let mut size = 0;
         for (key, value) in data.pairs() {
             config_key(key).iter().for_each(|why| value.invalid_text(key, why));
-            size += value.text().len() / 4 * 3;
+            size += decoded_length(value.text());
         }
         if size > MAX_DATA {
             data.too_long(MAX_DATA);
@@ -80,8 +89,8 @@ fn typed_secret(root: &At<'_>, data: &At<'_>) {
                 annotations.key(name).required("");
             }
         }
-        "kubernetes.io/dockercfg" => needs(".dockercfg"),
-        "kubernetes.io/dockerconfigjson" => needs(".dockerconfigjson"),
+        "kubernetes.io/dockercfg" => credentials(data, ".dockercfg"),
+        "kubernetes.io/dockerconfigjson" => credentials(data, ".dockerconfigjson"),
         "kubernetes.io/basic-auth" if !data.has("username") && !data.has("password") => {
             data.key("username").required("");
             data.key("password").required("");
@@ -94,6 +103,26 @@ fn typed_secret(root: &At<'_>, data: &At<'_>) {
             needs("tls.key");
         }
         _ => {}
+    }
+}
+
+/// What registries are told of their users: an object of JSON.
+fn credentials(data: &At<'_>, key: &str) {
+    let at = data.key(key);
+    let Some((_, held)) = data.pairs().find(|(k, _)| *k == key) else { return at.required("") };
+    let bytes = BASE64_STANDARD.decode(held.text()).unwrap_or_default();
+    let wrong = match json::decode(&bytes) {
+        Err(error) => Some(error.message),
+        Ok(read) => match read.value {
+            Value::Null | Value::Map(_) => None,
+            other => {
+                let what = other.json_type();
+                Some(format!("json: cannot unmarshal {what} into Go value of type map[string]interface {{}}"))
+            }
+        },
+    };
+    if let Some(why) = wrong {
+        at.invalid_text("<secret contents redacted>", &why);
     }
 }
 

@@ -25,6 +25,11 @@ const ORDERS: &[(&str, &str)] = &[
         "TargetPortal IQN Lun ISCSIInterface FSType ReadOnly Portals DiscoveryCHAPAuth SessionCHAPAuth SecretRef InitiatorName",
     ),
     ("AzureDiskVolumeSource", "DiskName DataDiskURI CachingMode FSType ReadOnly Kind"),
+    (
+        "SecurityContext",
+        "Capabilities Privileged SELinuxOptions WindowsOptions RunAsUser RunAsGroup RunAsNonRoot ReadOnlyRootFilesystem AllowPrivilegeEscalation ProcMount SeccompProfile AppArmorProfile",
+    ),
+    ("ServicePort", "Name Protocol AppProtocol Port TargetPort NodePort"),
     ("Probe", "Exec HTTPGet TCPSocket GRPC"),
     ("ObjectReference", "Kind Namespace Name UID APIVersion ResourceVersion FieldPath"),
     ("VolumeMount", "Name ReadOnly RecursiveReadOnly MountPath SubPath MountPropagation SubPathExpr"),

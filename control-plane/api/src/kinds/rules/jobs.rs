@@ -447,8 +447,6 @@ pub(in crate::kinds) fn cron_job(object: &Object, out: &mut Vec<FieldError>) {
         spec.field("successfulJobsHistoryLimit").not_negative();
         spec.field("failedJobsHistoryLimit").not_negative();
         let job = spec.field("jobTemplate");
-        super::metadata::labels(&job.fields(&["metadata", "labels"]));
-        super::metadata::annotations(&job.fields(&["metadata", "annotations"]));
         job_spec(&job.field("spec"), errors);
         let (selector, manual) = (job.fields(&["spec", "selector"]), job.fields(&["spec", "manualSelector"]));
         if selector.is() {
@@ -468,8 +466,14 @@ pub(in crate::kinds) fn cron_job_update(new: &Object, old: &Object, context: Con
 
 fn time_zone(at: &At<'_>) {
     let zone = at.text();
-    if zone.is_empty() || zone.eq_ignore_ascii_case("local") {
-        return at.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+    if zone.is_empty() {
+        return at.invalid("timeZone must be nil or non-empty string");
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        at.invalid("timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
+        if zone == "Local" {
+            return;
+        }
     }
     if let Err(why) = cron::zone(zone) {
         at.invalid(&why);
@@ -478,10 +482,10 @@ fn time_zone(at: &At<'_>) {
 
 fn schedule(at: &At<'_>) {
     let text = at.text();
-    if text.contains("TZ") {
-        return at.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
-    }
     if let Err(why) = cron::Schedule::parse(text) {
         at.invalid(&why);
+    }
+    if text.contains("TZ") {
+        at.invalid("cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
     }
 }

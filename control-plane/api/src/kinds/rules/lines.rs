@@ -1,11 +1,15 @@
 //! How two texts differ, line by line, in the form of `diff -u`.
 
+use std::collections::HashMap;
 use std::fmt::Write;
+use std::ops::Range;
 
 /// Unchanged lines shown around each change.
 const CONTEXT: usize = 3;
 /// What is compared line by line, as the product of both lengths; of larger texts all lines count as changed.
 const MAX_CELLS: usize = 4_000_000;
+/// In texts of so many lines, what more than one in a hundred are begins no block, as in Python's difflib.
+const MANY_LINES: usize = 200;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edit {
@@ -69,43 +73,86 @@ fn range(before: usize, count: usize) -> String {
 }
 
 fn edits(old: &[String], new: &[String]) -> Vec<Edit> {
-    let head = old.iter().zip(new).take_while(|(a, b)| a == b).count();
-    let tail = old[head..].iter().rev().zip(new[head..].iter().rev()).take_while(|(a, b)| a == b).count();
-    let mut out = vec![Edit::Same; head];
-    middle(&old[head..old.len() - tail], &new[head..new.len() - tail], &mut out);
-    out.extend(std::iter::repeat_n(Edit::Same, tail));
+    let mut out = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    for (left, right, count) in Matcher::new(old, new).blocks() {
+        out.extend(std::iter::repeat_n(Edit::Gone, left - i));
+        out.extend(std::iter::repeat_n(Edit::New, right - j));
+        out.extend(std::iter::repeat_n(Edit::Same, count));
+        (i, j) = (left + count, right + count);
+    }
+    out.extend(std::iter::repeat_n(Edit::Gone, old.len() - i));
+    out.extend(std::iter::repeat_n(Edit::New, new.len() - j));
     out
 }
 
-/// The shortest way from one to the other, what goes before what comes.
-fn middle(old: &[String], new: &[String], out: &mut Vec<Edit>) {
-    let (rows, columns) = (old.len(), new.len());
-    if rows.saturating_mul(columns) > MAX_CELLS {
-        out.extend(std::iter::repeat_n(Edit::Gone, rows));
-        return out.extend(std::iter::repeat_n(Edit::New, columns));
-    }
-    // The longest common rest from each pair of places on.
-    let width = columns + 1;
-    let mut common = vec![0u32; (rows + 1) * width];
-    for i in (0..rows).rev() {
-        for j in (0..columns).rev() {
-            common[i * width + j] = match old[i] == new[j] {
-                true => common[(i + 1) * width + j + 1] + 1,
-                false => common[(i + 1) * width + j].max(common[i * width + j + 1]),
-            };
+/// Finds what two texts share as Python's difflib does, whose way upstream went: the longest block that is the same,
+/// then what is so before and behind it.
+struct Matcher<'a> {
+    old: &'a [String],
+    new: &'a [String],
+    /// Where each line stands in `new`; the ones that are everywhere begin no block.
+    places: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Matcher<'a> {
+    fn new(old: &'a [String], new: &'a [String]) -> Matcher<'a> {
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (i, line) in new.iter().enumerate() {
+            places.entry(line).or_default().push(i);
         }
+        if new.len() >= MANY_LINES {
+            let everywhere = new.len() / 100 + 1;
+            places.retain(|_, at| at.len() <= everywhere);
+        }
+        Matcher { old, new, places }
     }
-    let (mut i, mut j) = (0, 0);
-    while i < rows || j < columns {
-        let edit = match (i < rows, j < columns) {
-            (true, true) if old[i] == new[j] => Edit::Same,
-            (true, true) if common[(i + 1) * width + j] >= common[i * width + j + 1] => Edit::Gone,
-            (true, false) => Edit::Gone,
-            _ => Edit::New,
-        };
-        i += usize::from(edit != Edit::New);
-        j += usize::from(edit != Edit::Gone);
-        out.push(edit);
+
+    /// The blocks that are the same, in order: where each begins in either text, and how long it is.
+    fn blocks(&self) -> Vec<(usize, usize, usize)> {
+        let mut out = Vec::new();
+        if self.old.len().saturating_mul(self.new.len()) > MAX_CELLS {
+            return out;
+        }
+        let mut open = vec![(0..self.old.len(), 0..self.new.len())];
+        while let Some((left, right)) = open.pop() {
+            let (i, j, count) = self.longest(left.clone(), right.clone());
+            if count == 0 {
+                continue;
+            }
+            out.push((i, j, count));
+            open.push((left.start..i, right.start..j));
+            open.push((i + count..left.end, j + count..right.end));
+        }
+        out.sort_unstable();
+        out
+    }
+
+    /// The longest block within these parts, the first of equals.
+    fn longest(&self, left: Range<usize>, right: Range<usize>) -> (usize, usize, usize) {
+        let mut best = (left.start, right.start, 0);
+        // How long the block is that ends at each line of `new` and the last line of `old` that was looked at.
+        let mut lengths: HashMap<usize, usize> = HashMap::new();
+        for i in left.clone() {
+            let mut now = HashMap::new();
+            let places = self.places.get(self.old[i].as_str()).map_or(&[][..], Vec::as_slice);
+            for &j in places.iter().filter(|j| right.contains(j)) {
+                let length = j.checked_sub(1).and_then(|before| lengths.get(&before)).unwrap_or(&0) + 1;
+                now.insert(j, length);
+                if length > best.2 {
+                    best = (i + 1 - length, j + 1 - length, length);
+                }
+            }
+            lengths = now;
+        }
+        let (mut i, mut j, mut count) = best;
+        while i > left.start && j > right.start && self.old[i - 1] == self.new[j - 1] {
+            (i, j, count) = (i - 1, j - 1, count + 1);
+        }
+        while i + count < left.end && j + count < right.end && self.old[i + count] == self.new[j + count] {
+            count += 1;
+        }
+        (i, j, count)
     }
 }
 

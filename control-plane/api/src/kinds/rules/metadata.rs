@@ -273,6 +273,7 @@ const AS_CHANGES: &[&str] = &[
     "HorizontalPodAutoscaler",
     "Lease",
     "NetworkPolicy",
+    "PodDisruptionBudget",
     "PodTemplate",
     "PriorityClass",
     "ReplicaSet",
@@ -281,6 +282,7 @@ const AS_CHANGES: &[&str] = &[
     "ResourceSlice",
     "Service",
     "ServiceCIDR",
+    "StatefulSet",
 ];
 
 /// How often it is said that an update changes what none may change: for every object, and again by most kinds.

@@ -30,6 +30,7 @@ mod placement;
 mod pod_changes;
 mod pod_resize;
 mod pod_status;
+mod pod_warnings;
 mod pods;
 mod probes;
 mod projections;
@@ -86,8 +87,9 @@ pub(super) use storage::{
 };
 pub use warnings::name_warning;
 pub(super) use warnings::{
-    cron_job_warnings, csi_driver_warnings, endpoint_slice_warnings, node_warnings, pod_template_warnings,
-    pod_warnings, secret_warnings, service_warnings, template_warnings, volume_warnings,
+    claim_warnings, cron_job_warnings, csi_driver_warnings, endpoint_slice_warnings, node_warnings,
+    pod_template_warnings, pod_warnings, secret_warnings, service_warnings, stateful_set_warnings, template_warnings,
+    volume_warnings,
 };
 pub(super) use workloads::{
     controller_revision, controller_revision_update, controller_update, daemon_set, daemon_set_update, deployment,

@@ -202,7 +202,9 @@ fn deadline(at: &At<'_>, old: &Object) -> bool {
 fn gates(at: &At<'_>, old: &Object) {
     let before = old.at(&["spec", "schedulingGates"]).and_then(Value::as_list).unwrap_or(&[]);
     let known = |name: &str| before.iter().any(|g| g.get("name").and_then(Value::as_str) == Some(name));
-    for gate in at.items().filter(|g| !known(g.get("name"))) {
+    // One that is named twice is told at its last place.
+    let last = |gate: &At<'_>| at.items().filter(|g| g.get("name") == gate.get("name")).last().map(|g| g.path);
+    for gate in at.items().filter(|g| !known(g.get("name")) && last(g).as_ref() == Some(&g.path)) {
         let why = format!("only deletion is allowed, but found new scheduling gate '{}'", gate.get("name"));
         gate.field("name").forbidden(&why);
     }

@@ -59,7 +59,13 @@ pub(in crate::kinds) fn runtime_class(object: &Object, out: &mut Vec<FieldError>
         resources::overhead(&overhead.field("podFixed").named(overhead.path));
         let scheduling = root.field("scheduling");
         metadata::labels(&scheduling.field("nodeSelector"));
-        placement::tolerations(&scheduling.field("tolerations"));
+        let tolerations = scheduling.field("tolerations");
+        placement::tolerations(&tolerations);
+        let list = tolerations.list();
+        for (_, one) in tolerations.items().enumerate().filter(|(i, _)| list[..*i].contains(&list[*i])) {
+            let type_name = "io.k8s.api.core.v1.Toleration";
+            one.duplicate_as(&super::inner::inner(one.value, crate::schema::find(type_name)), "");
+        }
     });
 }
 
@@ -69,7 +75,7 @@ pub(in crate::kinds) fn runtime_class_update(new: &Object, old: &Object, c: Cont
 }
 
 pub(in crate::kinds) fn disruption_budget(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_subdomain, out, |root, _| {
+    checked(object, path_segment, out, |root, _| {
         let spec = root.field("spec");
         let (least, gone) = (spec.field("minAvailable"), spec.field("maxUnavailable"));
         if least.is() && gone.is() {

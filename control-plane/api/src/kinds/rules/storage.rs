@@ -402,7 +402,10 @@ fn one_limit(at: &At<'_>, kind: &str) {
     if kind == "PersistentVolumeClaim" && !at.field("min").has("storage") && !at.field("max").has("storage") {
         at.field("limits").required("either minimum or maximum storage value is required, but neither was provided");
     }
-    let amount = |list: &str, name: &str| words::amount(&at.field(list).field(name));
+    let amount = |list: &str, name: &str| match (kind, list) {
+        ("Pod", "default" | "defaultRequest") => None,
+        _ => words::amount(&at.field(list).field(name)),
+    };
     let mut seen: Vec<&str> = Vec::new();
     for (name, _) in lists.iter().flat_map(|l| at.field(l).pairs().collect::<Vec<_>>()) {
         if !seen.contains(&name) {
@@ -412,18 +415,49 @@ fn one_limit(at: &At<'_>, kind: &str) {
     }
 }
 
+/// What is compared of a resource's limits: the smaller, the larger, which of both the complaint is about and shows.
+const ORDERED: &[(&str, &str, &str, &str, &str, &str)] = &[
+    ("min", "max", "min", "min", "min", "max"),
+    ("min", "defaultRequest", "defaultRequest", "defaultRequest", "min", "default request"),
+    ("defaultRequest", "max", "defaultRequest", "defaultRequest", "default request", "max"),
+    ("defaultRequest", "default", "defaultRequest", "defaultRequest", "default request", "default limit"),
+    ("min", "default", "default", "min", "min", "default"),
+    ("default", "max", "default", "max", "default", "max"),
+];
+
 fn ordered_limits(at: &At<'_>, name: &str, amount: &dyn Fn(&str, &str) -> Option<Quantity>) {
-    let pairs = [("min", "max", "min"), ("defaultRequest", "max", "default request"), ("default", "max", "default")];
-    for (low, high, said) in pairs {
+    for (low, high, place, shown, low_said, high_said) in ORDERED {
         if let (Some(a), Some(b)) = (amount(low, name), amount(high, name))
             && a > b
         {
-            let why = format!("{said} value {a} is greater than {high} value {b}");
-            at.field(low).key(name).invalid_text(&a.to_string(), &why);
+            let why = format!("{low_said} value {a} is greater than {high_said} value {b}");
+            let shown = if shown == low { a } else { b };
+            at.field(place).key(name).invalid_text(&shown.to_string(), &why);
         }
     }
-    if let Some(ratio) = amount("maxLimitRequestRatio", name).filter(|r| *r < Quantity::from_int(1)) {
-        let why = format!("ratio {ratio} is less than 1");
-        at.field("maxLimitRequestRatio").key(name).invalid_text(&ratio.to_string(), &why);
+    if let Some(ratio) = amount("maxLimitRequestRatio", name) {
+        limit_ratio(&at.field("maxLimitRequestRatio").key(name), ratio, amount("min", name), amount("max", name));
+    }
+    let overcommits = resources::is_native(name) && !resources::is_huge(name);
+    if let (Some(limit), Some(request)) = (amount("default", name), amount("defaultRequest", name))
+        && !overcommits
+        && limit != request
+    {
+        let why = format!("default value {limit} must equal to defaultRequest value {request} in {name}");
+        at.field("defaultRequest").key(name).invalid_text(&request.to_string(), &why);
+    }
+}
+
+/// How many times the request a limit may be: at least once, and no more than the bounds leave room for.
+fn limit_ratio(at: &At<'_>, ratio: Quantity, least: Option<Quantity>, most: Option<Quantity>) {
+    let wrong = |why: String| at.invalid_text(&ratio.to_string(), &why);
+    if ratio < Quantity::from_int(1) {
+        wrong(format!("ratio {ratio} is less than 1"));
+    }
+    if let (Some(least), Some(most)) = (least, most) {
+        let widest = most.milli() as f64 / least.milli() as f64;
+        if ratio.milli() as f64 / 1000.0 > widest {
+            wrong(format!("ratio {ratio} is greater than max/min = {widest:.6}"));
+        }
     }
 }

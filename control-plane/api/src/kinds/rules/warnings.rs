@@ -1,5 +1,6 @@
 //! What is allowed but probably not meant, or on its way out.
 
+use super::pod_warnings::{fractions, list, pod_spec, text};
 use super::volumes;
 use crate::kind::Kind;
 use crate::names;
@@ -46,112 +47,36 @@ pub(in crate::kinds) fn cron_job_warnings(object: &Object) -> Vec<String> {
     out
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
-    value.get(key).and_then(Value::as_list).unwrap_or(&[]).iter().enumerate()
+pub(in crate::kinds) fn stateful_set_warnings(object: &Object) -> Vec<String> {
+    let mut out = template_warnings(object);
+    if object.i64_at(&["spec", "revisionHistoryLimit"]).is_some_and(|limit| limit < 0) {
+        let what = "a negative value retains all historical revisions; a value >= 0 is recommended";
+        out.push(format!("spec.revisionHistoryLimit: {what}"));
+    }
+    out
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value.get(key).and_then(Value::as_str).unwrap_or("")
+pub(in crate::kinds) fn claim_warnings(object: &Object) -> Vec<String> {
+    let mut out = class_note(object);
+    if let Some(spec) = object.at(&["spec"]) {
+        fractions(spec, "spec", &["storage"], out.as_mut());
+    }
+    out
 }
 
-fn is_set(value: &Value, key: &str) -> bool {
-    value.get(key).is_some_and(|v| !v.is_null())
-}
-
-fn pod_spec(spec: &Value, path: &str, out: &mut Vec<String>) {
-    for (i, constraint) in list(spec, "topologySpreadConstraints") {
-        if !is_set(constraint, "labelSelector") {
-            let place = format!("{path}.topologySpreadConstraints[{i}].labelSelector");
-            out.push(format!("{place}: a null labelSelector results in matching no pod"));
-        }
-    }
-    affinity(spec, path, out);
-    if spec.get("terminationGracePeriodSeconds").and_then(Value::as_i64).is_some_and(|s| s < 0) {
-        out.push(format!(
-            "{path}.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-        ));
-    }
-    for (i, secret) in list(spec, "imagePullSecrets") {
-        if text(secret, "name").is_empty() {
-            out.push(format!("{path}.imagePullSecrets[{i}].name: invalid empty name \"\""));
-        }
-    }
-    for (i, volume) in list(spec, "volumes") {
-        volumes::warnings(volume, &format!("{path}.volumes[{i}]"), out);
-        let sources = volume.at(&["projected", "sources"]).and_then(Value::as_list).unwrap_or(&[]);
-        for _ in sources.iter().filter(|s| s.as_map().is_none_or(|m| m.iter().all(|(_, v)| v.is_null()))) {
-            out.push(format!("volume {:?} (Projected) has no sources provided", text(volume, "name")));
-        }
-    }
-    for kind in ["initContainers", "containers"] {
-        for (i, container) in list(spec, kind) {
-            variables(container, &format!("{path}.{kind}[{i}]"), out);
-        }
-    }
-    for kind in ["initContainers", "containers"] {
-        for (i, container) in list(spec, kind) {
-            ports(container, &format!("{path}.{kind}[{i}]"), out);
-        }
-    }
-}
-
-/// Terms that choose no pod.
-fn affinity(spec: &Value, path: &str, out: &mut Vec<String>) {
-    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
-    const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
-    let what = "a null labelSelector results in matching no pod";
-    for kind in ["podAffinity", "podAntiAffinity"] {
-        let Some(of) = spec.at(&["affinity", kind]) else { continue };
-        for (i, _) in list(of, REQUIRED).filter(|(_, term)| !is_set(term, "labelSelector")) {
-            out.push(format!("{path}.affinity.{kind}.{REQUIRED}[{i}].labelSelector: {what}"));
-        }
-        for (i, term) in list(of, PREFERRED) {
-            if !term.get("podAffinityTerm").is_some_and(|t| is_set(t, "labelSelector")) {
-                out.push(format!("{path}.affinity.{kind}.{PREFERRED}[{i}].podAffinityTerm.labelSelector: {what}"));
-            }
-        }
-    }
-}
-
-fn variables(container: &Value, path: &str, out: &mut Vec<String>) {
-    let names: Vec<&str> = list(container, "env").map(|(_, v)| text(v, "name")).collect();
-    for (i, name) in names.iter().enumerate() {
-        if !names[..i].contains(name) {
-            continue;
-        }
-        let own = container.at(&["env", &i.to_string(), "value"]).and_then(Value::as_str).unwrap_or("");
-        // A variable made from its earlier self is meant.
-        if !own.contains(&format!("$({name})")) {
-            out.push(format!(
-                "{path}.env[{i}]: hides previous definition of {name:?}, which may be dropped when using apply"
-            ));
-        }
-    }
-}
-
-fn ports(container: &Value, path: &str, out: &mut Vec<String>) {
-    let all: Vec<&Value> = list(container, "ports").map(|(_, p)| p).collect();
-    let key = |p: &Value| {
-        let number = |k: &str| p.get(k).and_then(Value::as_i64).unwrap_or(0);
-        (number("containerPort"), number("hostPort"), text(p, "hostIP").to_owned(), text(p, "protocol").to_owned())
-    };
-    for (i, port) in all.iter().enumerate() {
-        let (number, host, ip, protocol) = key(port);
-        if !ip.is_empty() && host == 0 {
-            let shown = format!(
-                "{{Name:{} HostPort:0 ContainerPort:{number} Protocol:{protocol} HostIP:{ip}}}",
-                text(port, "name")
-            );
-            out.push(format!("{path}.ports[{i}]: hostIP set without hostPort: {shown}"));
-        }
-        if let Some(first) = all[..i].iter().position(|p| key(p) == key(port)) {
-            out.push(format!("{path}.ports[{i}]: duplicate port definition with {path}.ports[{first}]"));
-        }
+/// The class of a volume or a claim, named the old way.
+fn class_note(object: &Object) -> Vec<String> {
+    const NOTE: &str = "volume.beta.kubernetes.io/storage-class";
+    match object.annotation(NOTE) {
+        Some(_) => vec![format!(
+            "metadata.annotations[{NOTE}]: deprecated since v1.8; use \"storageClassName\" attribute instead"
+        )],
+        None => Vec::new(),
     }
 }
 
 pub(in crate::kinds) fn volume_warnings(object: &Object) -> Vec<String> {
-    let mut out = Vec::new();
+    let mut out = class_note(object);
     if let Some(spec) = object.at(&["spec"]) {
         volumes::warnings(spec, "spec", &mut out);
         if text(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
@@ -197,10 +122,13 @@ pub(in crate::kinds) fn endpoint_slice_warnings(object: &Object) -> Vec<String> 
 pub(in crate::kinds) fn service_warnings(object: &Object) -> Vec<String> {
     let mut out = Vec::new();
     let Some(spec) = object.at(&["spec"]) else { return out };
+    if text(spec, "clusterIP") == "None" && text(spec, "sessionAffinity") != "None" {
+        out.push("spec.SessionAffinity is ignored for headless services".into());
+    }
     if list(spec, "externalIPs").next().is_some() {
         out.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".into());
     }
-    if is_set(spec, "externalName") && !text(spec, "externalName").is_empty() && text(spec, "type") != "ExternalName" {
+    if !text(spec, "externalName").is_empty() && text(spec, "type") != "ExternalName" {
         out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
     }
     if text(spec, "trafficDistribution") == "PreferClose" {

@@ -359,7 +359,8 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
     match strategy.get("type") {
         "" => strategy.required(""),
         "OnDelete" if strategy.has("rollingUpdate") => {
-            strategy.field("rollingUpdate").invalid("only allowed for updateStrategy 'RollingUpdate'");
+            let type_name = "io.k8s.api.apps.v1.RollingUpdateStatefulSetStrategy";
+            strategy.field("rollingUpdate").invalid_inner(type_name, "only allowed for updateStrategy 'RollingUpdate'");
         }
         "OnDelete" => {}
         "RollingUpdate" => {
@@ -367,7 +368,10 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
             rolling.field("partition").not_negative();
             words::int_or_percent(&rolling.field("maxUnavailable"));
         }
-        _ => strategy.invalid("must be 'RollingUpdate' or 'OnDelete'"),
+        _ => {
+            let type_name = "io.k8s.api.apps.v1.StatefulSetUpdateStrategy";
+            strategy.invalid_inner(type_name, "must be 'RollingUpdate' or 'OnDelete'");
+        }
     }
     let retention = spec.field("persistentVolumeClaimRetentionPolicy");
     for when in ["whenDeleted", "whenScaled"] {
