@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn a_page_without_items_is_empty() {
         for text in [r#"{"metadata":{},"items":null}"#, r#"{"metadata":{},"items":[]}"#, r#"{"metadata":{}}"#] {
-            let page: Page<serde_json::Value> = decode_page(text, "/").unwrap();
+            let page: Page<k8s_openapi::api::core::v1::Pod> = decode_page(text, "/").unwrap();
             assert!(page.items.unwrap_or_default().is_empty(), "{text}");
         }
     }
