@@ -43,7 +43,7 @@ pub(crate) enum Kind {
         entries: Vec<Entry>,
     },
     Fold(Box<Fold>),
-    /// `cel.bind`: the value is computed once.
+    /// A hidden variable: the value is computed once.
     Let {
         name: String,
         value: Id,

@@ -1,7 +1,7 @@
 //! What a variable may hold, as a schema tells it: shapes, the sizes that costs are estimated from, and how scalars
 //! with a format are read.
 
-use crate::escape::escape;
+use crate::escape::{escape, is_reserved};
 use crate::limits::REQUEST_BYTES;
 use crate::types::{self, Type};
 use std::collections::BTreeMap;
@@ -60,6 +60,13 @@ pub struct Object {
     pub fields: BTreeMap<String, Field>,
     /// It has any other field as well, of any type.
     pub open: bool,
+}
+
+impl Object {
+    /// A field by its identifier. Words that were reserved once may be spelled as they are.
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
+        self.fields.get(name).or_else(|| self.fields.get(&escape(name).filter(|_| is_reserved(name))?))
+    }
 }
 
 #[derive(Debug)]

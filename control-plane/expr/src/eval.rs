@@ -115,10 +115,8 @@ impl<'a> Machine<'a> {
                 Some(held) => Ok(Val::Bool(operators::member(held, &key).is_some())),
                 None => Ok(Val::Bool(false)),
             },
-            (Val::Optional(_), false) => optional::index(&on, &key),
-            _ if !on.is_map() => Err(Fail::no_overload()),
-            (_, true) => Ok(Val::Bool(operators::member(&on, &key).is_some())),
-            (_, false) => operators::member(&on, &key).unwrap_or_else(|| Err(Fail::no_key(&key))),
+            (_, true) if !on.is_list() => Ok(Val::Bool(operators::member(&on, &key).is_some())),
+            _ => operators::index(&on, &key),
         }
     }
 
@@ -137,6 +135,12 @@ impl<'a> Machine<'a> {
                 let value = self.kept(*arg)?;
                 self.spend(1)?;
                 return Ok(Val::Bool(!matches!(value, Ok(Val::Bool(false)))));
+            }
+            // Upstream looks at the values alone: more of them can be keys than the checker lets through.
+            ("_[_]", [of, key]) => {
+                let (of, key) = (self.eval(*of)?, self.eval(*key)?);
+                self.spend(1)?;
+                return operators::index(&of, &key);
             }
             ("_?._", [operand, field]) => {
                 let (on, key) = (self.eval(*operand)?, self.eval(*field)?);
@@ -171,7 +175,10 @@ impl<'a> Machine<'a> {
                 values
             }
         };
-        self.apply(name, overloads, &values)
+        match target.filter(|_| values.len() == args.len()).and_then(|t| self.ast.qualified(t)) {
+            Some(namespace) => self.apply(&format!("{namespace}.{name}"), overloads, &values),
+            None => self.apply(name, overloads, &values),
+        }
     }
 
     fn apply(&mut self, name: &str, overloads: &[&'static Overload], values: &[Val<'a>]) -> Out<'a> {
@@ -230,12 +237,13 @@ impl<'a> Machine<'a> {
         let mut dict = Dict::default();
         for entry in entries {
             let key = self.eval(entry.key)?;
-            match (self.eval(entry.value)?, entry.optional) {
-                (Val::Optional(Some(held)), true) => dict.insert(key, (*held).clone())?,
-                (Val::Optional(None), true) => {}
+            let value = match (self.eval(entry.value)?, entry.optional) {
+                (Val::Optional(Some(held)), true) => (*held).clone(),
+                (Val::Optional(None), true) => continue,
                 (_, true) => return Err(Fail::no_overload()),
-                (value, false) => dict.insert(key, value)?,
-            }
+                (value, false) => value,
+            };
+            dict.put(key, value)?;
         }
         self.spend(cost)?;
         Ok(Val::Map(Rc::new(dict)))
@@ -322,11 +330,15 @@ fn no_attribute(name: &str) -> Fail {
     Fail::new(format!("no such attribute(s): {name}"))
 }
 
-/// Operators say less than functions when nothing fits.
+/// Operators, and methods that upstream takes for such, say less than functions when nothing fits.
 fn no_such(name: &str, values: &[Val<'_>]) -> Fail {
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        let types: Vec<String> = values.iter().map(Val::type_name).collect();
-        return Fail::new(format!("no such overload: {name}({})", types.join(", ")));
+    match name {
+        "size" => Fail::new("no such overload: size"),
+        "contains" | "endsWith" | "find" | "matches" | "startsWith" => Fail::no_overload(),
+        name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            let types: Vec<String> = values.iter().map(Val::type_name).collect();
+            Fail::new(format!("no such overload: {name}({})", types.join(", ")))
+        }
+        _ => Fail::no_overload(),
     }
-    Fail::no_overload()
 }

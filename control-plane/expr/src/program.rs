@@ -1,11 +1,13 @@
 //! Compiling and evaluating.
 
-use crate::ast::Ast;
+use crate::ast::{Ast, Id, Kind, Literal};
 use crate::check::{Checked, Ref, check};
 use crate::cost::{Range, estimate::estimate};
 use crate::data::Data;
 use crate::decl::{Decl, Object, Shape};
 use crate::eval::Machine;
+use crate::library::regex;
+use crate::limits::PER_CALL;
 use crate::parse::parse;
 use crate::source::CompileError;
 use crate::types::Type;
@@ -40,6 +42,11 @@ pub(crate) struct Messages {
 }
 
 impl Messages {
+    /// Whether expressions make patches of objects.
+    pub(crate) fn makes_patches(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The type of a name; `Object.spec` is open where `Object` is.
     pub(crate) fn find(&self, name: &str) -> Option<Arc<Object>> {
         let open = |root: &String| name.strip_prefix(root.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('.'));
@@ -128,6 +135,54 @@ impl Program {
         self.checked.refs.iter().any(|r| matches!(r, Ref::Variable(i) if *i == place))
     }
 
+    /// Computes the constants in it, as upstream does once, before a program runs.
+    ///
+    /// # Errors
+    /// Why one of them has no value.
+    pub fn check_constants(&self) -> Result<(), String> {
+        for (id, node) in self.ast.nodes.iter().enumerate() {
+            let told = match &node.kind {
+                Kind::Call { name, .. } if is_conversion(name) && self.is_constant(id as Id) => {
+                    self.machine(&[], PER_CALL).eval(id as Id).err().map(|fail| fail.to_string())
+                }
+                Kind::Call { name, args, .. } if matches!(name.as_str(), "find" | "findAll") => {
+                    match args.first().map(|arg| self.ast.kind(*arg)) {
+                        Some(Kind::Literal(Literal::String(pattern))) => regex::compile(pattern).err(),
+                        _ => None,
+                    }
+                }
+                _ => None,
+            };
+            if let Some(why) = told {
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a value is written, be it converted.
+    fn is_constant(&self, id: Id) -> bool {
+        match self.ast.kind(id) {
+            Kind::Literal(_) => true,
+            Kind::List { items } => items.iter().all(|item| !item.optional && self.is_constant(item.value)),
+            Kind::Call { name, target: None, args } => {
+                (is_conversion(name) || name == "dyn" || name == "-_") && args.iter().all(|arg| self.is_constant(*arg))
+            }
+            _ => false,
+        }
+    }
+
+    fn machine<'a>(&'a self, variables: &'a [Option<Val<'a>>], limit: u64) -> Machine<'a> {
+        Machine {
+            ast: &self.ast,
+            checked: &self.checked,
+            variables,
+            locals: vec![None; self.checked.locals],
+            cost: 0,
+            limit,
+        }
+    }
+
     /// What it can cost. Sizes are those of the root's declaration.
     pub fn estimate(&self, root: Option<&Decl>) -> Range {
         stacker::maybe_grow(COMPILE_STACK, COMPILE_STACK, || estimate(&self.ast, &self.checked, root))
@@ -141,18 +196,15 @@ impl Program {
             Ok(variables) => variables,
             Err(fail) => return then(Outcome { result: Err(fail), cost: 0 }),
         };
-        let mut machine = Machine {
-            ast: &self.ast,
-            checked: &self.checked,
-            variables: &variables,
-            locals: vec![None; self.checked.locals],
-            cost: 0,
-            limit,
-        };
+        let mut machine = self.machine(&variables, limit);
         let result = machine.eval(self.ast.root);
         let cost = machine.cost;
         then(Outcome { result, cost })
     }
+}
+
+fn is_conversion(name: &str) -> bool {
+    matches!(name, "bool" | "bytes" | "double" | "duration" | "int" | "string" | "timestamp" | "uint")
 }
 
 fn bound<'a>(variable: &'a Variable, binding: Binding<'a>) -> Result<Option<Val<'a>>, Fail> {

@@ -125,6 +125,9 @@ fn outcome(case: &Value, schema: &Value, data: &Value) -> Value {
             };
         }
     };
+    if let Err(why) = program.check_constants() {
+        return json!({ "constant": why });
+    }
     let old = match case.get("oldSelf") {
         Some(old) => Binding::Value(old),
         None if optional => Binding::None,

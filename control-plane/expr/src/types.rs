@@ -88,7 +88,9 @@ impl Type {
     /// Whether a value of it always has the same size.
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
-            Type::Bool | Type::Int | Type::Uint | Type::Double | Type::Duration | Type::Timestamp => true,
+            Type::Bool | Type::Int | Type::Uint | Type::Double | Type::Duration | Type::Timestamp | Type::Type(_) => {
+                true
+            }
             Type::Optional(of) => of.is_scalar(),
             _ => false,
         }
@@ -127,17 +129,12 @@ impl Type {
             "string" => Type::String,
             "bytes" => Type::Bytes,
             "null_type" => Type::Null,
-            "dyn" => Type::Dyn,
             "list" => Type::list(Type::Dyn),
             "map" => Type::map(Type::Dyn, Type::Dyn),
             "type" => Type::Type(Arc::new(Type::Dyn)),
             "optional_type" => Type::optional(Type::Dyn),
             "google.protobuf.Duration" => Type::Duration,
             "google.protobuf.Timestamp" => Type::Timestamp,
-            QUANTITY => Type::Opaque(QUANTITY),
-            URL => Type::Opaque(URL),
-            SEMVER => Type::Opaque(SEMVER),
-            FORMAT => Type::Opaque(FORMAT),
             IP => Type::Opaque(IP),
             CIDR => Type::Opaque(CIDR),
             _ => return None,

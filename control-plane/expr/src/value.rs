@@ -123,6 +123,8 @@ pub struct Dict<'a> {
 pub(crate) enum Hash {
     Bool(bool),
     Number(i128),
+    /// The bits of a number with a fraction.
+    Fraction(u64),
     Text(Rc<str>),
 }
 
@@ -133,6 +135,7 @@ impl Hash {
             Val::Int(n) => Some(Hash::Number(i128::from(*n))),
             Val::Uint(n) => Some(Hash::Number(i128::from(*n))),
             Val::Double(n) if n.fract() == 0.0 && n.abs() < 1e19 => Some(Hash::Number(*n as i128)),
+            Val::Double(n) => Some(Hash::Fraction(n.to_bits())),
             Val::String(s) => Some(Hash::Text((&**s).into())),
             _ => None,
         }
@@ -146,18 +149,24 @@ impl<'a> Dict<'a> {
 
     /// Adds an entry; a key that is there already is an error.
     pub(crate) fn insert(&mut self, key: Val<'a>, value: Val<'a>) -> Result<(), Fail> {
-        let Some(hash) = Hash::of(&key).filter(|_| !matches!(key, Val::Double(_))) else {
+        let twice = format!("insert failed: key {} already exists", crate::library::convert::plain(&key));
+        match self.put(key, value)? {
+            None => Ok(()),
+            Some(_) => Err(Fail::new(twice)),
+        }
+    }
+
+    /// Adds an entry in the place of the one that has its key. What was there comes back.
+    pub(crate) fn put(&mut self, key: Val<'a>, value: Val<'a>) -> Result<Option<Val<'a>>, Fail> {
+        let Some(hash) = Hash::of(&key) else {
             return Err(Fail::new(format!("unsupported key type: {}", key.type_name())));
         };
-        if self.index.contains_key(&hash) {
-            return Err(Fail::new(format!(
-                "insert failed: key {} already exists",
-                crate::library::convert::plain(&key)
-            )));
+        if let Some(place) = self.index.get(&hash) {
+            return Ok(Some(std::mem::replace(&mut self.entries[*place].1, value)));
         }
         self.index.insert(hash, self.entries.len());
         self.entries.push((key, value));
-        Ok(())
+        Ok(None)
     }
 }
 
@@ -345,7 +354,7 @@ impl<'a> Tree<'a> {
     pub(crate) fn member(&self, name: &str) -> Option<Out<'a>> {
         match &self.decl.shape {
             Shape::Object(object) => {
-                let field = object.fields.get(name)?;
+                let field = object.field(name)?;
                 Some(Val::read(&field.decl, self.node.member(&field.json)?))
             }
             Shape::Map { values } => Some(Val::read(values, self.node.member(name)?)),

@@ -20,29 +20,11 @@ impl Pattern {
     /// Compiles a regular expression.
     ///
     /// # Errors
-    /// What is wrong with it, in the words of Go's parser where those are known.
+    /// What is wrong with it, in the words of Go's parser.
     pub fn new(text: &str) -> Result<Pattern, String> {
-        let built = regex::RegexBuilder::new(text).size_limit(MAX_REGEX).build();
-        built.map(|regex| Pattern { text: text.to_owned(), regex }).map_err(|e| go_words(text, &e))
+        let built = pattern::compile(text, MAX_REGEX);
+        built.map(|regex| Pattern { text: text.to_owned(), regex }).map_err(|e| e.to_string())
     }
-}
-
-/// The commonest mistakes as Go's parser names them.
-fn go_words(text: &str, error: &regex::Error) -> String {
-    let said = error.to_string();
-    let last = said.lines().last().unwrap_or("").trim_start_matches("error: ");
-    let what = match last {
-        "unclosed group" => format!("missing closing ): `{text}`"),
-        "unopened group" => format!("unexpected ): `{text}`"),
-        "unclosed character class" => {
-            format!("missing closing ]: `{}`", text.rfind('[').map_or(text, |at| &text[at..]))
-        }
-        "repetition operator missing expression" => {
-            format!("missing argument to repetition operator: `{}`", text.get(..1).unwrap_or(text))
-        }
-        other => format!("{other}: `{text}`"),
-    };
-    format!("error parsing regexp: {what}")
 }
 
 impl Structural {

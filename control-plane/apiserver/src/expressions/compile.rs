@@ -98,7 +98,10 @@ pub(super) fn rule(rule: &Rule, schema: &Structural, decl: &Arc<Decl>) -> Compil
     let environment = Environment::default().with(SELF, decl.clone(), false).with(OLD_SELF, decl.clone(), optional);
     let program = match COMPILATION.run(|| environment.compile(&rule.rule)) {
         Ok(program) if *program.result_type() != Type::Bool => Err("cel expression must evaluate to a bool".to_owned()),
-        Ok(program) => Ok(program),
+        Ok(program) => match program.check_constants() {
+            Ok(()) => Ok(program),
+            Err(why) => Err(format!("program instantiation failed: {why}")),
+        },
         Err(error) => Err(format!("compilation failed: {error}")),
     };
     let uses_old = program.as_ref().is_ok_and(|p| p.uses(OLD_SELF));
@@ -108,7 +111,10 @@ pub(super) fn rule(rule: &Rule, schema: &Structural, decl: &Arc<Decl>) -> Compil
             Ok(compiled) if *compiled.result_type() != Type::String => {
                 message_error = Some("messageExpression must evaluate to a string".to_owned());
             }
-            Ok(compiled) => message = Some(compiled),
+            Ok(compiled) => match compiled.check_constants() {
+                Ok(()) => message = Some(compiled),
+                Err(why) => message_error = Some(format!("messageExpression instantiation failed: {why}")),
+            },
             Err(error) => message_error = Some(format!("messageExpression compilation failed: {error}")),
         }
     }

@@ -175,6 +175,10 @@ fn compile(
         Ok(program) => {
             let found = program.result_type();
             if wanted.is_empty() || wanted.contains(found) {
+                if let Err(why) = program.check_constants() {
+                    let message = format!("Internal error: program instantiation failed: {why}");
+                    insert(errors, FieldError::new(FieldReason::Internal, path, message));
+                }
                 return Some(found.clone());
             }
             let names: Vec<String> = wanted.iter().map(name).collect();

@@ -17,14 +17,11 @@ impl Checker<'_> {
             let t = self.field(id, args[0], field, true);
             return self.known.resolve(&t, false);
         }
-        let mixed = usize::from(name == "format" && target.is_some());
-        self.mixed += mixed;
         for arg in args {
             self.check(*arg);
         }
-        self.mixed -= mixed;
         let Some(target) = target else {
-            return match find(name) {
+            return match self.function(name) {
                 Some(overloads) => self.resolve(id, name, overloads, None, args),
                 None => {
                     self.undeclared(id, name);
@@ -34,18 +31,23 @@ impl Checker<'_> {
         };
         // A dotted name before a call is a namespace, if there is such a function.
         if let Some(prefix) = self.ast.qualified(target)
-            && let Some(overloads) = find(&format!("{prefix}.{name}"))
+            && let Some(overloads) = self.function(&format!("{prefix}.{name}"))
         {
             return self.resolve(id, &format!("{prefix}.{name}"), overloads, None, args);
         }
         self.check(target);
-        match find(name) {
+        match self.function(name) {
             Some(overloads) => self.resolve(id, name, overloads, Some(target), args),
             None => {
                 self.undeclared(id, name);
                 Type::Error
             }
         }
+    }
+
+    /// The functions of a name. Those for patches are known only where patches are made.
+    fn function(&self, name: &str) -> Option<&'static [Overload]> {
+        find(name).filter(|_| self.messages.makes_patches() || !name.starts_with("jsonpatch."))
     }
 
     fn resolve(&mut self, id: Id, name: &str, overloads: &'static [Overload], target: Option<Id>, args: &[Id]) -> Type {

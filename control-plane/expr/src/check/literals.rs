@@ -41,7 +41,7 @@ impl Checker<'_> {
                 self.done.regexes.insert(pattern.to_owned(), regex);
             }
             Err(_) if must => self.issue(id, "invalid matches argument"),
-            // Told when it is evaluated, as upstream does.
+            // Told of as a constant without a value.
             Err(_) => {}
         }
     }

@@ -1,7 +1,9 @@
 //! The type checker: what each node's type is, which variable or functions it means, and what is wrong, in upstream's
 //! words.
 
+mod alike;
 mod calls;
+mod formats;
 mod literals;
 mod unify;
 
@@ -60,7 +62,6 @@ pub(crate) fn check(
         fresh: 0,
         scope: Vec::new(),
         issues: Vec::new(),
-        mixed: 0,
         done: Checked {
             types: vec![Type::Error; ast.nodes.len()],
             refs: vec![Ref::None; ast.nodes.len()],
@@ -71,6 +72,8 @@ pub(crate) fn check(
     checker.check(ast.root);
     if checker.issues.is_empty() {
         checker.check_literals();
+        checker.check_formats();
+        checker.check_alike(ast.root, false);
     }
     if !checker.issues.is_empty() {
         checker.issues.truncate(ERRORS);
@@ -93,8 +96,6 @@ struct Checker<'a> {
     /// Local variables, the innermost last.
     scope: Vec<(&'a str, Type, usize)>,
     issues: Vec<Issue>,
-    /// Within how many calls we are whose arguments may be lists of all kinds of values.
-    mixed: usize,
     done: Checked,
 }
 
@@ -143,7 +144,7 @@ impl<'a> Checker<'a> {
                 for item in items {
                     self.check(item.value);
                     let t = self.held(item.value, item.optional);
-                    of = Some(self.join(item.value, of, t));
+                    of = Some(self.join(of, t));
                 }
                 Type::list(of.unwrap_or_else(|| self.fresh()))
             }
@@ -152,10 +153,10 @@ impl<'a> Checker<'a> {
                 for entry in entries {
                     self.check(entry.key);
                     let t = self.type_of(entry.key);
-                    keys = Some(self.join(entry.key, keys, t));
+                    keys = Some(self.join(keys, t));
                     self.check(entry.value);
                     let t = self.held(entry.value, entry.optional);
-                    values = Some(self.join(entry.value, values, t));
+                    values = Some(self.join(values, t));
                 }
                 let keys = keys.unwrap_or_else(|| self.fresh());
                 Type::map(keys, values.unwrap_or_else(|| self.fresh()))
@@ -251,7 +252,7 @@ impl<'a> Checker<'a> {
         };
         let found = match &of {
             Type::Map(of) => of.1.clone(),
-            Type::Object(object) => match object.fields.get(field) {
+            Type::Object(object) => match object.field(field) {
                 Some(field) => Type::of(&field.decl),
                 None if object.open => Type::Dyn,
                 None => {
@@ -289,16 +290,12 @@ impl<'a> Checker<'a> {
     }
 
     /// The common type of the elements of a literal.
-    fn join(&mut self, id: Id, before: Option<Type>, now: Type) -> Type {
-        let Some(before) = before else { return now };
-        if self.known.fits(&before, &now) {
-            return more_general(before, now);
+    fn join(&mut self, before: Option<Type>, now: Type) -> Type {
+        match before {
+            None => now,
+            Some(before) if self.known.fits(&before, &now) => more_general(before, now),
+            Some(_) => Type::Dyn,
         }
-        if self.mixed > 0 {
-            return Type::Dyn;
-        }
-        self.mismatch(id, &before, &now);
-        Type::Error
     }
 
     fn fold(&mut self, id: Id, fold: &'a Fold) -> Type {

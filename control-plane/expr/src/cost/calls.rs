@@ -147,7 +147,8 @@ impl Estimator<'_> {
             Cost::Slice => {
                 let from = self.number(call.args.first()).unwrap_or(0);
                 let to = self.number(call.args.get(1)).unwrap_or(on.max);
-                made(1.0, Range::just(to.saturating_sub(from)))
+                // Upstream's numbers have no sign and go round.
+                made(1.0, Range::just(to.wrapping_sub(from)))
             }
             Cost::Range => made(1.0, Range::just(self.number(call.args.first()).unwrap_or(u64::MAX))),
             Cost::Reverse => made(1.0, on),

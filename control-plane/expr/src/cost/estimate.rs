@@ -260,7 +260,7 @@ impl<'a> Estimator<'a> {
             Path::At(None) | Path::Key => return Path::At(None),
         };
         match (&decl.shape, step) {
-            (Shape::Object(object), Step::Field(name)) => Path::At(object.fields.get(name).map(|f| &*f.decl)),
+            (Shape::Object(object), Step::Field(name)) => Path::At(object.field(name).map(|f| &*f.decl)),
             (Shape::List { items, .. }, Step::Item) => Path::At(Some(items)),
             (Shape::Map { values }, Step::Item) => Path::At(Some(values)),
             (Shape::Map { .. }, Step::Key) => Path::Key,

@@ -21,7 +21,7 @@ pub(super) const DEFS: &[Def] = &[
     Def(
         "double(string) double",
         One,
-        |_, a| args!(a, [Val::String(s)] => s.parse().map(Val::Double).map_err(|_| conversion("double"))),
+        |_, a| args!(a, [Val::String(s)] => real(s).map(Val::Double).ok_or_else(|| conversion("double"))),
     ),
     Def("int(int) int", One, same),
     Def("int(double) int", One, |_, a| {
@@ -92,6 +92,12 @@ fn text<'a>(_: &super::Tools<'_>, args: &[Val<'a>]) -> Out<'a> {
 }
 
 /// A text that is none of a type.
+/// A number, unless it is too large for one.
+fn real(text: &str) -> Option<f64> {
+    let n: f64 = text.parse().ok()?;
+    (n.is_finite() || !text.contains(|c: char| c.is_ascii_digit())).then_some(n)
+}
+
 fn conversion(to: &str) -> Fail {
     Fail::new(format!("type conversion error from 'string' to '{to}'"))
 }

@@ -147,7 +147,7 @@ fn qualified_name(s: &str) -> Vec<String> {
         }
         _ => {
             return vec![format!(
-                "a qualified name {form} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
+                "a valid label key {form} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
             )];
         }
     };

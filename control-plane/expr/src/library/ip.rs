@@ -29,14 +29,14 @@ pub(super) const DEFS: &[Def] = &[
     Def("cidr(string) cidr", Parse, |_, a| {
         args!(a, [Val::String(s)] => match network(s) {
             Ok((address, prefix)) => Ok(Val::special(Special::Cidr { address, prefix })),
-            Err(why) => Err(Fail::new(format!("network address parse error during conversion from string: {why}"))),
+            Err(why) => Err(Fail::new(why)),
         })
     }),
     Def("isCIDR(string) bool", Parse, |_, a| args!(a, [Val::String(s)] => Ok(Val::Bool(network(s).is_ok())))),
     Def("cidr::containsIP(string) bool", ContainsIp { text: true }, |_, a| {
         args!(a, [net, Val::String(s)] => match address(s) {
             Ok(ip) => Ok(Val::Bool(block(net)?.contains(&ip))),
-            Err(why) => Err(Fail::new(why)),
+            Err(_) => Err(Fail::no_overload()),
         })
     }),
     Def("cidr::containsIP(ip) bool", ContainsIp { text: false }, |_, a| {
@@ -48,7 +48,7 @@ pub(super) const DEFS: &[Def] = &[
     Def("cidr::containsCIDR(string) bool", ContainsCidr { text: true }, |_, a| {
         args!(a, [net, Val::String(s)] => match network(s) {
             Ok((address, prefix)) => within(net, address, prefix),
-            Err(why) => Err(Fail::new(format!("network address parse error during conversion from string: {why}"))),
+            Err(why) => Err(Fail::new(why)),
         })
     }),
     Def("cidr::containsCIDR(cidr) bool", ContainsCidr { text: false }, |_, a| {
@@ -89,10 +89,9 @@ fn address(text: &str) -> Result<IpAddr, String> {
     if text.contains('%') {
         return Err(format!("IP address {text:?} with zone value is not allowed"));
     }
-    let why = format!(
-        "IP Address {text:?} parse error during conversion from string: ParseAddr({text:?}): unable to parse IP"
-    );
-    let ip: IpAddr = text.parse().map_err(|_| why)?;
+    let ip: IpAddr = text
+        .parse()
+        .map_err(|_| format!("IP Address {text:?} parse error during conversion from string: {}", unreadable(text)))?;
     match ip {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
             Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"))
@@ -101,19 +100,56 @@ fn address(text: &str) -> Result<IpAddr, String> {
     }
 }
 
-fn network(text: &str) -> Result<(IpAddr, u8), String> {
-    let why = || format!("netip.ParsePrefix({text:?}): unable to parse");
-    let (address, prefix) = text.split_once('/').ok_or_else(|| format!("netip.ParsePrefix({text:?}): no '/'"))?;
-    let plain =
-        prefix.bytes().all(|b| b.is_ascii_digit()) && !prefix.is_empty() && (prefix == "0" || !prefix.starts_with('0'));
-    let address: IpAddr = address.parse().map_err(|_| why())?;
-    let prefix: u8 = prefix.parse().map_err(|_| why())?;
-    if !plain || IpNet::new(address, prefix).is_err() {
-        return Err(why());
+/// Why a text is no address, in the words of Go's `netip`; of IPv6 it is only said that it is none.
+fn unreadable(text: &str) -> String {
+    let v4 = text.find(['.', ':', '%']).is_some_and(|i| text[i..].starts_with('.'));
+    let why = if v4 { unreadable_v4(text) } else { "unable to parse IP".to_owned() };
+    format!("ParseAddr({text:?}): {why}")
+}
+
+fn unreadable_v4(text: &str) -> String {
+    let mut at = 0;
+    for (i, field) in text.split('.').enumerate() {
+        let odd = field.find(|c: char| !c.is_ascii_digit());
+        let digits = &field[..odd.unwrap_or(field.len())];
+        if digits.len() > 1 && digits.starts_with('0') {
+            return "IPv4 field has octet with leading zero".to_owned();
+        }
+        if digits.parse::<u32>().unwrap_or(if digits.is_empty() { 0 } else { u32::MAX }) > 255 {
+            return "IPv4 field has value >255".to_owned();
+        }
+        if let Some(odd) = odd {
+            return format!("unexpected character (at {:?})", &text[at + odd..]);
+        }
+        if field.is_empty() {
+            let from = text.len().saturating_sub(1).min(at);
+            return format!("IPv4 field must have at least one digit (at {:?})", &text[from..]);
+        }
+        if i > 3 {
+            return "IPv4 address too long".to_owned();
+        }
+        at += field.len() + 1;
     }
+    "IPv4 address too short".to_owned()
+}
+
+fn network(text: &str) -> Result<(IpAddr, u8), String> {
+    let wrong = |why: String| {
+        let what = "network address parse error during conversion from string: ".repeat(2);
+        format!("{what}netip.ParsePrefix({text:?}): {why}")
+    };
+    let (address, prefix) = text.rsplit_once('/').ok_or_else(|| wrong("no '/'".to_owned()))?;
+    let address: IpAddr = address.parse().map_err(|_| wrong(unreadable(address)))?;
+    let digits = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
+    if !digits || prefix.len() > 1 && prefix.starts_with('0') {
+        return Err(wrong(format!("bad bits after slash: {prefix:?}")));
+    }
+    let prefix: Option<u8> = prefix.parse().ok().filter(|n| IpNet::new(address, *n).is_ok());
+    let prefix = prefix.ok_or_else(|| wrong("prefix length out of range".to_owned()))?;
     match address {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
-            Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"))
+            let what = "network address parse error during conversion from string";
+            Err(format!("{what}: IPv4-mapped IPv6 address {text:?} is not allowed"))
         }
         address => Ok((address, prefix)),
     }

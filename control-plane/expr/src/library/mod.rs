@@ -10,7 +10,7 @@ mod lists;
 mod macros;
 pub(crate) mod operators;
 pub(crate) mod optional;
-mod printf;
+pub(crate) mod printf;
 pub(crate) mod quantity;
 pub(crate) mod regex;
 mod semver;

@@ -54,7 +54,7 @@ pub(super) const DEFS: &[Def] = &[
     Def("_-_(timestamp, duration) timestamp", One, |_, a| {
         args!(a, [Val::Timestamp(t), Val::Duration(x)] => match x.checked_neg() {
             Some(back) => super::time::later(*t, back),
-            None => Err(Fail::new("duration overflow")),
+            None => Err(Fail::new("integer overflow")),
         })
     }),
     Def("_-_(timestamp, timestamp) duration", One, |_, a| {
@@ -87,10 +87,11 @@ pub(super) const DEFS: &[Def] = &[
         One,
         |_, a| args!(a, [Val::Uint(x), Val::Uint(y)] => if *y == 0 { modulus() } else { uint(x.checked_rem(*y)) }),
     ),
-    Def("_[_](list(A), int) A", Index, |_, a| args!(a, [list, at] => index(list, at))),
-    Def("_[_](map(A, B), A) B", Index, |_, a| args!(a, [map, key] => index(map, key))),
-    Def("_[_](optional(list(A)), int) optional(A)", One, |_, a| args!(a, [of, key] => optional::index(of, key))),
-    Def("_[_](optional(map(A, B)), A) optional(B)", One, |_, a| args!(a, [of, key] => optional::index(of, key))),
+    // The evaluator indexes without them.
+    Def("_[_](list(A), int) A", Index, |_, _| Err(Fail::no_overload())),
+    Def("_[_](map(A, B), A) B", Index, |_, _| Err(Fail::no_overload())),
+    Def("_[_](optional(list(A)), int) optional(A)", One, |_, _| Err(Fail::no_overload())),
+    Def("_[_](optional(map(A, B)), A) optional(B)", One, |_, _| Err(Fail::no_overload())),
     Def("@in(A, list(A)) bool", InList, |_, a| args!(a, [x, list] => contains(list, x))),
     Def("@in(A, map(A, B)) bool", One, |_, a| args!(a, [key, map] => Ok(Val::Bool(member(map, key).is_some())))),
     Def("size(bytes) int", One, size),
@@ -114,7 +115,7 @@ fn uint<'a>(n: Option<u64>) -> Out<'a> {
 }
 
 fn span<'a>(n: Option<i64>) -> Out<'a> {
-    n.map(Val::Duration).ok_or_else(|| Fail::new("duration overflow"))
+    n.map(Val::Duration).ok_or_else(|| Fail::new("integer overflow"))
 }
 
 fn by_zero<'a>() -> Out<'a> {
@@ -134,11 +135,15 @@ fn size<'a>(_: &super::Tools<'_>, args: &[Val<'a>]) -> Out<'a> {
 
 /// The element of a list or map at a key.
 pub(crate) fn index<'a>(of: &Val<'a>, key: &Val<'a>) -> Out<'a> {
+    if matches!(of, Val::Optional(_)) {
+        return optional::index(of, key);
+    }
     if let Some(items) = of.items() {
         let at = match key {
             Val::Int(n) => usize::try_from(*n).ok(),
             Val::Uint(n) => usize::try_from(*n).ok(),
             Val::Double(n) if n.fract() == 0.0 => usize::try_from(*n as i64).ok(),
+            Val::Double(n) => return Err(Fail::new(format!("unsupported index value {n} in list"))),
             other => {
                 return Err(Fail::new(format!("unsupported index type '{}' in list", other.type_name())));
             }
@@ -147,10 +152,11 @@ pub(crate) fn index<'a>(of: &Val<'a>, key: &Val<'a>) -> Out<'a> {
             .and_then(|i| items.get(i))
             .unwrap_or_else(|| Err(Fail::new(format!("index out of bounds: {}", super::convert::plain(key)))));
     }
-    if of.is_map() {
-        return member(of, key).unwrap_or_else(|| Err(Fail::no_key(key)));
+    match (of, key) {
+        // Upstream reads it as a map of texts.
+        (Val::Tree(_), key) if !matches!(key, Val::String(_)) => Err(Fail::no_overload()),
+        _ => member(of, key).unwrap_or_else(|| Err(Fail::no_key(key))),
     }
-    Err(Fail::no_overload())
 }
 
 /// The value of a map at a key.

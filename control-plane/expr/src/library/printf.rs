@@ -10,89 +10,156 @@ pub(super) const DEFS: &[Def] =
 /// Digits behind the point that a clause may ask for.
 const MAX_PRECISION: usize = 1000;
 
+/// A part of a text that is formatted.
+pub(crate) enum Piece<'t> {
+    Text(&'t str),
+    /// What stands for an argument, or what is wrong with it.
+    Clause(Result<Clause, String>),
+}
+
+/// How an argument is shown.
+pub(crate) struct Clause {
+    pub verb: char,
+    precision: Option<usize>,
+}
+
+/// A text in its parts. Behind one that is wrong there are none.
+pub(crate) fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let piece = match rest.strip_prefix('%') {
+            _ if rest.is_empty() => return None,
+            None => {
+                let (plain, after) = rest.split_at(rest.find('%').unwrap_or(rest.len()));
+                rest = after;
+                return Some(Piece::Text(plain));
+            }
+            Some(after) if after.starts_with('%') => {
+                rest = &after[1..];
+                return Some(Piece::Text("%"));
+            }
+            Some(after) => clause(after),
+        };
+        Some(Piece::Clause(match piece {
+            Ok((clause, after)) => {
+                rest = after;
+                Ok(clause)
+            }
+            Err(why) => {
+                rest = "";
+                Err(why)
+            }
+        }))
+    })
+}
+
+fn clause(text: &str) -> Result<(Clause, &str), String> {
+    const BROKEN: &str = "could not parse formatting clause";
+    let (precision, text) = match text.strip_prefix('.') {
+        None => (None, text),
+        Some(digits) => {
+            let end = digits.find(|c: char| !c.is_ascii_digit());
+            let end = end.ok_or_else(|| {
+                format!("{BROKEN}: error while parsing precision: could not find end of precision specifier")
+            })?;
+            let (digits, after) = digits.split_at(end);
+            let why = match digits {
+                "" => "invalid syntax",
+                _ => "value out of range",
+            };
+            let n = digits.parse::<i64>().map_err(|_| {
+                format!(
+                    "{BROKEN}: error while parsing precision: error while converting precision to integer: \
+                     strconv.Atoi: parsing {digits:?}: {why}"
+                )
+            })?;
+            let n = usize::try_from(n).unwrap_or(usize::MAX);
+            if n > MAX_PRECISION {
+                return Err(format!("precision {n} exceeds maximum allowed precision {MAX_PRECISION}"));
+            }
+            (Some(n), after)
+        }
+    };
+    let verb = text.chars().next().ok_or("unexpected end of string")?;
+    if !"sdfebxXo".contains(verb) {
+        return Err(format!("{BROKEN}: unrecognized formatting clause \"{verb}\""));
+    }
+    Ok((Clause { verb, precision }, &text[verb.len_utf8()..]))
+}
+
 fn print<'a>(text: &str, list: &Val<'a>) -> Out<'a> {
     let mut values = list.items().ok_or_else(Fail::no_overload)?.collect()?.into_iter();
     let mut used = 0;
     let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        let mut precision = None;
-        if chars.next_if_eq(&'.').is_some() {
-            let mut digits = String::new();
-            while let Some(d) = chars.next_if(char::is_ascii_digit) {
-                digits.push(d);
+    for piece in pieces(text) {
+        let clause = match piece {
+            Piece::Text(text) => {
+                out.push_str(text);
+                continue;
             }
-            let n: usize = digits.parse().map_err(|_| Fail::new("error while converting precision to integer"))?;
-            if n > MAX_PRECISION {
-                let message = format!("precision {n} exceeds maximum allowed precision {MAX_PRECISION}");
-                return Err(Fail::new(message));
-            }
-            precision = Some(n);
-        }
-        let clause = chars.next().ok_or_else(|| Fail::new("unexpected end of string"))?;
-        if clause == '%' {
-            out.push('%');
-            continue;
-        }
+            Piece::Clause(clause) => clause,
+        };
         let value = values.next().ok_or_else(|| Fail::new(format!("index {used} out of range")))?;
         used += 1;
-        out.push_str(&show(clause, precision, &value)?);
+        out.push_str(&show(&clause.map_err(Fail::new)?, &value)?);
     }
     Ok(Val::text(out))
 }
 
-fn show(clause: char, precision: Option<usize>, value: &Val<'_>) -> Result<String, Fail> {
-    let wrong = |what: &str| {
-        Fail::new(format!(
-            "error during formatting: {what} clause can only be used on {}, was given {}",
-            match clause {
-                'd' => "integers",
-                'f' | 'e' => "doubles",
-                'b' => "integers and bools",
-                'o' => "integers",
-                _ => "integers, byte buffers, and strings",
-            },
-            value.type_name()
-        ))
-    };
-    match (clause, value) {
-        ('s', value) => text(value),
-        ('d', Val::Int(n)) => Ok(n.to_string()),
-        ('d', Val::Uint(n)) => Ok(n.to_string()),
-        ('d', Val::Double(n)) if !n.is_finite() => Ok(infinite(*n)),
-        ('d', _) => Err(wrong("decimal")),
-        ('f', value) => match real(value) {
-            Some(n) if n.is_finite() => Ok(grouped(&format!("{n:.*}", precision.unwrap_or(6)))),
-            Some(n) => Ok(infinite(n)),
-            None => Err(wrong("fixed-point")),
-        },
-        ('e', value) => match real(value) {
-            Some(n) if n.is_finite() => Ok(scientific(n)),
-            Some(n) => Ok(infinite(n)),
-            None => Err(wrong("scientific")),
-        },
-        ('b', Val::Int(n)) => Ok(signed(*n, |n| format!("{n:b}"))),
-        ('b', Val::Uint(n)) => Ok(format!("{n:b}")),
-        ('b', Val::Bool(b)) => Ok(if *b { "1" } else { "0" }.to_owned()),
-        ('b', _) => Err(wrong("binary")),
-        ('o', Val::Int(n)) => Ok(signed(*n, |n| format!("{n:o}"))),
-        ('o', Val::Uint(n)) => Ok(format!("{n:o}")),
-        ('o', _) => Err(wrong("octal")),
-        ('x' | 'X', value) => {
-            let hex = match value {
-                Val::Int(n) => signed(*n, |n| format!("{n:x}")),
-                Val::Uint(n) => format!("{n:x}"),
-                Val::String(s) => s.bytes().map(|b| format!("{b:02x}")).collect(),
-                Val::Bytes(b) => b.iter().map(|b| format!("{b:02x}")).collect(),
-                _ => return Err(wrong("hex")),
-            };
-            Ok(if clause == 'X' { hex.to_uppercase() } else { hex })
+/// What to say of an argument that a clause can't show.
+pub(crate) fn not_shown(verb: char, found: &str) -> String {
+    let what = match verb {
+        'd' => "decimal clause can only be used on integers",
+        'f' => "fixed-point clause can only be used on doubles",
+        'e' => "scientific clause can only be used on doubles",
+        'b' => "only integers and bools can be formatted as binary",
+        'o' => "octal clause can only be used on integers",
+        'x' | 'X' => "only integers, byte buffers, and strings can be formatted as hex",
+        _ => {
+            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and \
+             timestamps"
         }
-        (other, _) => Err(Fail::new(format!("unrecognized formatting clause \"{other}\""))),
+    };
+    format!("error during formatting: {what}, was given {found}")
+}
+
+fn unfit(verb: char, value: &Val<'_>) -> Fail {
+    Fail::new(not_shown(verb, &value.type_name()))
+}
+
+fn show(clause: &Clause, value: &Val<'_>) -> Result<String, Fail> {
+    let real = || real(value).ok_or_else(|| unfit(clause.verb, value));
+    Ok(match (clause.verb, value) {
+        ('s', value) => text(value)?,
+        ('d', Val::Int(n)) => n.to_string(),
+        ('d', Val::Uint(n)) => n.to_string(),
+        ('d', Val::Double(n)) if !n.is_finite() => infinite(*n),
+        ('f', _) => match real()? {
+            n if n.is_finite() => grouped(&format!("{n:.*}", clause.precision.unwrap_or(6))),
+            n => infinite(n),
+        },
+        ('e', _) => match real()? {
+            n if n.is_finite() => scientific(n),
+            n => infinite(n),
+        },
+        ('b', Val::Int(n)) => signed(*n, |n| format!("{n:b}")),
+        ('b', Val::Uint(n)) => format!("{n:b}"),
+        ('b', Val::Bool(b)) => if *b { "1" } else { "0" }.to_owned(),
+        ('o', Val::Int(n)) => signed(*n, |n| format!("{n:o}")),
+        ('o', Val::Uint(n)) => format!("{n:o}"),
+        ('x', value) => hexadecimal(value).ok_or_else(|| unfit('x', value))?,
+        ('X', value) => hexadecimal(value).ok_or_else(|| unfit('X', value))?.to_uppercase(),
+        (verb, value) => return Err(unfit(verb, value)),
+    })
+}
+
+fn hexadecimal(value: &Val<'_>) -> Option<String> {
+    match value {
+        Val::Int(n) => Some(signed(*n, |n| format!("{n:x}"))),
+        Val::Uint(n) => Some(format!("{n:x}")),
+        Val::String(s) => Some(s.bytes().map(|b| format!("{b:02x}")).collect()),
+        Val::Bytes(b) => Some(b.iter().map(|b| format!("{b:02x}")).collect()),
+        _ => None,
     }
 }
 
@@ -158,7 +225,7 @@ fn text(value: &Val<'_>) -> Result<String, Fail> {
         Val::Bytes(bytes) if std::str::from_utf8(bytes).is_err() => Err(Fail::new(
             "error during formatting: could not convert argument \"invalid UTF-8 in bytes, cannot convert to string\" to string",
         )),
-        Val::Optional(_) | Val::Special(_) => Err(wrong_text(value)),
+        Val::Optional(_) | Val::Special(_) => Err(unfit('s', value)),
         other => Ok(convert::plain(other)),
     }
 }
@@ -189,12 +256,4 @@ fn held(value: &Val<'_>) -> Result<String, Fail> {
         Val::Timestamp(_) => Ok(called("timestamp")),
         other => text(other),
     }
-}
-
-fn wrong_text(value: &Val<'_>) -> Fail {
-    Fail::new(format!(
-        "error during formatting: string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, \
-         types, durations, and timestamps, was given {}",
-        value.type_name()
-    ))
 }

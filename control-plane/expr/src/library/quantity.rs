@@ -19,9 +19,8 @@ pub(super) const DEFS: &[Def] = &[
         })
     }),
     Def("isQuantity(string) bool", Parse, |_, a| args!(a, [Val::String(s)] => Ok(Val::Bool(parse(s).is_ok())))),
-    // A function by its declaration, a method by its documentation.
+    // A method by its documentation, a function by its declaration.
     Def("sign(quantity) int", One, |_, a| of(a, |q| Ok(Val::Int(q.0.signum() as i64)))),
-    Def("quantity::sign() int", One, |_, a| of(a, |q| Ok(Val::Int(q.0.signum() as i64)))),
     Def("quantity::isInteger() bool", One, |_, a| of(a, |q| Ok(Val::Bool(whole(q).is_some())))),
     Def("quantity::asInteger() int", One, |_, a| {
         of(a, |q| whole(q).map(Val::Int).ok_or_else(|| Fail::new("cannot convert value to integer")))

@@ -49,10 +49,44 @@ fn made<'a>(text: &str, normalize: bool) -> Out<'a> {
 
 fn parse(text: &str, normalize: bool) -> Result<Version, String> {
     let normal = if normalize { normalized(text)? } else { text.to_owned() };
-    if normal.split('.').count() < 3 {
-        return Err("No Major.Minor.Patch elements found".to_owned());
+    Version::parse(&normal).map_err(|e| unreadable(&normal).unwrap_or_else(|| e.to_string()))
+}
+
+/// Why a text is no version, in upstream's words.
+fn unreadable(text: &str) -> Option<String> {
+    if text.is_empty() {
+        return Some("Version string empty".to_owned());
     }
-    Version::parse(&normal).map_err(|e| e.to_string())
+    let parts: Vec<&str> = text.splitn(3, '.').collect();
+    let [major, minor, rest] = parts[..] else { return Some("No Major.Minor.Patch elements found".to_owned()) };
+    let (rest, build) = rest.split_once('+').map_or((rest, None), |(rest, build)| (rest, Some(build)));
+    let (patch, pre) = rest.split_once('-').map_or((rest, None), |(patch, pre)| (patch, Some(pre)));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let padded = |text: &str| text.len() > 1 && text.starts_with('0');
+    for (name, called, number) in [("major", "Major", major), ("minor", "Minor", minor), ("patch", "Patch", patch)] {
+        if !digits(number) {
+            return Some(format!("Invalid character(s) found in {name} number {number:?}"));
+        }
+        if padded(number) {
+            return Some(format!("{called} number must not contain leading zeroes {number:?}"));
+        }
+    }
+    let odd = |part: &str| !part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    for part in pre.iter().flat_map(|p| p.split('.')) {
+        match part {
+            "" => return Some("Prerelease is empty".to_owned()),
+            part if digits(part) && padded(part) => {
+                return Some(format!("Numeric PreRelease version must not contain leading zeroes {part:?}"));
+            }
+            part if odd(part) => return Some(format!("Invalid character(s) found in prerelease {part:?}")),
+            _ => {}
+        }
+    }
+    build.iter().flat_map(|b| b.split('.')).find_map(|part| match part {
+        "" => Some("Build meta data is empty".to_owned()),
+        part if odd(part) => Some(format!("Invalid character(s) found in build meta data {part:?}")),
+        _ => None,
+    })
 }
 
 /// Without a leading `v` and leading zeros, with minor and patch.

@@ -71,6 +71,7 @@ impl Reader {
             "groupCheck" => Type::Opaque(types::GROUP_CHECK),
             "resourceCheck" => Type::Opaque(types::RESOURCE_CHECK),
             "decision" => Type::Opaque(types::DECISION),
+            "dyn" => Type::Dyn,
             "null" => Type::Null,
             w if w.len() == 1 => Type::Param(Param::Named(w.chars().next().expect("one letter"))),
             w => Type::named(w).expect("INVARIANT: a signature of a library names known types"),

@@ -26,14 +26,13 @@ impl Builder<'_> {
             return (call.func_name == "has" && args.len() == 1).then(|| self.has(at, &args[0]));
         };
         match (call.func_name.as_str(), args.len()) {
-            ("all" | "exists" | "exists_one" | "existsOne", 2 | 3) => Some(self.quantifier(at, call, target)),
+            ("all" | "exists" | "exists_one", 2 | 3) | ("existsOne", 3) => Some(self.quantifier(at, call, target)),
             ("map", 2 | 3) | ("filter", 2) => Some(self.mapping(at, call, target)),
             ("transformList", 3 | 4) => Some(self.transform(at, target, args, Built::List)),
             ("transformMap", 3 | 4) => Some(self.transform(at, target, args, Built::Map)),
             ("transformMapEntry", 3 | 4) => Some(self.transform(at, target, args, Built::Entries)),
             ("optMap" | "optFlatMap", 2) => Some(self.opt_map(at, call, target)),
             ("sortBy", 2) => Some(self.sort_by(at, target, args)),
-            ("bind", 3) if matches!(&target.expr, Expr::Ident(name) if name == "cel") => Some(self.bind(at, args)),
             _ => None,
         }
     }
@@ -188,16 +187,6 @@ impl Builder<'_> {
         let target = self.add(target);
         let body = self.add(&call.args[1]);
         self.node(at, Kind::OptMap { target, name, body, flat })
-    }
-
-    fn bind(&mut self, at: u32, args: &[IdedExpr]) -> Id {
-        let name = match self.variable(&args[0], "cel.bind() variable names must be simple identifiers") {
-            Ok(name) => name,
-            Err(issue) => return issue,
-        };
-        let value = self.add(&args[1]);
-        let body = self.add(&args[2]);
-        self.node(at, Kind::Let { name, value, body })
     }
 
     fn sort_by(&mut self, at: u32, target: &IdedExpr, args: &[IdedExpr]) -> Id {

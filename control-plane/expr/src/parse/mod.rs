@@ -44,7 +44,11 @@ fn grammar(source: &str) -> Result<(IdedExpr, SourceInfo), CompileError> {
         .map(|e| Issue {
             line: e.pos.0.max(1) as usize,
             column: (e.pos.1 - 1).max(0) as usize,
-            message: expected(e.msg),
+            message: if e.msg.contains("InvalidUnicode") {
+                "invalid unicode code point".to_owned()
+            } else {
+                expected(e.msg)
+            },
         })
         .collect();
     // What a broken tree leads to afterwards is no news.

@@ -406,7 +406,8 @@ fn approval(root: &At<'_>, group: &str) {
     if !PROTECTED.iter().any(protected) {
         return;
     }
-    let annotation = root.fields(&["metadata", "annotations"]).key(APPROVAL);
+    let path = format!("metadata.annotations[{APPROVAL}]");
+    let annotation = root.fields(&["metadata", "annotations", APPROVAL]).named(path);
     let why = format!("protected groups must have approval annotation {APPROVAL:?}");
     let see = "see https://github.com/kubernetes/enhancements/pull/1111";
     match Approval::of(annotation.text()) {
