@@ -18,6 +18,7 @@ pub mod status;
 pub mod structural;
 pub mod table;
 pub mod value;
+pub mod versions;
 
 pub use kind::Kind;
 pub use object::Object;

@@ -47,7 +47,15 @@ pub struct Stored {
     pub version: String,
     /// The version of objects that say no other.
     pub oldest: String,
-    schemas: Vec<(String, Structural)>,
+    versions: Vec<Version>,
+}
+
+/// A version of a definition, served or not.
+#[derive(Debug)]
+struct Version {
+    name: String,
+    schema: Structural,
+    scale: Option<Scale>,
 }
 
 impl Stored {
@@ -56,14 +64,14 @@ impl Stored {
         let storage = versions.iter().find(|v| v.get("storage").and_then(Value::as_bool) == Some(true));
         let version = storage.map(name).unwrap_or_default();
         let before = definition.at(&["status", "storedVersions"]).and_then(Value::as_list).unwrap_or(&[]);
-        let schemas = versions.iter().map(|v| {
+        let all = versions.iter().map(|v| {
             let source = v.at(&["schema", "openAPIV3Schema"]).unwrap_or(&Value::Null);
-            Ok((name(v), schema(source)?))
+            Ok(Version { name: name(v), schema: schema(source)?, scale: Scale::of(v) })
         });
         Ok(Stored {
             oldest: before.first().and_then(Value::as_str).unwrap_or(&version).to_owned(),
             version,
-            schemas: schemas.collect::<Result<_, _>>()?,
+            versions: all.collect::<Result<_, _>>()?,
         })
     }
 
@@ -82,8 +90,17 @@ impl Stored {
         }
     }
 
-    fn schema(&self, version: &str) -> Option<&Structural> {
-        self.schemas.iter().find(|(name, _)| name == version).map(|(_, schema)| schema)
+    fn version(&self, name: &str) -> Option<&Version> {
+        self.versions.iter().find(|v| v.name == name)
+    }
+
+    pub(crate) fn schema(&self, version: &str) -> Option<&Structural> {
+        self.version(version).map(|v| &v.schema)
+    }
+
+    /// Where a version keeps the replicas, if it has a Scale.
+    pub(crate) fn scale(&self, version: &str) -> Option<&Option<Scale>> {
+        self.version(version).map(|v| &v.scale)
     }
 }
 
@@ -207,6 +224,10 @@ pub(super) fn keep_metadata(new: &mut Object, old: &Object, context: Context<'_>
 }
 
 impl Scale {
+    fn of(version: &Value) -> Option<Scale> {
+        version.at(&["subresources", "scale"]).filter(|s| !s.is_null()).map(Scale::parse)
+    }
+
     fn parse(scale: &Value) -> Scale {
         let path = |key: &str| {
             let text = scale.get(key).and_then(Value::as_str).unwrap_or("");
@@ -284,7 +305,7 @@ fn kind(definition: &Object, version: &Value, all: &[Value], stored: &Arc<Stored
     let names = names(definition, text("name"));
     let list_kind = definition.str_at(&["status", "acceptedNames", "listKind"]).to_owned();
     let has_status = version.at(&["subresources", "status"]).is_some_and(|s| !s.is_null());
-    let scale = version.at(&["subresources", "scale"]).filter(|s| !s.is_null()).map(Scale::parse);
+    let scale = Scale::of(version);
     let (columns, paths) = columns(version);
     let source = version.at(&["schema", "openAPIV3Schema"]).cloned().unwrap_or(Value::Null);
     let deprecated = version.get("deprecated").and_then(Value::as_bool) == Some(true);

@@ -3,7 +3,8 @@
 use super::entries::{self, Entry};
 use super::prune::prune;
 use super::set::Set;
-use super::walk::{Changes, Shape, by_element, compare, fields, text};
+use super::view::{self, Seen};
+use super::walk::{Shape, by_element, compare, fields, text};
 use super::{Writer, blank, last_applied, never_owned, not_written};
 use crate::kind::Kind;
 use crate::object::Object;
@@ -30,26 +31,30 @@ pub fn apply(
     writer: Writer<'_>,
     force: bool,
 ) -> Result<Object, Status> {
+    let failed = |why| Status::new(500, "", why);
     let blank = blank(kind);
     let creates = live.is_none();
-    let mut owners = live.map(|l| known(kind, l, &blank, writer)).unwrap_or_default();
+    let mut owners = live.map(|l| before(kind, l, &blank, writer)).unwrap_or_default();
     let live = live.unwrap_or(&blank);
     let shape = Shape::root(kind);
     let (mut own, last) = claim(kind, configuration, &mut owners, writer, shape);
+    let last = view::known(kind, &live.0, last.into_iter().collect()).map_err(failed)?.pop();
+    owners = view::known(kind, &live.0, owners).map_err(failed)?;
     let mut merged = merge_map(shape, &live.0, &configuration.0);
-    if !last.is_empty() {
-        let mut claimed = fields(shape, &configuration.0);
-        owners.iter().for_each(|o| claimed.union(&o.fields));
-        merged = prune(shape, &merged, &last, &claimed);
+    owners.push(own.clone());
+    if let Some(last) = last.filter(|last| !last.fields.is_empty()) {
+        merged = prune(kind, merged, &last, &owners).map_err(failed)?;
     }
+    owners.pop();
     let mut changes = compare(shape, &live.0, &merged);
     changes.without(&not_written(kind, writer.subresource));
     // What nobody owns may change too.
     let changed = !changes.is_empty();
     changes.without(&never_owned());
+    let seen = Seen::new(kind, &owners, changes, (&live.0, &merged), writer.subresource).map_err(failed)?;
     let kubectl = writer.manager == last_applied::KUBECTL;
     let free = if kubectl { last_applied::takeable(shape, live) } else { Set::default() };
-    take(&mut owners, &changes, &free, force)?;
+    take(&mut owners, &seen, &free, force)?;
     if creates || changed {
         own.time = writer.now.to_owned();
     }
@@ -64,27 +69,26 @@ pub fn apply(
 }
 
 /// The owners of a stored object.
-fn known(kind: &Kind, live: &Object, blank: &Object, writer: Writer<'_>) -> Vec<Entry> {
+fn before(kind: &Kind, live: &Object, blank: &Object, writer: Writer<'_>) -> Vec<Entry> {
     let owners = entries::read(live).unwrap_or_default();
     if !owners.is_empty() {
-        return owners.into_iter().filter(|o| !o.is_foreign(kind)).collect();
+        return owners;
     }
     let mut changes = compare(Shape::root(kind), &blank.0, &live.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));
-    changes.added.union(&changes.modified);
-    let writer = Writer { manager: BEFORE, subresource: "", ..writer };
-    vec![Entry { fields: changes.added, ..writer.entry(kind, false) }]
+    let writer = Writer { manager: BEFORE, ..writer };
+    vec![Entry { fields: changes.taken(), ..writer.entry(kind, false) }]
 }
 
-/// The applier's entry for its configuration, and what it owned before.
+/// The applier's entry for its configuration, and the one that it had before.
 fn claim(
     kind: &Kind,
     configuration: &Object,
     owners: &mut Vec<Entry>,
     writer: Writer<'_>,
     shape: Shape<'_>,
-) -> (Entry, Set) {
+) -> (Entry, Option<Entry>) {
     let mut own = writer.entry(kind, true);
     own.time = String::new();
     own.fields = fields(shape, &configuration.0);
@@ -93,29 +97,26 @@ fn claim(
     own.fields.difference(&super::paths(&[&["metadata"]]));
     own.fields.without(&not_written(kind, writer.subresource));
     match owners.iter().position(|o| o.is_of(&own)) {
-        None => (own, Set::default()),
+        None => (own, None),
         Some(i) => {
             let before = owners.remove(i);
-            own.time = before.time;
-            (own, before.fields)
+            own.time.clone_from(&before.time);
+            (own, Some(before))
         }
     }
 }
 
 /// Takes what has changed from its owners; what is `free` is no conflict.
 #[expect(clippy::result_large_err, reason = "as apply")]
-fn take(owners: &mut [Entry], changes: &Changes, free: &Set, force: bool) -> Result<(), Status> {
-    let mut taken = changes.modified.clone();
-    taken.union(&changes.added);
+fn take(owners: &mut [Entry], seen: &Seen, free: &Set, force: bool) -> Result<(), Status> {
     let mut conflicts: Vec<(String, String)> = Vec::new();
     owners.sort_by(|a, b| a.order().cmp(&b.order()));
     for owner in owners.iter_mut() {
-        let shared = owner.fields.intersection(&taken);
-        let mut guarded = shared.clone();
+        let changes = seen.by(owner);
+        let mut guarded = owner.fields.intersection(&changes.taken());
         guarded.difference(free);
         conflicts.extend(guarded.paths().into_iter().map(|path| (named(owner), path)));
-        owner.fields.difference(&shared);
-        owner.fields.difference(&changes.removed);
+        owner.lose(changes);
     }
     match conflicts.is_empty() || force {
         true => Ok(()),

@@ -1,8 +1,7 @@
 //! `metadata.managedFields`: who owns which fields.
 
-use super::set::{Element, Set};
-use crate::kind::Kind;
-use crate::kinds;
+use super::set::Set;
+use super::walk::Changes;
 use crate::object::Object;
 use crate::value::{Map, Value};
 
@@ -23,14 +22,6 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Whether the entry's version is none that the kind is served in: nothing can be said of its fields.
-    pub(super) fn is_foreign(&self, kind: &Kind) -> bool {
-        let (group, version) = self.api_version.rsplit_once('/').unwrap_or(("", &self.api_version));
-        kind.custom.is_none()
-            && (group != kind.names.group || kinds::by_kind(group, version, &kind.names.kind).is_none())
-            && self.api_version != kind.api_version()
-    }
-
     /// Managers in the order that conflicts name them.
     pub(super) fn order(&self) -> (&str, bool, &str, &str) {
         let version = if self.applied { "" } else { self.api_version.as_str() };
@@ -41,6 +32,13 @@ impl Entry {
     pub(super) fn is_of(&self, other: &Entry) -> bool {
         (&self.manager, self.applied, &self.subresource) == (&other.manager, other.applied, &other.subresource)
             && (self.applied || self.api_version == other.api_version)
+    }
+
+    /// Without what somebody else has changed.
+    pub(super) fn lose(&mut self, changes: &Changes) {
+        for changed in [&changes.modified, &changes.added, &changes.removed] {
+            self.fields.difference(changed);
+        }
     }
 
     fn from_value(value: &Value) -> Option<Entry> {
@@ -120,8 +118,13 @@ pub(super) fn same_but_times(a: &Object, b: &Object) -> bool {
     matches!((timeless(a), timeless(b)), (Some(a), Some(b)) if a == b)
 }
 
+/// Writes the owners down, as many as are told apart.
 pub(super) fn write(object: &mut Object, mut entries: Vec<Entry>) {
     cap(&mut entries);
+    put(object, entries);
+}
+
+pub(super) fn put(object: &mut Object, mut entries: Vec<Entry>) {
     let order =
         |e: &Entry| (!e.applied, e.time.clone(), e.manager.clone(), e.api_version.clone(), e.subresource.clone());
     entries.sort_by_key(order);
@@ -134,23 +137,6 @@ pub(super) fn write(object: &mut Object, mut entries: Vec<Entry>) {
             object.meta_mut().insert("managedFields", list);
         }
     }
-}
-
-/// What a write through `scale` makes of the owners of the replicas: updaters of more than them own them apart and
-/// without a time, as upstream, which reads them as fields of another object.
-pub fn part_scale(object: &mut Object, replicas: &[&str]) {
-    let Some(mut owners) = read(object) else { return };
-    let path: Vec<Element> = replicas.iter().map(|p| Element::Field((*p).into())).collect();
-    let mut only = Set::default();
-    only.insert(&path);
-    let mut parts = Vec::new();
-    for owner in owners.iter_mut().filter(|o| !o.applied && !o.fields.intersection(&only).is_empty()) {
-        owner.fields.difference(&only);
-        parts.push(Entry { fields: only.clone(), time: String::new(), ..owner.clone() });
-    }
-    owners.retain(|o| !o.fields.is_empty());
-    owners.extend(parts);
-    write(object, owners);
 }
 
 /// Merges the oldest updaters of one version until few enough are left.

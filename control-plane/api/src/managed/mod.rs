@@ -7,12 +7,13 @@ mod declared;
 mod entries;
 mod last_applied;
 mod prune;
+pub mod scale;
 mod set;
 mod typed;
+mod view;
 mod walk;
 
 pub use apply::apply;
-pub use entries::part_scale;
 pub use set::{Element, Set};
 pub use typed::{converts, fits};
 pub use walk::is_atomic;
@@ -22,6 +23,7 @@ use crate::object::Object;
 use crate::schema;
 use crate::value::Map;
 use entries::Entry;
+use view::Seen;
 use walk::{Shape, compare_typed, is_keyless};
 
 /// Who writes, when, and through which subresource.
@@ -54,7 +56,7 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
     let creates = live.is_none();
     let live = live.unwrap_or(&blank);
     let of_live = || entries::read(live).unwrap_or_default();
-    let mut owners = match entries::read(new) {
+    let owners = match entries::read(new) {
         _ if !writer.subresource.is_empty() => of_live(),
         _ if entries::is_reset(new) => Vec::new(),
         Some(given) if !given.is_empty() => given,
@@ -64,20 +66,32 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
         // Whose fields nobody wrote down, stays untracked until somebody applies.
         return entries::write(new, owners);
     }
-    owners.retain(|e| !e.is_foreign(kind));
+    // Of an object that some owner's version has no way to show, nothing can be said.
+    let owners = written(kind, live, new, owners, writer).unwrap_or_default();
+    entries::write(new, owners);
+}
+
+/// The owners of fields after a write.
+fn written(
+    kind: &Kind,
+    live: &Object,
+    new: &Object,
+    owners: Vec<Entry>,
+    writer: Writer<'_>,
+) -> Result<Vec<Entry>, String> {
+    let mut owners = view::known(kind, &live.0, owners)?;
     let shape = Shape::root(kind);
     if is_keyless(shape, &live.0) || is_keyless(shape, &new.0) {
-        return entries::write(new, Vec::new());
+        return Ok(Vec::new());
     }
     let mut changes = compare_typed(shape, &live.0, &new.0);
     changes.without(&never_owned());
     changes.without(&not_written(kind, writer.subresource));
-    let mut taken = changes.modified.clone();
-    taken.union(&changes.added);
-    for entry in &mut owners {
-        entry.fields.difference(&taken);
-        entry.fields.difference(&changes.removed);
+    let seen = Seen::new(kind, &owners, changes, (&live.0, &new.0), writer.subresource)?;
+    for owner in &mut owners {
+        owner.lose(seen.by(owner));
     }
+    let taken = seen.own.taken();
     if !taken.is_empty() {
         let mut own = writer.entry(kind, false);
         match owners.iter_mut().find(|e| e.is_of(&own)) {
@@ -92,7 +106,7 @@ pub fn update(kind: &Kind, live: Option<&Object>, new: &mut Object, writer: Writ
         }
     }
     owners.retain(|e| !e.fields.is_empty());
-    entries::write(new, owners);
+    Ok(owners)
 }
 
 /// Takes back the times of a write that has changed nothing else, so that it is none. It comes after admission.
@@ -154,9 +168,15 @@ fn not_written(kind: &Kind, subresource: &str) -> Set {
     match (subresource, kind.names.kind.as_ref()) {
         ("", "CertificateSigningRequest") => paths(&[&["spec"], &["status"]]),
         ("status", "CertificateSigningRequest") => paths(&[&["spec"], &["status", "conditions"]]),
-        ("status", "APIService" | "FlowSchema" | "PriorityLevelConfiguration" | "ServiceCIDR" | "VolumeAttachment") => {
-            paths(&[&["metadata"], &["spec"]])
-        }
+        (
+            "status",
+            "APIService"
+            | "FlowSchema"
+            | "PriorityLevelConfiguration"
+            | "ServiceCIDR"
+            | "ValidatingAdmissionPolicy"
+            | "VolumeAttachment",
+        ) => paths(&[&["metadata"], &["spec"]]),
         ("approval", "CertificateSigningRequest") => paths(&[&["spec"], &["status", "certificate"]]),
         ("", _) if kind.has_status => paths(&[&["status"]]),
         ("status", "Deployment") => paths(&[&["spec"], &["metadata", "labels"]]),

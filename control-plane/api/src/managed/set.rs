@@ -120,6 +120,14 @@ impl Set {
         self.members.contains(element)
     }
 
+    pub(super) fn holds(&self, path: &[Element]) -> bool {
+        match path {
+            [] => false,
+            [last] => self.has(last),
+            [first, rest @ ..] => self.child(first).is_some_and(|child| child.holds(rest)),
+        }
+    }
+
     pub(super) fn children(&self) -> impl Iterator<Item = (&Element, &Set)> {
         self.children.iter()
     }

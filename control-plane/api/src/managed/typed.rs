@@ -32,15 +32,31 @@ pub fn fits(kind: &Kind, configuration: &Object) -> Result<(), Status> {
         (None, Some(schema)) => found = declared::mistakes(schema, configuration),
         (None, None) => {}
     }
-    let why = match found.as_slice() {
-        [] => return Ok(()),
-        [one] => one.clone(),
-        many => format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n")),
-    };
+    let Some(why) = told(&found) else { return Ok(()) };
     let (of, ty) = (configuration, go_type(kind));
     let what = format!("{}/{}; {ty}", of.namespace(), of.name());
     Err(Status::new(500, "", format!("failed to create typed patch object ({what}): {why}")))
 }
+
+/// Why an object that is there is none of a version of its kind. What it has twice is no reason.
+pub(super) fn misfit(schema: &Structural, object: &Map) -> Option<String> {
+    let mut found = Vec::new();
+    map(schema, object, "", &mut found);
+    found.retain(|why| !why.contains(TWICE));
+    told(&found)
+}
+
+/// All complaints as one.
+fn told(found: &[String]) -> Option<String> {
+    match found {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("errors:\n{}", many.iter().map(|e| format!("  {e}")).collect::<Vec<_>>().join("\n"))),
+    }
+}
+
+/// What is said of items with the keys of others.
+const TWICE: &str = ": duplicate entries for key ";
 
 /// A type as Go prints it: `apps/v1, Kind=Deployment`.
 fn go_type(kind: &Kind) -> String {
@@ -145,7 +161,7 @@ fn list(schema: &Structural, items: &[Value], path: &str, found: &mut Vec<String
             }
         };
         if let Some(id) = id.filter(|id| !seen.insert(id.clone())) {
-            found.push(format!("{path}: duplicate entries for key {id}"));
+            found.push(format!("{path}{TWICE}{id}"));
             continue;
         }
         if let Some(of) = &schema.items {

@@ -249,6 +249,13 @@ impl Changes {
         self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
     }
 
+    /// What a writer takes from others.
+    pub(super) fn taken(&self) -> Set {
+        let mut taken = self.modified.clone();
+        taken.union(&self.added);
+        taken
+    }
+
     /// Without what a writer may not change.
     pub(super) fn without(&mut self, ignored: &Set) {
         for set in [&mut self.added, &mut self.modified, &mut self.removed] {

@@ -5,10 +5,9 @@
 //! Objects of custom kinds whose definition has changed its storage version are never shown as they are stored: they
 //! end with `apiVersion`, the version that they are stored in.
 
-use super::versions;
 use crate::request::api_version;
 use api::codec::{Decoded, json};
-use api::{Kind, Map, Object, Status, Value};
+use api::{Kind, Map, Object, Status, Value, versions};
 use bytes::Bytes;
 use std::borrow::Cow;
 

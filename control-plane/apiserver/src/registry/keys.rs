@@ -28,3 +28,20 @@ pub(crate) fn below(kind: &Kind, namespace: &str, name: &str) -> String {
 pub(crate) fn key(kind: &Kind, namespace: &str, name: &str) -> String {
     prefix(kind) + &below(kind, namespace, name)
 }
+
+/// Where upstream keeps an object, as messages say it.
+pub(crate) fn upstream_key(kind: &Kind, namespace: &str, name: &str) -> String {
+    let (group, plural) = (&kind.names.group, &kind.names.plural);
+    let at = match &**plural {
+        _ if kind.custom.is_some() || matches!(&**group, "apiregistration.k8s.io" | "apiextensions.k8s.io") => {
+            format!("{group}/{plural}")
+        }
+        "replicationcontrollers" => "controllers".to_owned(),
+        "services" => "services/specs".to_owned(),
+        "endpoints" => "services/endpoints".to_owned(),
+        "nodes" => "minions".to_owned(),
+        "ingresses" => "ingress".to_owned(),
+        other => other.to_owned(),
+    };
+    format!("{ROOT}{at}/{}", below(kind, namespace, name))
+}

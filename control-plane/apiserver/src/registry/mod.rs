@@ -1,6 +1,5 @@
 //! The only writer of the store: kinds, keys, what every write does to an object, and what a delete means.
 
-mod autoscalers;
 mod claims;
 pub(crate) mod deletion;
 mod encoding;
@@ -9,18 +8,17 @@ mod kinds;
 pub(crate) mod options;
 pub(crate) mod rules;
 mod storage;
-mod versions;
 
 pub(crate) use encoding::{
     decode, decode_metadata, encode, metadata, metadata_of, partial_value, viewed, write_item, write_object,
     write_partial,
 };
-pub(crate) use keys::{ROOT, below, key, prefix};
+pub(crate) use keys::{ROOT, below, key, prefix, upstream_key};
 pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Beside, Storage, Written, status as store_status};
-pub(crate) use versions::{is_view, stored_as, type_of};
 
 use crate::cache::{Caches, KindCache};
+pub(crate) use api::versions::{is_view, stored_as, type_of};
 use api::{Kind, Object, Status};
 use arc_swap::ArcSwap;
 use deletion::{DeleteOptions, Deletion};

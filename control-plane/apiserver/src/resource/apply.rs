@@ -2,10 +2,10 @@
 
 use super::{Call, body, write};
 use crate::negotiate::Sent;
-use crate::registry::options::{self, WriteOptions};
+use crate::registry::options::{self, FieldValidation};
 use crate::registry::{modified, not_found, now_text};
 use crate::server::Body;
-use api::{Object, Status, Value, managed};
+use api::{Kind, Object, Status, Value, managed};
 use http::Response;
 
 /// How often an apply is done again when another write came between.
@@ -27,7 +27,7 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         }
         let (configuration, warnings) = match &read {
             Some(read) => read,
-            None => read.insert(configuration(call, &bytes, options)?),
+            None => read.insert(configuration(&call.kind, &bytes, options.field_validation)?),
         };
         let now = now_text();
         let writer = managed::Writer { manager, now: &now, subresource: &call.info.subresource };
@@ -70,9 +70,13 @@ pub(super) async fn apply(call: &Call<'_>, body: Body) -> Result<Response<Body>,
 }
 
 /// The configuration, and what is warned of in it.
-fn configuration(call: &Call<'_>, bytes: &[u8], options: WriteOptions) -> Result<(Object, Vec<String>), Status> {
+pub(crate) fn configuration(
+    kind: &Kind,
+    bytes: &[u8],
+    validation: FieldValidation,
+) -> Result<(Object, Vec<String>), Status> {
     // JSON is YAML.
-    let decoded = body::decode(&call.kind.type_name, Sent::Yaml, bytes);
+    let decoded = body::decode(&kind.type_name, Sent::Yaml, bytes);
     let decoded = decoded.map_err(|e| {
         Status::bad_request(format!("error decoding YAML: error converting YAML to JSON: {}", e.message))
     })?;
@@ -83,7 +87,7 @@ fn configuration(call: &Call<'_>, bytes: &[u8], options: WriteOptions) -> Result
         )));
     };
     let object = Object(map);
-    if object.kind() != call.kind.names.kind || object.api_version() != call.kind.api_version() {
+    if object.kind() != kind.names.kind || object.api_version() != kind.api_version() {
         // As Go prints a type: `GROUP/VERSION, Kind=KIND`.
         let given = object.api_version();
         let slash = if given.contains('/') { "" } else { "/" };
@@ -92,12 +96,12 @@ fn configuration(call: &Call<'_>, bytes: &[u8], options: WriteOptions) -> Result
     if object.meta().and_then(|m| m.get("managedFields")).is_some_and(|given| !given.is_null()) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    managed::fits(&call.kind, &object)?;
+    managed::fits(kind, &object)?;
     let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away. Of
     // built-in types all but the doubled keys is found by what comes before and after.
-    let mut copy = if call.kind.custom.is_some() { object.clone() } else { Object::default() };
+    let mut copy = if kind.custom.is_some() { object.clone() } else { Object::default() };
     let mut warnings = Vec::new();
-    body::check_fields(&call.kind, &mut copy, doubled, None, options.field_validation, &mut warnings)?;
+    body::check_fields(kind, &mut copy, doubled, None, validation, &mut warnings)?;
     Ok((object, warnings))
 }

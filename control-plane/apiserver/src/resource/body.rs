@@ -289,8 +289,12 @@ pub(super) fn check_fields(
 
 /// Sets or compares the namespace and, for an update, the name of the path.
 pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result<(), Status> {
-    let namespace = call.namespace();
-    match (call.kind.scope, object.namespace()) {
+    placed(call.kind.scope, call.namespace(), named.then_some(call.info.name.as_str()), object)
+}
+
+/// The same for an object of another kind than the path's.
+pub(crate) fn placed(scope: Scope, namespace: &str, name: Option<&str>, object: &mut Object) -> Result<(), Status> {
+    match (scope, object.namespace()) {
         (_, given) if given == namespace => {}
         (Scope::Namespaced, "") => drop(object.meta_mut().insert("namespace", namespace)),
         (Scope::Cluster, _) => drop(object.meta_mut().remove("namespace")),
@@ -299,18 +303,13 @@ pub(super) fn place(call: &Call<'_>, object: &mut Object, named: bool) -> Result
             return Err(Status::bad_request(why));
         }
     }
-    if named {
-        let name = &call.info.name;
-        if object.name().is_empty() {
-            let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
-            return Err(Status::bad_request(why));
-        }
-        if object.name() != name {
-            let given = object.name();
-            return Err(Status::bad_request(format!(
-                "the name of the object ({given}) does not match the name on the URL ({name})"
-            )));
-        }
+    match (name, object.name()) {
+        (Some(name), "") => Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        ))),
+        (Some(name), given) if given != name => Err(Status::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({name})"
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }

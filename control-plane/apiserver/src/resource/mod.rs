@@ -1,6 +1,6 @@
 //! The HTTP face of the registry: one function per verb.
 
-mod apply;
+pub(crate) mod apply;
 pub(crate) mod body;
 mod components;
 mod custom;
@@ -10,6 +10,8 @@ mod read;
 mod selection;
 mod watch;
 mod write;
+
+pub(crate) use write::{other_uid, version};
 
 use crate::authn::Identity;
 use crate::ctx::Ctx;

@@ -46,7 +46,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
     Err(modified(&call.kind, &call.info.name))
 }
 
-const APPLY: &str = "application/apply-patch+yaml";
+pub(crate) const APPLY: &str = "application/apply-patch+yaml";
 
 /// Refuses patches of a type that nobody applies, before anything else is looked at.
 pub(super) fn takes(kind: &Kind, headers: &HeaderMap) -> Result<(), Status> {
@@ -56,7 +56,7 @@ pub(super) fn takes(kind: &Kind, headers: &HeaderMap) -> Result<(), Status> {
     }
 }
 
-fn form(kind: &Kind, headers: &HeaderMap) -> Result<Form, Status> {
+pub(crate) fn form(kind: &Kind, headers: &HeaderMap) -> Result<Form, Status> {
     match negotiate::content_type(headers) {
         "application/json-patch+json" => Ok(Form::Json),
         "application/merge-patch+json" => Ok(Form::Merge),

@@ -225,7 +225,7 @@ pub(super) async fn current(call: &Call<'_>) -> Result<Option<Object>, Status> {
 }
 
 /// The version that an update asks for; `None` for whatever is there.
-pub(super) fn version(object: &Object) -> Result<Option<u64>, Status> {
+pub(crate) fn version(object: &Object) -> Result<Option<u64>, Status> {
     match object.resource_version() {
         "" | "0" => Ok(None),
         text => match text.parse() {
@@ -256,6 +256,17 @@ pub(super) async fn change(
     made.map_err(|status| status.warned(warnings))
 }
 
+/// An update of an object that is gone, and another has its name.
+pub(crate) fn other_uid(kind: &Kind, old: &Object, asked: &str) -> Status {
+    let why = format!(
+        "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: \
+         UID in precondition: {asked}, UID in object meta: {}",
+        crate::registry::upstream_key(kind, old.namespace(), old.name()),
+        old.uid()
+    );
+    Status::conflict(&kind.names.group, &kind.names.plural, old.name(), &why)
+}
+
 async fn replace(
     call: &Call<'_>,
     mut new: Object,
@@ -267,15 +278,7 @@ async fn replace(
     let (ctx, kind) = (call.ctx, &*call.kind);
     // What a patch makes of the identity is for validation to refuse.
     if by == By::Update && !new.uid().is_empty() && new.uid() != old.uid() {
-        let why = format!(
-            "StorageError: invalid object, Code: 4, Key: /registry/{}/{}, ResourceVersion: 0, AdditionalErrorMsg: \
-             Precondition failed: UID in precondition: {}, UID in object meta: {}",
-            kind.names.plural,
-            crate::registry::below(kind, old.namespace(), old.name()),
-            new.uid(),
-            old.uid()
-        );
-        return Err(Status::conflict(&kind.names.group, &kind.names.plural, old.name(), &why));
+        return Err(other_uid(kind, old, new.uid()));
     }
     let identified =
         ["uid", "resourceVersion", "creationTimestamp"].iter().all(|key| new.meta_text(key) == old.meta_text(key));

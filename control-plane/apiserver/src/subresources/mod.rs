@@ -146,7 +146,10 @@ pub(crate) async fn custom_scale(
     parts: &Parts,
     body: Body,
 ) -> Result<Response<Body>, Status> {
-    scale::handle(&Call { ctx, identity, info, parts, warnings: Mutex::default() }, body).await
+    let call = Call { ctx, identity, info, parts, warnings: Mutex::default() };
+    let mut response = scale::handle(&call, body).await?;
+    respond::warn(&mut response, &call.warnings.lock());
+    Ok(response)
 }
 
 /// Whoever may only read must not run commands: a WebSocket is asked for by GET, and is judged as a POST as well (as

@@ -3,21 +3,21 @@
 use super::Call;
 use crate::admission::{self, Admission, Operation};
 use crate::lookup::{self, Resource};
-use crate::negotiate::Sent;
 use crate::registry::options::{self, FieldValidation};
 use crate::registry::{modified, now_text, rules};
 use crate::resource;
-use crate::resource::patch::{Form, Patch};
+use crate::resource::apply::configuration;
+use crate::resource::patch::{self, Patch};
 use crate::respond;
 use crate::server::Body;
-use api::kind::Names;
+use api::kind::Scope;
 use api::kind::custom::Scale;
+use api::managed::scale::SCALE;
 use api::managed::{self, Writer};
 use api::selector::LabelSelector;
 use api::status::FieldReason;
 use api::{FieldError, Kind, Map, Object, Status, Value};
 use http::Response;
-use std::borrow::Cow;
 
 const TYPE: &str = "io.k8s.api.autoscaling.v1.Scale";
 const VERSION: &str = "autoscaling/v1";
@@ -44,39 +44,20 @@ pub(super) async fn handle(call: &Call<'_>, body: Body) -> Result<Response<Body>
         let object = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
         return call.reply(200, shown(&kind, &object)?);
     }
-    let options = options::write(&info.query, "UpdateOptions")?;
-    let given = Given::read(call, body, options.field_validation).await?;
+    let options = options::write(&info.query, if info.verb == "update" { "UpdateOptions" } else { "PatchOptions" })?;
+    let given = Given::read(call, &kind, body, options.field_validation).await?;
     let manager = options::manager(&info.query, &call.parts.headers);
-    if manager.is_empty() && matches!(given, Given::Applied(_)) {
-        return Err(options::needs_manager());
-    }
-    // Upstream keeps no times of those who scale.
-    let writer = Writer { manager: &manager, now: "", subresource: "scale" };
+    let now = now_text();
+    let writer = Writer { manager: &manager, now: &now, subresource: "scale" };
     for _ in 0..super::ROUNDS {
         let old = call.ctx.registry.get(&kind, &info.namespace, &info.name).await?;
-        let old_scale = scale_of(&kind, &old);
+        let mut old_scale = scale_of(&kind, &old);
+        managed::scale::show(&kind, &old, &mut old_scale);
         let mut warnings = Vec::new();
-        let wanted = given.over(call, &old_scale, options.field_validation, &mut warnings)?;
+        let wanted = given.over(call, &old_scale, options.field_validation, writer, &mut warnings)?;
         let (wanted, admitted) = admitted(call, wanted, &old_scale, given.options(), options.dry_run).await?;
         warnings.extend(admitted);
-        let replicas = check(&wanted, &info.name)?;
-        let version = wanted.resource_version();
-        if !wanted.uid().is_empty() && wanted.uid() != old.uid() {
-            return Err(super::unmet(&kind, &old, "UID", wanted.uid(), old.uid()));
-        }
-        if !version.is_empty() && version != old.resource_version() {
-            return Err(modified(&kind, &info.name));
-        }
-        let mut new = match given {
-            Given::Applied(_) => applied(&kind, &old, replicas, writer, info.query.is("force"))?,
-            Given::Whole(_) | Given::Patched(_) => old.clone(),
-        };
-        set_replicas(&kind, &mut new, replicas);
-        if !matches!(given, Given::Applied(_)) {
-            managed::update(&kind, Some(&old), &mut new, writer);
-        }
-        managed::part_scale(&mut new, &replicas_path(&kind));
-        rules::update(&kind, &mut new, &old, "", &now_text())?;
+        let new = given.scaled(&kind, &old, &wanted)?;
         if options.dry_run {
             return reply(call, scale_of(&kind, &new), &warnings);
         }
@@ -125,47 +106,6 @@ async fn admitted(
     Ok((admission.object.take().unwrap_or_default(), admission.warnings))
 }
 
-/// The object with its replicas applied; conflicts speak of the Scale.
-fn applied(kind: &Kind, old: &Object, replicas: i64, writer: Writer<'_>, force: bool) -> Result<Object, Status> {
-    let mut configuration = Object::default();
-    configuration.set_type(&kind.api_version(), &kind.names.kind);
-    set_replicas(kind, &mut configuration, replicas);
-    let (version, shown) = (format!(" using {}", kind.api_version()), format!(" using {VERSION}"));
-    let mut object = managed::apply(kind, Some(old), &configuration, writer, force).map_err(|mut status| {
-        status.message = status.message.replace(&version, &shown);
-        for cause in status.details.iter_mut().flat_map(|d| &mut d.causes) {
-            cause.message = cause.message.replace(&version, &shown);
-        }
-        status
-    })?;
-    object.set_type(&kind.api_version(), &kind.names.kind);
-    Ok(object)
-}
-
-/// Where the kind keeps them.
-fn replicas_path(kind: &Kind) -> Vec<&str> {
-    match kind.custom.as_ref().and_then(|c| c.scale.as_ref()) {
-        Some(paths) => paths.spec.iter().map(String::as_str).collect(),
-        None => vec!["spec", "replicas"],
-    }
-}
-
-fn set_replicas(kind: &Kind, object: &mut Object, replicas: i64) {
-    object.set(&replicas_path(kind), replicas);
-}
-
-/// A Scale as a kind of its own, whose type an applied one must fit.
-static SCALE: Kind = Kind {
-    names: Names {
-        group: Cow::Borrowed("autoscaling"),
-        version: Cow::Borrowed("v1"),
-        kind: Cow::Borrowed("Scale"),
-        ..Kind::PLAIN.names
-    },
-    type_name: Cow::Borrowed(TYPE),
-    ..Kind::PLAIN
-};
-
 /// What the client sent.
 enum Given {
     Whole(Object),
@@ -174,38 +114,24 @@ enum Given {
 }
 
 impl Given {
-    async fn read(call: &Call<'_>, body: Body, validation: FieldValidation) -> Result<Given, Status> {
-        if call.info.verb == "update" {
-            let scale = call.object(body, VERSION, "Scale", TYPE).await?;
-            named(&scale, &call.info.name)?;
+    async fn read(call: &Call<'_>, kind: &Kind, body: Body, validation: FieldValidation) -> Result<Given, Status> {
+        let (info, headers) = (call.info, &call.parts.headers);
+        if info.verb == "update" {
+            let mut scale = call.object(body, VERSION, "Scale", TYPE).await?;
+            place(call, &mut scale)?;
             return Ok(Given::Whole(scale));
         }
-        if crate::negotiate::content_type(&call.parts.headers) == "application/apply-patch+yaml" {
-            return Given::configuration(call, &resource::body::read(body).await?);
-        }
-        options::patch(&call.info.query)?;
-        let form = match crate::negotiate::content_type(&call.parts.headers) {
-            "application/json-patch+json" => Form::Json,
-            "application/merge-patch+json" => Form::Merge,
-            "application/strategic-merge-patch+json" => Form::Strategic,
-            _ => {
-                return Err(Status::unsupported_media_type(
-                    "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-                ));
+        if crate::negotiate::content_type(headers) == patch::APPLY {
+            if info.query.get("fieldManager").is_empty() {
+                return Err(options::needs_manager());
             }
-        };
+            let (scale, warnings) = configuration(&SCALE, &resource::body::read(body).await?, validation)?;
+            call.warnings.lock().extend(warnings);
+            return Ok(Given::Applied(scale));
+        }
+        let form = patch::form(kind, headers)?;
+        options::patch(&info.query)?;
         Patch::read(form, &resource::body::read(body).await?, validation).map(Given::Patched)
-    }
-
-    fn configuration(call: &Call<'_>, bytes: &[u8]) -> Result<Given, Status> {
-        let decoded = resource::body::decode(TYPE, Sent::Yaml, bytes);
-        let decoded = decoded.map_err(|e| Status::bad_request(format!("error decoding YAML: {}", e.message)))?;
-        let Value::Map(map) = decoded.value else {
-            return Err(Status::bad_request("error decoding YAML: the configuration is not an object"));
-        };
-        let scale = Object(map);
-        managed::fits(&SCALE, &scale)?;
-        call.typed(scale, VERSION, "Scale", TYPE, Vec::new()).map(Given::Applied)
     }
 
     /// The kind of the request's options.
@@ -216,44 +142,76 @@ impl Given {
         }
     }
 
+    /// The Scale that is wanted, with its owners.
     fn over(
         &self,
         call: &Call<'_>,
         current: &Object,
         validation: FieldValidation,
+        writer: Writer<'_>,
         warnings: &mut Vec<String>,
     ) -> Result<Object, Status> {
-        match self {
-            Given::Whole(scale) | Given::Applied(scale) => Ok(scale.clone()),
-            Given::Patched(patch) => {
-                let scale = patch.apply(&SCALE, current, validation, warnings)?;
-                named(&scale, &call.info.name)?;
-                Ok(scale)
+        let mut scale = match self {
+            Given::Whole(scale) => scale.clone(),
+            Given::Patched(patch) => patch.apply(&SCALE, current, validation, warnings)?,
+            Given::Applied(configuration) => {
+                let force = call.info.query.is("force");
+                let mut scale = managed::apply(&SCALE, Some(current), configuration, writer, force)?;
+                managed::converts(&SCALE, configuration, &mut scale)?;
+                scale.set_type(VERSION, "Scale");
+                place(call, &mut scale)?;
+                return Ok(scale);
             }
+        };
+        place(call, &mut scale)?;
+        managed::update(&SCALE, Some(current), &mut scale, writer);
+        Ok(scale)
+    }
+
+    /// The object with the replicas of a Scale.
+    fn scaled(&self, kind: &Kind, old: &Object, wanted: &Object) -> Result<Object, Status> {
+        let replicas = wanted.i64_at(&["spec", "replicas"]).unwrap_or(0);
+        if replicas < 0 && kind.custom.is_none() {
+            let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
+            let error = FieldError::new(FieldReason::Invalid, "spec.replicas", why);
+            return Err(Status::invalid("autoscaling", "Scale", old.name(), &[error]));
+        }
+        self.meets(kind, old, wanted)?;
+        let mut new = old.clone();
+        new.set(&managed::scale::replicas(kind), replicas);
+        managed::scale::take_back(kind, &mut new, wanted);
+        rules::update(kind, &mut new, old, "", &now_text())?;
+        Ok(new)
+    }
+
+    /// Whether the object is the one that is to be scaled.
+    fn meets(&self, kind: &Kind, old: &Object, wanted: &Object) -> Result<(), Status> {
+        let (group, plural, name) = (&kind.names.group, &kind.names.plural, old.name());
+        if !wanted.uid().is_empty() && wanted.uid() != old.uid() {
+            match self {
+                Given::Whole(_) => return Err(resource::other_uid(kind, old, wanted.uid())),
+                // Nobody asks there.
+                Given::Patched(_) | Given::Applied(_) if kind.custom.is_some() => {}
+                Given::Patched(_) | Given::Applied(_) => {
+                    let why = format!(
+                        "Precondition failed: UID in precondition: {}, UID in object meta: {}",
+                        wanted.uid(),
+                        old.uid()
+                    );
+                    return Err(Status::conflict(group, &format!("{plural}/scale"), name, &why));
+                }
+            }
+        }
+        match resource::version(wanted)?.is_some_and(|v| v.to_string() != old.resource_version()) {
+            true => Err(modified(kind, name)),
+            false => Ok(()),
         }
     }
 }
 
-fn named(scale: &Object, name: &str) -> Result<(), Status> {
-    match scale.name() {
-        given if given == name => Ok(()),
-        "" => Err(Status::bad_request(format!(
-            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
-        ))),
-        given => Err(Status::bad_request(format!(
-            "the name of the object ({given}) does not match the name on the URL ({name})"
-        ))),
-    }
-}
-
-fn check(scale: &Object, name: &str) -> Result<i64, Status> {
-    let replicas = scale.i64_at(&["spec", "replicas"]).unwrap_or(0);
-    if replicas >= 0 {
-        return Ok(replicas);
-    }
-    let why = format!("Invalid value: {replicas}: must be greater than or equal to 0");
-    let error = FieldError::new(FieldReason::Invalid, "spec.replicas", why);
-    Err(Status::invalid("autoscaling", "Scale", name, &[error]))
+/// The Scale is the one of the path.
+fn place(call: &Call<'_>, scale: &mut Object) -> Result<(), Status> {
+    resource::body::placed(Scope::Namespaced, &call.info.namespace, Some(&call.info.name), scale)
 }
 
 /// The Scale to show: of a custom kind only where the replicas are said.

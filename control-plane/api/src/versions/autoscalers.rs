@@ -1,12 +1,14 @@
 //! HorizontalPodAutoscalers as autoscaling/v1 shows them: it has a field for the CPU's utilization and nothing else, so
 //! the other metrics, the behaviour and the conditions stand in annotations, and come back from them.
 
-use api::codec::json;
-use api::{Map, Value};
+use crate::codec::json;
+use crate::schema;
+use crate::value::{Map, Value};
 
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
+const CONDITION: &str = "io.k8s.api.autoscaling.v2.HorizontalPodAutoscalerCondition";
 const BEHAVIOR: &str = "autoscaling.alpha.kubernetes.io/behavior";
 
 /// A source of metrics: its field, then its members in v1, each with its path in v2 (below the source).
@@ -143,7 +145,7 @@ pub(super) fn to_v1(map: &mut Map) {
         }
         let conditions = taken(status, "conditions");
         if !conditions.is_empty() {
-            notes.push((CONDITIONS, text(&Value::from(conditions))));
+            notes.push((CONDITIONS, schema::ordered(Some(&Value::from(conditions)), schema::find(CONDITION))));
         }
     }
     if let Some(annotations) = annotations(map, !notes.is_empty()) {
