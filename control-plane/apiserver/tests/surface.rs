@@ -15,7 +15,19 @@ const CASES: &str = include_str!("surface/cases.json");
 const PODS: &str = "/api/v1/namespaces/t/pods";
 
 async fn ask(server: &Server, method: &str, path: &str, kind: &str, body: String) -> Response<Body> {
-    let request = Request::builder().method(method).uri(path.replacen("PODS", PODS, 1)).header("content-type", kind);
+    accepting(server, method, path, kind, "application/json", body).await
+}
+
+async fn accepting(
+    server: &Server,
+    method: &str,
+    path: &str,
+    kind: &str,
+    accept: &str,
+    body: String,
+) -> Response<Body> {
+    let request = Request::builder().method(method).uri(path.replacen("PODS", PODS, 1));
+    let request = request.header("content-type", kind).header("accept", accept);
     let request = request.body(Body::from(body)).expect("a request");
     let Ok(response) = server.in_process(InternalUser::Admin).oneshot(request).await;
     response
@@ -42,7 +54,8 @@ async fn answer(server: &Server, case: &Value) -> (u16, HeaderMap, String) {
     if let Some(path) = case["of"].as_str() {
         body = body.replace("VERSION", &version(server, path).await);
     }
-    text(ask(server, method, case["path"].as_str().expect("a path"), kind, body).await).await
+    let (path, accept) = (case["path"].as_str().expect("a path"), case["accept"].as_str().unwrap_or("*/*"));
+    text(accepting(server, method, path, kind, accept, body).await).await
 }
 
 /// What does not agree with the case.

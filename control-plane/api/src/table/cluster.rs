@@ -143,10 +143,10 @@ rows! {
     }
     fn priority_levels(o, now) {
         "Type" => text(o, &["spec", "type"]),
-        "NominalConcurrencyShares" => level(o, &["nominalConcurrencyShares"]),
-        "Queues" => level(o, &["limitResponse", "queuing", "queues"]),
-        "HandSize" => level(o, &["limitResponse", "queuing", "handSize"]),
-        "QueueLengthLimit" => level(o, &["limitResponse", "queuing", "queueLengthLimit"]),
+        "NominalConcurrencyShares" => limit(o, &["nominalConcurrencyShares"]),
+        "Queues" => limit(o, &["limitResponse", "queuing", "queues"]),
+        "HandSize" => limit(o, &["limitResponse", "queuing", "handSize"]),
+        "QueueLengthLimit" => limit(o, &["limitResponse", "queuing", "queueLengthLimit"]),
     }
     fn runtime_classes(o, now) {
         "Handler" => text(o, &["handler"]),
@@ -350,9 +350,9 @@ fn certificate_status(o: &Object) -> String {
     status
 }
 
-fn level(o: &Object, path: &[&str]) -> Value {
-    let part = if o.str_at(&["spec", "type"]) == "Exempt" { "exempt" } else { "limited" };
-    let full: Vec<&str> = ["spec", part].into_iter().chain(path.iter().copied()).collect();
+/// Of what is exempt, upstream shows no figures.
+fn limit(o: &Object, path: &[&str]) -> Value {
+    let full: Vec<&str> = ["spec", "limited"].into_iter().chain(path.iter().copied()).collect();
     o.at(&full).cloned().unwrap_or_else(|| Value::from(NONE))
 }
 

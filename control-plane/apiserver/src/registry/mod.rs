@@ -103,9 +103,11 @@ impl Registry {
         Ok(cache.modified())
     }
 
-    /// Defaults, validates and creates; sets uid and creationTimestamp.
+    /// Defaults, validates and creates for the server itself; sets uid and creationTimestamp.
     pub async fn create(&self, kind: &Kind, object: Object) -> Result<Object, Status> {
         let mut object = typed(kind, object);
+        kind.default(&mut object);
+        own(kind, None, &mut object, "");
         let unlabelled = is_unlabelled(&object);
         begin_create(kind, &mut object, unlabelled)?;
         self.insert(kind, object).await
@@ -143,7 +145,7 @@ impl Registry {
         Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()))
     }
 
-    /// Replaces an object. With a resourceVersion in it, only that version. `subresource` is empty or `status`.
+    /// Replaces an object for the server itself. With a resourceVersion in it, only that version. `subresource` is empty or `status`.
     pub async fn update(&self, kind: &Kind, object: Object, subresource: &str) -> Result<Object, Status> {
         let object = typed(kind, object);
         let (namespace, name) = (object.namespace().to_owned(), object.name().to_owned());
@@ -154,6 +156,8 @@ impl Registry {
                 return Err(modified(kind, &name));
             }
             let mut new = object.clone();
+            kind.default(&mut new);
+            own(kind, Some(&old), &mut new, subresource);
             rules::update(kind, &mut new, &old, subresource, &now_text())?;
             if let Some(stored) = self.replace(kind, new, &old).await? {
                 return Ok(stored);
@@ -253,6 +257,16 @@ impl Registry {
             Written::Conflict | Written::BesideConflict => None,
         })
     }
+}
+
+/// Writes down that the server itself set what is new or changed.
+fn own(kind: &Kind, live: Option<&Object>, new: &mut Object, subresource: &str) {
+    let manager = match &*kind.names.group {
+        "flowcontrol.apiserver.k8s.io" => "api-priority-and-fairness-config-producer-v1",
+        _ => "kube-apiserver",
+    };
+    let writer = api::managed::Writer { manager, now: &now_text(), subresource };
+    api::managed::update(kind, live, new, writer);
 }
 
 /// How a delete ended.

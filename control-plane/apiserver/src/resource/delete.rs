@@ -5,11 +5,13 @@ use super::{Call, body, read};
 use crate::admission::{self, Admission, Operation};
 use crate::allocators;
 use crate::cache::Entry;
+use crate::ctx::Ctx;
+use crate::lookup;
 use crate::registry::deletion::{self, DeleteOptions};
 use crate::registry::{Deleted, encode, not_found};
 use crate::server::Body;
 use crate::{negotiate, respond};
-use api::{Object, Status, Value};
+use api::{Kind, Object, Status, Value};
 use bytes::Bytes;
 use http::Response;
 use std::sync::Arc;
@@ -74,9 +76,28 @@ async fn one(
     }
     let done = ctx.registry.delete_with(kind, call.namespace(), name, options, |_| Ok(())).await?;
     if done.gone && !options.dry_run {
-        allocators::release(ctx, kind, &done.object).await;
+        gone(ctx, kind, &done.object).await;
     }
     Ok(done)
+}
+
+/// The object is gone from the store: gives back what it held. The Endpoints of a Service go with it, as upstream,
+/// whoever wrote them.
+pub(super) async fn gone(ctx: &Ctx, kind: &Kind, object: &Object) {
+    allocators::release(ctx, kind, object).await;
+    if !lookup::SERVICES.is(kind) {
+        return;
+    }
+    let (namespace, name) = (object.namespace(), object.name());
+    let deleted = match ctx.registry.known(lookup::ENDPOINTS) {
+        Ok(endpoints) => ctx.registry.delete(&endpoints, namespace, name).await,
+        Err(status) => Err(status),
+    };
+    if let Err(status) = deleted
+        && status.code != 404
+    {
+        tracing::warn!(namespace, name, error = %status.message, "the endpoints of a Service that is gone stay");
+    }
 }
 
 /// The options as they were sent, and parsed.

@@ -322,7 +322,7 @@ async fn replace(
     if let Some(stored) = &stored {
         reservation.commit(ctx).await;
         if crate::registry::deletion::is_over(kind, stored) {
-            allocators::release(ctx, kind, stored).await;
+            super::delete::gone(ctx, kind, stored).await;
         }
     }
     Ok(stored)

@@ -141,7 +141,7 @@ impl Shown {
                 ("PartialObjectMetadataList".to_owned(), api_version("meta.k8s.io", version))
             }
             Shape::Whole => (self.kind.list_kind().into_owned(), self.kind.api_version()),
-            Shape::Table { .. } => return self.table(&entries, meta),
+            Shape::Table { .. } => return self.table(entries, meta),
         };
         match self.accept.encoding {
             Encoding::Protobuf => self.protobuf_list(&name, &version, &entries, meta),
@@ -149,7 +149,8 @@ impl Shown {
         }
     }
 
-    fn table(&self, entries: &[Arc<Entry>], meta: &ListMeta) -> Result<Chunks, Status> {
+    fn table(&self, mut entries: Vec<Arc<Entry>>, meta: &ListMeta) -> Result<Chunks, Status> {
+        table::order(&self.kind, &mut entries);
         let Shape::Table { version, include } = &self.accept.shape else { return Ok(Chunks::whole(Vec::new())) };
         let mut out = Vec::with_capacity(4096);
         table::head(&self.kind, version, meta, true, &mut out);

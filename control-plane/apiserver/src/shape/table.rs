@@ -1,17 +1,30 @@
 //! Rows of a Table: what `kubectl get` shows.
 
 use super::ListMeta;
+use crate::cache::Entry;
+use crate::lookup;
 use crate::negotiate::Include;
 use crate::registry::partial_value;
 use crate::request::api_version;
 use api::codec::json;
 use api::{Kind, Map, Object, Value};
+use std::sync::Arc;
 
 /// The list of a kind's rows where it has none: of kinds that upstream has no rows of its own for, null.
 pub(super) fn no_rows(kind: &Kind) -> &'static [u8] {
     match kind.columns.iter().any(|c| c.name == "Created At") {
         true => b"null",
         false => b"[]",
+    }
+}
+
+/// The order of the rows: as in any list, but FlowSchemas stand in the order in which they are asked, as upstream.
+pub(super) fn order(kind: &Kind, entries: &mut [Arc<Entry>]) {
+    if lookup::FLOW_SCHEMAS.is(kind) {
+        entries.sort_by_cached_key(|entry| {
+            let precedence = |object: Object| object.at(&["spec", "matchingPrecedence"]).and_then(Value::as_i64);
+            (entry.decode(kind).ok().and_then(precedence), entry.name.clone())
+        });
     }
 }
 
