@@ -1,6 +1,6 @@
 //! Ingresses, network policies, addresses and their ranges.
 
-use super::fill::{each, has, put, sub};
+use super::fill::{each, put, sub};
 use super::rules;
 use super::shape::{keep_other_half, reset_status};
 use super::{columns, names, subresources};
@@ -94,7 +94,7 @@ fn network_policy(object: &mut Object) {
     for rules in ["ingress", "egress"] {
         each(spec, rules, |rule| each(rule, "ports", |port| put(port, "protocol", "TCP")));
     }
-    if !has(spec, "policyTypes") {
+    if spec.get("policyTypes").and_then(Value::as_list).is_none_or(<[Value]>::is_empty) {
         let egress = spec.get("egress").and_then(Value::as_list).is_some_and(|e| !e.is_empty());
         spec.insert("policyTypes", if egress { vec!["Ingress", "Egress"] } else { vec!["Ingress"] });
     }

@@ -83,7 +83,8 @@ impl Check {
                 continue;
             }
             if shape.is_keyed() && value.as_map().is_none() {
-                self.say(&format!("element {i}: associative list with keys may not have non-map elements"));
+                let what = if value.is_null() { "a null element" } else { "non-map elements" };
+                self.say(&format!("element {i}: associative list with keys may not have {what}"));
                 continue;
             }
             if let Some(keys) = shape.lacks_keys(value) {

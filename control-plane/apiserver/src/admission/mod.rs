@@ -1,5 +1,6 @@
 //! Admission: the plugins in upstream's order, mutating ones first.
 
+mod admin_access;
 pub(crate) mod certificates;
 mod default_ingress_class;
 mod default_toleration_seconds;
@@ -108,6 +109,7 @@ async fn mutating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status
 
 async fn validating(ctx: &Ctx, admission: &mut Admission<'_>) -> Result<(), Status> {
     let step = Step { ctx, kind: "validate", operation: admission.operation };
+    admin_access::validate(ctx, admission).await?;
     step.run("LimitRanger", limit_ranger::validate(ctx, admission)).await?;
     step.run("PodSecurity", pod_security::validate(ctx, admission)).await?;
     step.run("Priority", priority::validate(ctx, admission)).await?;

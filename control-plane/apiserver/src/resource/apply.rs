@@ -89,9 +89,12 @@ pub(crate) fn configuration(
     let object = Object(map);
     if object.kind() != kind.names.kind || object.api_version() != kind.api_version() {
         // As Go prints a type: `GROUP/VERSION, Kind=KIND`.
-        let given = object.api_version();
+        let (given, name) = match object.api_version() {
+            odd if odd.matches('/').count() > 1 => ("", ""),
+            given => (given, object.kind()),
+        };
         let slash = if given.contains('/') { "" } else { "/" };
-        return Err(Status::bad_request(format!("invalid object type: {slash}{given}, Kind={}", object.kind())));
+        return Err(Status::bad_request(format!("invalid object type: {slash}{given}, Kind={name}")));
     }
     if object.meta().and_then(|m| m.get("managedFields")).is_some_and(|given| !given.is_null()) {
         return Err(Status::bad_request("metadata.managedFields must be nil"));

@@ -223,13 +223,23 @@ pub(crate) fn other_type(kind: &Kind, given_version: &str, given_name: &str) -> 
     unconvertible(&kind.names.group, name, given_version, given_name)
 }
 
+/// Where upstream registers the types of a group: two of its servers have types of their own.
+fn scheme(group: &str) -> &'static str {
+    match group {
+        "apiextensions.k8s.io" => "k8s.io/apiextensions-apiserver/pkg/apiserver/apiserver.go:55",
+        "apiregistration.k8s.io" => "k8s.io/kube-aggregator/pkg/apiserver/scheme/scheme.go:28",
+        _ => "pkg/api/legacyscheme/scheme.go:30",
+    }
+}
+
 /// The same for a type by its group and name.
 pub(crate) fn unconvertible(wanted_group: &str, name: &str, given_version: &str, given_name: &str) -> String {
     let (group, of) = given_version.rsplit_once('/').unwrap_or(("", given_version));
+    let scheme_wanted = scheme(wanted_group);
     let known = api::kinds::by_kind(group, of, given_name).is_some()
         || given_name == "List"
         || given_name.strip_suffix("List").is_some_and(|n| api::kinds::by_kind(group, of, n).is_some());
-    match known {
+    match known && scheme(group) == scheme_wanted {
         true => {
             let internal = match wanted_group.split('.').next().unwrap_or("") {
                 "" => "core",
@@ -237,9 +247,9 @@ pub(crate) fn unconvertible(wanted_group: &str, name: &str, given_version: &str,
             };
             format!("converting ({}.{given_name}) to ({internal}.{name}): unknown conversion", short(given_version))
         }
-        false => format!(
-            "no kind {given_name:?} is registered for version {given_version:?} in scheme \"pkg/api/legacyscheme/scheme.go:30\""
-        ),
+        false => {
+            format!("no kind {given_name:?} is registered for version {given_version:?} in scheme {scheme_wanted:?}")
+        }
     }
 }
 

@@ -17,11 +17,12 @@ use crate::authn::Identity;
 use crate::authz::{self, Decision};
 use crate::ctx::Ctx;
 use crate::lookup::{self, Resource};
-use crate::negotiate::{self, Offer};
+use crate::negotiate::{self, Offer, Sent};
 use crate::registry::options;
 use crate::request::RequestInfo;
 use crate::server::Body;
 use crate::{resource, respond};
+use api::codec::json;
 use api::managed::Writer;
 use api::{Kind, Map, Object, Status, Value};
 use http::request::Parts;
@@ -192,7 +193,8 @@ impl Call<'_> {
         let bytes = resource::body::read(body).await?;
         let sent = negotiate::body(&self.parts.headers)?;
         let (object, twice) = resource::body::of_type(kind, type_name, sent, &bytes)?;
-        let object = self.typed(object, api_version, kind, type_name, resource::body::doubled(sent, &twice))?;
+        let doubled = resource::body::doubled(sent, &twice);
+        let object = self.typed(object, api_version, kind, type_name, doubled, Some((sent, &bytes)))?;
         let (namespace, given) = (self.info.namespace.as_str(), object.namespace());
         if !namespace.is_empty() && !given.is_empty() && given != namespace {
             let why = "the namespace of the provided object does not match the namespace sent on the request";
@@ -201,7 +203,8 @@ impl Call<'_> {
         Ok(object)
     }
 
-    /// Checks the type and the fields of an object, of which something may have been `found` before.
+    /// Checks the type and the fields of an object, of which something may have been `found` before; what it has and its
+    /// type has not is told in the order of its `source`.
     fn typed(
         &self,
         mut object: Object,
@@ -209,6 +212,7 @@ impl Call<'_> {
         kind: &str,
         type_name: &str,
         mut found: Vec<String>,
+        source: Option<(Sent, &[u8])>,
     ) -> Result<Object, Status> {
         let (given_version, given_kind) = (object.api_version(), object.kind());
         // The one older version that is still taken.
@@ -231,7 +235,11 @@ impl Call<'_> {
         if let Some(error) = checked.error {
             return Err(unhandled(&error));
         }
-        found.extend(checked.unknown.iter().map(|path| format!("unknown field {path:?}")));
+        let mut unknown = checked.unknown;
+        if let Some((Sent::Json, body)) = source {
+            json::sort_paths(body, &mut unknown);
+        }
+        found.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
         match self.info.query.get("fieldValidation") {
             "Ignore" => {}
             "Strict" if !found.is_empty() => {

@@ -22,7 +22,7 @@ pub(in crate::kinds) fn certificate_request(object: &Object, out: &mut Vec<Field
             let decoded = BASE64_STANDARD.decode(request.text()).unwrap_or_default();
             let block = first_block(&String::from_utf8_lossy(&decoded));
             if block.as_deref() != Some("CERTIFICATE REQUEST") {
-                request.invalid("PEM block type must be CERTIFICATE REQUEST");
+                request.invalid_text(request.text(), "PEM block type must be CERTIFICATE REQUEST");
             }
             let usages = spec.field("usages");
             usages.not_empty();

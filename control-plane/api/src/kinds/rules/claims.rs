@@ -122,7 +122,7 @@ const RESIZES: &[&str] = &[
 
 fn claim_status(at: &At<'_>) {
     for (_, amount) in at.field("capacity").pairs() {
-        super::words::amount_not_negative(&amount);
+        super::words::capacity_not_negative(&amount);
     }
     let (sorts, amounts) = (at.field("allocatedResourceStatuses"), at.field("allocatedResources"));
     for (name, state) in sorts.pairs() {
@@ -133,7 +133,7 @@ fn claim_status(at: &At<'_>) {
     }
     for (name, amount) in amounts.pairs() {
         if claimed_resource(&amounts, name) {
-            super::words::amount_not_negative(&amount);
+            super::words::capacity_not_negative(&amount);
         }
     }
 }
@@ -294,7 +294,7 @@ fn is_root(path: &str) -> bool {
 
 fn positive(at: &At<'_>) {
     if let Some(amount) = super::words::amount(at) {
-        super::words::amount_not_negative(at);
+        super::words::capacity_not_negative(at);
         if amount.signum() <= 0 {
             at.invalid_text(&amount.to_string(), "must be greater than zero");
         }

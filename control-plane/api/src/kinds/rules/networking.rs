@@ -60,10 +60,15 @@ fn ingress_host(at: &At<'_>) {
     wildcard_host(at);
 }
 
+const WILDCARD: &str = "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is '\\*\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
+
 fn wildcard_host(at: &At<'_>) {
-    match at.text().strip_prefix("*.") {
-        Some(rest) => names::dns1123_subdomain(rest).iter().for_each(|why| at.invalid(why)),
-        None => at.matches(names::dns1123_subdomain),
+    let text = at.text();
+    if !text.contains('*') {
+        return at.matches(names::dns1123_subdomain);
+    }
+    if !text.strip_prefix("*.").is_some_and(|rest| names::dns1123_subdomain(rest).is_empty()) {
+        at.invalid(WILDCARD);
     }
 }
 

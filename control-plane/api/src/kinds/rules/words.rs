@@ -327,3 +327,10 @@ pub(super) fn amount_not_negative(at: &At<'_>) {
         at.invalid_text(&quantity.to_string(), "must be greater than or equal to 0");
     }
 }
+
+/// The same for what a volume holds.
+pub(super) fn capacity_not_negative(at: &At<'_>) {
+    if let Some(quantity) = amount(at).filter(|q| q.signum() < 0) {
+        at.invalid_as(&quantity.value().to_string(), "must be a valid resource quantity");
+    }
+}

@@ -343,12 +343,12 @@ pub(in crate::kinds) fn daemon_set_update(new: &Object, old: &Object, context: C
 
 /// StatefulSets name their pods, which are labels of DNS.
 pub(in crate::kinds) fn stateful_set(object: &Object, out: &mut Vec<FieldError>) {
-    checked(object, names::dns1123_label, out, |root, errors| stateful_spec(&root.field("spec"), errors));
+    checked(object, names::dns1123_label, out, |root, _| stateful_spec(&root.field("spec")));
     // The controller puts the name of the service there.
     out.retain(|e| e.path != "spec.template.spec.subdomain");
 }
 
-fn stateful_spec(spec: &At<'_>, errors: &Errors) {
+fn stateful_spec(spec: &At<'_>) {
     let management = spec.field("podManagementPolicy");
     match management.text() {
         "" => management.required(""),
@@ -396,9 +396,31 @@ fn stateful_spec(spec: &At<'_>, errors: &Errors) {
             let claims = spec.field("volumeClaimTemplates");
             claimed_volumes(spec, &claims);
             let claims: Vec<&str> = claims.items().map(|claim| claim.fields(&["metadata", "name"]).text()).collect();
-            restarting_template_with(&spec.field("template"), errors, "StatefulSet", &claims);
+            let found = Errors::default();
+            restarting_template_with(&spec.field("template").telling(&found), &found, "StatefulSet", &claims);
+            spec.report(behind_claims(found.into_list(), spec, &claims));
         }
     }
+}
+
+/// Complaints of a template whose volumes stand behind those of the claims, which take the place of any of their names.
+fn behind_claims(found: Vec<FieldError>, spec: &At<'_>, claims: &[&str]) -> Vec<FieldError> {
+    const VOLUMES: &str = "spec.template.spec.volumes[";
+    let volumes = spec.fields(&["template", "spec", "volumes"]);
+    let names: Vec<&str> = volumes.items().map(|volume| volume.get("name")).collect();
+    let moved = |mut error: FieldError| {
+        let place = error.path.strip_prefix(VOLUMES).and_then(|rest| rest.split_once(']'));
+        let Some((index, rest)) = place.and_then(|(i, rest)| Some((i.parse::<usize>().ok()?, rest))) else {
+            return Some(error);
+        };
+        if names.get(index).is_some_and(|name| claims.contains(name)) {
+            return None;
+        }
+        let before = names.iter().take(index).filter(|name| !claims.contains(name)).count();
+        error.path = format!("{VOLUMES}{}]{rest}", claims.len() + before);
+        Some(error)
+    };
+    found.into_iter().filter_map(moved).collect()
 }
 
 /// The volumes that claims of their own make for the pods.
@@ -432,7 +454,7 @@ pub(in crate::kinds) fn stateful_set_update(
     out: &mut Vec<FieldError>,
 ) {
     // Claims that are there are no longer looked at.
-    out.retain(|e| !e.path.starts_with("spec.volumeClaimTemplates"));
+    out.retain(|e| !e.path.starts_with("spec.volumeClaimTemplates") && e.path != "spec.serviceName");
     let fixed = |o: &Object| -> Map {
         let mut spec = o.at(&["spec"]).and_then(Value::as_map).cloned().unwrap_or_default();
         spec.retain(|key, _| !STATEFUL_FREE.contains(&key.as_str()));
