@@ -9,6 +9,7 @@ use super::{columns, names, subresources};
 use crate::kind::Context;
 use crate::kind::Kind;
 use crate::object::Object;
+use crate::schema;
 use crate::table;
 use std::borrow::Cow;
 
@@ -208,7 +209,11 @@ fn new_daemon_set(object: &mut Object, context: Context<'_>) {
 fn update_daemon_set(new: &mut Object, old: &Object, context: Context<'_>) {
     keep_other_half(new, old, context);
     let before: i64 = old.annotation(TEMPLATE_GENERATION).and_then(|t| t.parse().ok()).unwrap_or(0);
-    let template = |o: &Object| o.at(&["spec", "template"]).cloned();
+    let template = |o: &Object| {
+        let mut template = o.at(&["spec", "template"]).cloned().unwrap_or_default();
+        schema::normalize("io.k8s.api.core.v1.PodTemplateSpec", &mut template);
+        template
+    };
     let generation = before.saturating_add(i64::from(template(new) != template(old)));
     made(new.meta_mut(), "annotations").insert(TEMPLATE_GENERATION, generation.to_string());
 }

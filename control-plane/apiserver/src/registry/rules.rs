@@ -34,7 +34,7 @@ pub(crate) fn create(kind: &Kind, object: &mut Object, outside: Outside<'_>) -> 
     }
     name(object, outside.random);
     kind.default(object);
-    if outside.unlabelled && kind.names.plural == "jobs" {
+    if outside.unlabelled && kind.names.group == "batch" && kind.names.plural == "jobs" {
         // They are its template's, with those that are generated next.
         object.meta_mut().remove("labels");
     }

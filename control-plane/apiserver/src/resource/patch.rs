@@ -38,7 +38,7 @@ pub(super) async fn patch(call: &Call<'_>, body: Body) -> Result<Response<Body>,
         let mut warnings = Vec::new();
         let mut new = patch.apply(&call.kind, &old, options.field_validation, &mut warnings)?;
         body::place(call, &mut new, true)?;
-        write::check_version(call, &new, &old)?;
+        write::asks_for(call, &new, &old)?;
         if let Some(stored) = write::change(call, new, &old, options, write::By::Patch, &mut warnings).await? {
             return call.show(200, &stored, &warnings);
         }

@@ -18,7 +18,7 @@ pub(super) async fn create(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let body = body::read(body).await?;
     let mut warnings = Vec::new();
     let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
-    body::place(call, &mut object, false)?;
+    body::place(call, &mut object, false).map_err(|status| status.warned(&warnings))?;
     let object = new(call, object, options, By::Create, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }
@@ -174,33 +174,29 @@ pub(super) async fn update(call: &Call<'_>, body: Body) -> Result<Response<Body>
     let body = body::read(body).await?;
     let mut warnings = Vec::new();
     let mut object = body::object(call, &body, options.field_validation, &mut warnings)?;
-    body::place(call, &mut object, true)?;
-    let kind = &*call.kind;
-    let must_ask = || {
-        let error = api::FieldError::new(
-            api::status::FieldReason::Invalid,
-            "metadata.resourceVersion",
-            "Invalid value: 0: must be specified for an update",
-        );
-        Status::invalid(&kind.names.group, &kind.names.plural, object.name(), &[error])
-    };
+    body::place(call, &mut object, true).map_err(|status| status.warned(&warnings))?;
     for _ in 0..ROUNDS {
         let Some(old) = current(call).await? else {
             return absent(call, object, options, warnings).await;
         };
-        let asked = version(&object)?;
-        if asked.is_none() && !kind.unconditional_update {
-            return Err(must_ask());
-        }
-        if asked.is_some_and(|v| v.to_string() != old.resource_version()) {
-            return Err(modified(kind, object.name()));
-        }
+        asks_for(call, &object, &old).map_err(|status| status.warned(&warnings))?;
         let mut found = warnings.clone();
         if let Some(stored) = change(call, object.clone(), &old, options, By::Update, &mut found).await? {
             return call.show(200, &stored, &found);
         }
     }
-    Err(modified(kind, object.name()))
+    Err(modified(&call.kind, object.name()))
+}
+
+/// Refuses an update that is of another version, or of none where it must say which.
+pub(super) fn asks_for(call: &Call<'_>, object: &Object, old: &Object) -> Result<(), Status> {
+    let kind = &*call.kind;
+    if version(object)?.is_none() && !kind.unconditional_update {
+        let why = "Invalid value: 0: must be specified for an update";
+        let error = api::FieldError::new(api::status::FieldReason::Invalid, "metadata.resourceVersion", why);
+        return Err(Status::invalid(&kind.names.group, &kind.names.plural, object.name(), &[error]));
+    }
+    check_version(call, object, old)
 }
 
 /// An update of an object that is not there.
@@ -211,9 +207,9 @@ async fn absent(
     mut warnings: Vec<String>,
 ) -> Result<Response<Body>, Status> {
     if !call.kind.create_on_update || !call.info.subresource.is_empty() {
-        return Err(not_found(&call.kind, object.name()));
+        return Err(not_found(&call.kind, object.name()).warned(&warnings));
     }
-    version(&object)?;
+    version(&object).map_err(|status| status.warned(&warnings))?;
     let object = new(call, object, options, By::Update, &mut warnings).await?;
     call.show(201, &object, &warnings)
 }

@@ -170,9 +170,13 @@ impl<'a> At<'a> {
         self.invalid_as(&format!("{text:?}"), why);
     }
 
-    /// A wrong value, shown in the order of its type's fields.
+    /// A wrong value, shown as its published type is: in the order of the type's fields, without what is empty.
     pub(super) fn invalid_typed(&self, type_name: &str, why: &str) {
-        self.invalid_as(&schema::ordered(self.value, schema::find(type_name)), why);
+        let mut value = self.value.cloned();
+        if let Some(value) = &mut value {
+            schema::normalize(type_name, value);
+        }
+        self.invalid_as(&schema::ordered(value.as_ref(), schema::find(type_name)), why);
     }
 
     /// A wrong value, shown as the server's inner type has it.

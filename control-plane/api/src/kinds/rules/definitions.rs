@@ -75,7 +75,7 @@ fn versions(spec: &At<'_>) {
     }
     let shown = || {
         let shown: Vec<String> = list.items().map(|v| version_shown(&v)).collect();
-        if shown.is_empty() { "null".to_owned() } else { format!("[{}]", shown.join(",")) }
+        if !list.is() { "null".to_owned() } else { format!("[{}]", shown.join(",")) }
     };
     if twice {
         list.invalid_as(&shown(), "must contain unique version names");

@@ -43,17 +43,20 @@ fn subset(at: &At<'_>) {
             _ => name.matches(names::dns1123_label),
         }
         port.field("port").between(1, 65535);
-        protocol(&port);
+        let protocol = port.field("protocol");
+        match protocol.text() {
+            "" => protocol.required(""),
+            _ => protocol.one_of(PROTOCOLS),
+        }
+        app_protocol(&port);
     }
 }
 
-/// What a port speaks, on the wire and above it.
-fn protocol(port: &At<'_>) {
-    let (wire, above) = (port.field("protocol"), port.field("appProtocol"));
-    match wire.text() {
-        "" => wire.required(""),
-        _ => wire.one_of(&["SCTP", "TCP", "UDP"]),
-    }
+const PROTOCOLS: &[&str] = &["SCTP", "TCP", "UDP"];
+
+/// What a port speaks above the wire.
+fn app_protocol(port: &At<'_>) {
+    let above = port.field("appProtocol");
     if above.is() {
         above.matches(names::qualified_name);
     }
@@ -185,7 +188,8 @@ fn slice_ports(list: &At<'_>) {
             name.duplicate_as(&format!("{:?}", name.text()), "");
         }
         seen.push(name.text());
-        protocol(&port);
+        port.field("protocol").one_of(PROTOCOLS);
+        app_protocol(&port);
     }
 }
 

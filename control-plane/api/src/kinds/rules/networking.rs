@@ -138,6 +138,8 @@ fn reference(at: &At<'_>) {
 }
 
 pub(in crate::kinds) fn ingress_update(new: &Object, old: &Object, c: Context<'_>, out: &mut Vec<FieldError>) {
+    // Whether both ways to name the class agree was looked at when it was made.
+    out.retain(|e| !e.path.starts_with("annotations."));
     status_updated(new, old, c, out, |status| {
         let balancer = |o: &Object| -> Vec<String> {
             let list = o.at(&["status", "loadBalancer", "ingress"]).and_then(Value::as_list).unwrap_or_default();

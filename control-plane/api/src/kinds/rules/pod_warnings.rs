@@ -129,6 +129,9 @@ fn twice(spec: &Value, of: &str, key: &str, path: &str, out: &mut Vec<String>) {
     }
 }
 
+/// The units of an amount's parts.
+const BILLION: i128 = 1_000_000_000;
+
 /// Fractions of bytes in what is limited and requested.
 pub(super) fn fractions(of: &Value, path: &str, names: &[&str], out: &mut Vec<String>) {
     for amounts in ["limits", "requests"] {
@@ -139,7 +142,7 @@ pub(super) fn fractions(of: &Value, path: &str, names: &[&str], out: &mut Vec<St
 fn fraction(amounts: Option<&Value>, path: &str, names: &[&str], out: &mut Vec<String>) {
     for name in names {
         let amount = amounts.and_then(|a| a.get(name)).and_then(Value::as_str).and_then(|a| Quantity::parse(a).ok());
-        if let Some(amount) = amount.filter(|a| a.milli() % 1000 != 0) {
+        if let Some(amount) = amount.filter(|a| a.nanos() % BILLION != 0) {
             out.push(format!("{path}[{name}]: fractional byte value \"{amount}\" is invalid, must be an integer"));
         }
     }

@@ -12,13 +12,17 @@ use crate::status::FieldError;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Whatever makes or changes volumes.
+fn plugin(at: &At<'_>) {
+    match at.text().to_lowercase() {
+        text if text.is_empty() => at.required(""),
+        text => names::qualified_name(&text).iter().for_each(|why| at.invalid_text(&text, why)),
+    }
+}
+
 pub(in crate::kinds) fn storage_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
-        let provisioner = root.field("provisioner");
-        match provisioner.text().to_lowercase() {
-            text if text.is_empty() => provisioner.required(""),
-            text => names::qualified_name(&text).iter().for_each(|why| provisioner.invalid_text(&text, why)),
-        }
+        plugin(&root.field("provisioner"));
         let parameters = root.field("parameters");
         if parameters.pairs().any(|(key, _)| key.is_empty()) {
             parameters.invalid_text("", "field can not be empty.");
@@ -133,7 +137,11 @@ pub(in crate::kinds) fn csi_node(object: &Object, out: &mut Vec<FieldError>) {
 
 fn driver_of_node(at: &At<'_>) {
     at.field("name").required_matches(names::dns1123_subdomain);
-    at.field("nodeID").not_empty();
+    let id = at.field("nodeID");
+    id.not_empty();
+    if id.text().len() > MAX_NODE_ID {
+        id.invalid(&format!("must be {MAX_NODE_ID} characters or less"));
+    }
     at.fields(&["allocatable", "count"]).not_negative();
     let mut keys: Vec<&str> = Vec::new();
     for key in at.field("topologyKeys").items().map(|k| k.text()) {
@@ -231,7 +239,7 @@ pub(super) fn spec_stays(root: &At<'_>, old: &Object, type_name: &str) {
 
 pub(in crate::kinds) fn attributes_class(object: &Object, out: &mut Vec<FieldError>) {
     checked(object, names::dns1123_subdomain, out, |root, _| {
-        root.field("driverName").required_matches(names::dns1123_subdomain);
+        plugin(&root.field("driverName"));
         let parameters = root.field("parameters");
         if parameters.is_empty() {
             parameters.required("must contain at least one key/value pair");
@@ -249,6 +257,9 @@ pub(in crate::kinds) fn attributes_class_update(new: &Object, old: &Object, c: C
     };
     updated(new, old, c, out, rules, |_| {});
 }
+
+/// What a driver may call a node, in bytes, as upstream's.
+const MAX_NODE_ID: usize = 256;
 
 const QUOTA_RESOURCES: &[&str] = &[
     "cpu",

@@ -396,6 +396,10 @@ fn stateful_spec(spec: &At<'_>) {
             let claims = spec.field("volumeClaimTemplates");
             claimed_volumes(spec, &claims);
             let claims: Vec<&str> = claims.items().map(|claim| claim.fields(&["metadata", "name"]).text()).collect();
+            // Upstream looks at these of the template, and then at all of it.
+            let meta = |key: &str| spec.fields(&["template", "metadata", key]).named(format!("spec.template.{key}"));
+            metadata::labels(&meta("labels"));
+            metadata::annotations(&meta("annotations"));
             let found = Errors::default();
             restarting_template_with(&spec.field("template").telling(&found), &found, "StatefulSet", &claims);
             spec.report(behind_claims(found.into_list(), spec, &claims));
