@@ -88,9 +88,7 @@ impl Type {
     /// Whether a value of it always has the same size.
     pub(crate) fn is_scalar(&self) -> bool {
         match self {
-            Type::Bool | Type::Int | Type::Uint | Type::Double | Type::Duration | Type::Timestamp | Type::Type(_) => {
-                true
-            }
+            Type::Bool | Type::Int | Type::Uint | Type::Double | Type::Duration | Type::Timestamp => true,
             Type::Optional(of) => of.is_scalar(),
             _ => false,
         }

@@ -11,6 +11,7 @@ use api::status::{FieldError, FieldReason, shown};
 use api::structural::{Additional, List, Rule, Structural};
 use api::value::Value;
 use expr::Decl;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Checks the expressions of definitions, after everything else about them.
@@ -26,8 +27,7 @@ impl Rules for DefinitionRules {
                 continue;
             }
             let Ok(schema) = Structural::parse(source) else { continue };
-            let broken = errors.iter().any(|e| e.path.starts_with(&path));
-            if has_rules(&schema) && !broken {
+            if has_rules(&schema) {
                 check(&schema, &path, errors);
             }
         }
@@ -52,7 +52,8 @@ fn schemas(object: &Object) -> Vec<(String, &Value)> {
 
 /// Checks all rules of a schema, whose form is right.
 pub(super) fn check(schema: &Structural, path: &str, errors: &mut Vec<FieldError>) {
-    let mut walk = Walk { total: Total::default(), errors: Vec::new() };
+    let broken = errors.iter().map(|e| e.path.clone()).collect();
+    let mut walk = Walk { broken, total: Total::default(), errors: Vec::new() };
     walk.node(schema, path, Place { decl: declare(schema, true), cardinality: Some(1), lost: None });
     errors.extend(walk.errors);
     let Some((paths, whole)) = walk.total.excess() else { return };
@@ -79,11 +80,19 @@ struct Place {
 }
 
 struct Walk {
+    /// Where the schema is wrong, be it the form of a rule.
+    broken: BTreeSet<String>,
     total: Total,
     errors: Vec<FieldError>,
 }
 
 impl Walk {
+    /// Whether a schema is right, with all that is below it.
+    fn is_sound(&self, path: &str) -> bool {
+        let mut from = self.broken.range(path.to_owned()..).map_while(|broken| broken.strip_prefix(path));
+        !from.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
     fn node(&mut self, schema: &Structural, path: &str, place: Place) {
         let cardinality = below(schema, place.cardinality);
         let elements = place.decl.as_deref().and_then(element);
@@ -108,7 +117,10 @@ impl Walk {
             };
             self.node(items, &format!("{path}.items"), next(elements, items, lost));
         }
-        if place.decl.is_none() && !schema.rules.is_empty() {
+        if schema.rules.is_empty() || !self.is_sound(path) {
+            return;
+        }
+        if place.decl.is_none() {
             let why = "Internal error: internal error: failed to construct type information for \
                        x-kubernetes-validations rules: unable to convert structural schema to CEL declarations";
             self.errors.push(FieldError::new(FieldReason::Internal, format!("{path}.x-kubernetes-validations"), why));

@@ -30,14 +30,33 @@ impl SchemaRules {
 impl Rules for SchemaRules {
     fn check(&self, object: &Object, old: Option<&Object>, errors: &mut Vec<FieldError>) {
         let Some(node) = &self.0 else { return };
-        // Rules count on values of their types: an object that is not what its schema says is told so, and no more.
-        if !errors.is_empty() {
+        if errors.iter().any(|e| blocks(e.reason)) {
+            errors.push(FieldError::new(FieldReason::Invalid, "<nil>", format!("Invalid value: null: {NOT_CHECKED}")));
             return;
         }
         let mut walk = Walk { budget: limits::PER_OBJECT, over: false, errors };
         let (new, old) = (At::Root(&object.0), old.map(|o| At::Root(&o.0)));
         let same = Same { here: old.map(|old| (new, Some(old))), above: None };
         walk.node(node, "", new, old, same);
+    }
+}
+
+const NOT_CHECKED: &str = "some validation rules were not checked because the object was invalid; correct the existing \
+                           errors to complete validation";
+
+/// Whether rules can't be run on an object of which this is said: they count on values of their types and sizes.
+fn blocks(reason: FieldReason) -> bool {
+    match reason {
+        FieldReason::NotSupported
+        | FieldReason::Required
+        | FieldReason::TooLong
+        | FieldReason::TooMany
+        | FieldReason::TypeInvalid => true,
+        FieldReason::Invalid
+        | FieldReason::Duplicate
+        | FieldReason::Forbidden
+        | FieldReason::NotFound
+        | FieldReason::Internal => false,
     }
 }
 

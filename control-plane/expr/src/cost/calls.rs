@@ -69,7 +69,7 @@ impl Estimator<'_> {
         let on = call.target.map_or(Range::UNKNOWN, |t| self.size_or_unknown(t));
         let arg = |e: &Self, i: usize| call.args.get(i).map_or(Range::UNKNOWN, |a| e.size_or_unknown(*a));
         match overload.cost {
-            Cost::One | Cost::Index | Cost::PairsOfKeys => (Range::ONE, None),
+            Cost::One | Cost::Index => (Range::ONE, None),
             Cost::Free => (Range::ZERO, None),
             Cost::Logic => {
                 let (left, right) = (call.costs[0], call.costs[1]);
@@ -162,6 +162,10 @@ impl Estimator<'_> {
             Cost::Pairs => {
                 let text = call.target.is_some_and(|t| self.holds_text(t)) && name == "sort";
                 made(if text { 2.0 + READ } else { 2.0 }, on.times(on))
+            }
+            Cost::PairsOfKeys => {
+                let (keys, text) = (arg(self, 1), call.args.get(1).is_some_and(|a| self.holds_text(*a)));
+                made(if text { 2.0 + READ } else { 2.0 }, keys.times(keys))
             }
         }
     }

@@ -156,7 +156,8 @@ impl<'a> Estimator<'a> {
 
     fn select(&mut self, id: Id, operand: Id, field: &str, test: bool) -> Range {
         if !matches!(self.checked.refs[id as usize], Ref::None) {
-            // A dotted name of a type.
+            // A dotted name of a type, sized as the names without dots are.
+            self.paths.insert(id, Path::At(self.root));
             return Range::ONE;
         }
         let mut sum = self.cost(operand);
