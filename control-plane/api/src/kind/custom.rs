@@ -4,7 +4,7 @@ use super::{Column, Context, Kind, Names, Scope, Subresource, Text};
 use crate::codec::json;
 use crate::kinds;
 use crate::object::Object;
-use crate::patch::go_text;
+use crate::patch::{go_text, go_type};
 use crate::schema::Checked;
 use crate::status::{FieldError, FieldReason, go_float, shown};
 use crate::structural::path::JsonPath;
@@ -261,13 +261,7 @@ impl Scale {
                 Some(Value::Int(_)) => {}
                 Some(other) => {
                     let at = path.join(".");
-                    let ty = match other {
-                        Value::Bool(_) => "bool",
-                        Value::Float(_) => "float64",
-                        Value::Str(_) => "string",
-                        Value::List(_) => "[]interface {}",
-                        _ => "map[string]interface {}",
-                    };
+                    let ty = go_type(other, "<nil>");
                     let value = go_text(other);
                     invalid(path, "0", &format!(".{at} accessor error: {value} is of the type {ty}, expected int64"));
                 }

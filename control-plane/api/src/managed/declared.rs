@@ -2,7 +2,7 @@
 
 use super::walk::Shape;
 use crate::object::Object;
-use crate::patch::go_text;
+use crate::patch::{go_text, go_type};
 use crate::schema::{Schema, Type};
 use crate::value::{Map, Value};
 use std::collections::BTreeSet;
@@ -60,7 +60,7 @@ impl Check {
             (Type::List(_), other) => self.say(&format!("expected list, got &{{{}}}", go_text(other))),
             (Type::Int32 | Type::Int64 | Type::Double, Value::Int(_) | Value::Float(_)) => {}
             (Type::Int32 | Type::Int64 | Type::Double, other) => {
-                self.say(&format!("expected numeric (int or float), got {}", go_type(other)));
+                self.say(&format!("expected numeric (int or float), got {}", go_type(other, "<nil>")));
             }
             (Type::Bool, Value::Bool(_)) => {}
             (Type::Bool, other) => self.say(&format!("expected boolean, got &{{{}}}", go_text(other))),
@@ -107,18 +107,6 @@ impl Check {
 /// Strings as Go prints a list of them with `%q`.
 pub(super) fn go_strings(items: &[impl AsRef<str>]) -> String {
     format!("[{}]", items.iter().map(|item| format!("{:?}", item.as_ref())).collect::<Vec<_>>().join(" "))
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "<nil>",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int64",
-        Value::Float(_) => "float64",
-        Value::Str(_) => "string",
-        Value::List(_) => "[]interface {}",
-        Value::Map(_) => "map[string]interface {}",
-    }
 }
 
 /// As Go prints a value with `%#v`.

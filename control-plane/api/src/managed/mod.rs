@@ -173,6 +173,7 @@ fn not_written(kind: &Kind, subresource: &str) -> Set {
             "APIService"
             | "FlowSchema"
             | "PriorityLevelConfiguration"
+            | "ResourceClaim"
             | "ServiceCIDR"
             | "ValidatingAdmissionPolicy"
             | "VolumeAttachment",

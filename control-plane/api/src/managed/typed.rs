@@ -6,7 +6,7 @@ use super::walk::keys_of;
 use crate::codec::json;
 use crate::kind::Kind;
 use crate::object::Object;
-use crate::patch::go_text;
+use crate::patch::{self, go_text};
 use crate::schema;
 use crate::status::Status;
 use crate::structural::{Additional, List, Structural, Ty};
@@ -102,13 +102,7 @@ fn value(schema: &Structural, value: &Value, path: &str, found: &mut Vec<String>
         (Some(Ty::String), _) => say("string"),
         (Some(Ty::Boolean), _) => say("boolean"),
         (Some(Ty::Integer | Ty::Number), other) => {
-            let ty = match other {
-                Value::Str(_) => "string",
-                Value::Bool(_) => "bool",
-                Value::List(_) => "[]interface {}",
-                _ => "map[string]interface {}",
-            };
-            found.push(format!("{path}: expected numeric (int or float), got {ty}"));
+            found.push(format!("{path}: expected numeric (int or float), got {}", patch::go_type(other, "<nil>")));
         }
     }
 }

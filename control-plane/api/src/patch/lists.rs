@@ -2,7 +2,7 @@
 
 use super::order::{self, Identity};
 use super::strategic::{PATCH, Shape, fail, merge_map};
-use super::{PatchError, go_text};
+use super::{PatchError, go_text, go_type};
 use crate::value::{Map, Value};
 
 fn identity(merge_key: Option<&str>) -> Identity<'_> {
@@ -29,21 +29,9 @@ fn no_key<T>(item: &Map, key: &str) -> Result<T, PatchError> {
 
 fn key_of<'v>(item: &'v Value, key: &str) -> Result<&'v Value, PatchError> {
     let Some(map) = item.as_map() else {
-        return fail(format!("expected a map[string]interface {{}}, but received a {}", go_type(item)));
+        return fail(format!("expected a map[string]interface {{}}, but received a {}", go_type(item, "%!s(<nil>)")));
     };
     map.get(key).map_or_else(|| no_key(map, key), Ok)
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "%!s(<nil>)",
-        Value::Bool(_) => "bool",
-        Value::Int(_) => "int64",
-        Value::Float(_) => "float64",
-        Value::Str(_) => "string",
-        Value::List(_) => "[]interface {}",
-        Value::Map(_) => "map[string]interface {}",
-    }
 }
 
 /// What the patch changes must stand in the order that it sets.

@@ -68,6 +68,19 @@ pub(crate) fn go_text(value: &Value) -> String {
     }
 }
 
+/// A value's type, as Go names it; `null` is the word for none.
+pub(crate) fn go_type(value: &Value, null: &'static str) -> &'static str {
+    match value {
+        Value::Null => null,
+        Value::Bool(_) => "bool",
+        Value::Int(_) => "int64",
+        Value::Float(_) => "float64",
+        Value::Str(_) => "string",
+        Value::List(_) => "[]interface {}",
+        Value::Map(_) => "map[string]interface {}",
+    }
+}
+
 /// A value's JSON type, as Go's decoder names it.
 pub(crate) fn json_type(value: &Value) -> &'static str {
     match value {

@@ -4,7 +4,7 @@
 //! whole is only cleared of `$patch` and nulls: the other directives stay in it as the unknown fields that they are.
 
 use super::lists;
-use super::{PatchError, go_text};
+use super::{PatchError, go_text, go_type};
 use crate::schema::{self, Field, Schema, Type};
 use crate::value::{Key, Map, Value};
 
@@ -126,17 +126,14 @@ fn retain_keys(target: &mut Map, patch: &mut Map) -> Result<(), PatchError> {
 }
 
 fn listed(value: Option<&Value>) -> Result<Option<Vec<Value>>, PatchError> {
-    let received = match value {
-        None => return Ok(None),
-        Some(Value::List(items)) => return Ok(Some(items.clone())),
-        Some(Value::Null) => "%!s(<nil>)",
-        Some(Value::Bool(_)) => "bool",
-        Some(Value::Int(_)) => "int64",
-        Some(Value::Float(_)) => "float64",
-        Some(Value::Str(_)) => "string",
-        Some(Value::Map(_)) => "map[string]interface {}",
-    };
-    fail(format!("expected a []interface {{}}, but received a {received}"))
+    match value {
+        None => Ok(None),
+        Some(Value::List(items)) => Ok(Some(items.clone())),
+        Some(other) => {
+            let received = go_type(other, "%!s(<nil>)");
+            fail(format!("expected a []interface {{}}, but received a {received}"))
+        }
+    }
 }
 
 /// Lists whose order the patch sets: merged and arranged here, and taken out of the patch.

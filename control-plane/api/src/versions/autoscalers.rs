@@ -108,6 +108,9 @@ const STATUS: &[Source] = &[
     ),
 ];
 
+/// The utilization of the processor that an autoscaler aims at where it is told nothing.
+const DEFAULT_PERCENT: i64 = 80;
+
 /// Members of the annotation of the behaviour, which upstream writes in the names of an inner type, and their fields.
 const DIRECTIONS: [(&str, &str); 2] = [("ScaleUp", "scaleUp"), ("ScaleDown", "scaleDown")];
 const RULES: [(&str, &str); 4] = [
@@ -162,9 +165,11 @@ pub(super) fn from_v1(map: &mut Map) {
         let mut all = read(metrics, SPEC, "target");
         let percent = spec.remove("targetCPUUtilizationPercentage");
         all.extend(percent.map(|p| cpu("target", p)));
-        if !all.is_empty() {
-            spec.insert("metrics", all);
+        if all.is_empty() {
+            // As upstream, whose autoscalers look at the processor where they are told nothing.
+            all.push(cpu("target", DEFAULT_PERCENT.into()));
         }
+        spec.insert("metrics", all);
         if let Some(behavior) = behavior {
             spec.insert("behavior", named(&behavior, &DIRECTIONS, |rules| named(rules, &RULES, policies)));
         }

@@ -1,7 +1,8 @@
 //! The options of requests, as they stand in queries.
 
 use crate::request::Query;
-use api::{FieldError, Status, status::FieldReason};
+use api::status::{FieldReason, quoted};
+use api::{FieldError, Status};
 use http::{HeaderMap, header};
 use std::num::{IntErrorKind, ParseIntError};
 
@@ -70,7 +71,7 @@ pub(crate) fn write(query: &Query, kind: &str) -> Result<WriteOptions, Status> {
     }
     if let Some((at, c)) = manager.chars().enumerate().find(|(_, c)| !printable(*c)) {
         let message =
-            format!("Invalid value: {}: invalid character {} (at position {at})", go_quoted(manager), code_point(c));
+            format!("Invalid value: {}: invalid character {} (at position {at})", quoted(manager), code_point(c));
         errors.push(FieldError::new(FieldReason::Invalid, "fieldManager", message));
     }
     match errors.is_empty() {
@@ -86,26 +87,6 @@ fn printable(c: char) -> bool {
 /// `U+0007`.
 fn code_point(c: char) -> String {
     format!("U+{:04X}", u32::from(c))
-}
-
-/// Text in quotes as Go writes it.
-fn go_quoted(text: &str) -> String {
-    let one = |c: char| match c {
-        '"' => "\\\"".to_owned(),
-        '\\' => "\\\\".to_owned(),
-        '\u{7}' => "\\a".to_owned(),
-        '\u{8}' => "\\b".to_owned(),
-        '\u{c}' => "\\f".to_owned(),
-        '\n' => "\\n".to_owned(),
-        '\r' => "\\r".to_owned(),
-        '\t' => "\\t".to_owned(),
-        '\u{b}' => "\\v".to_owned(),
-        c if printable(c) => c.to_string(),
-        c if c.is_ascii() => format!("\\x{:02x}", u32::from(c)),
-        c if u32::from(c) > 0xffff => format!("\\U{:08x}", u32::from(c)),
-        c => format!("\\u{:04x}", u32::from(c)),
-    };
-    format!("\"{}\"", text.chars().map(one).collect::<String>())
 }
 
 /// PatchOptions of a patch that is no apply: there is nothing to force.

@@ -2,7 +2,7 @@
 
 use api::kind::Context;
 use api::status::FieldReason;
-use api::{FieldError, Kind, Map, Object, Status};
+use api::{FieldError, Kind, Map, Object, Status, Value};
 
 /// The letters of generated suffixes: no vowels and no look-alikes, as upstream's.
 const SUFFIX_LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
@@ -122,6 +122,11 @@ fn keep_other_parts(kind: &Kind, new: &mut Object, old: &Object, subresource: &s
     for key in taken.iter().chain(&["metadata"]) {
         copy(&mut kept, &new.0, key);
     }
+    if subresource == "status"
+        && let (Some(Value::Map(to)), Some(from)) = (kept.get_mut("metadata"), old.meta())
+    {
+        metadata_of_status(kind).iter().for_each(|key| copy(to, from, key));
+    }
     let part: Option<&[&str]> = match subresource {
         "finalize" => Some(&["spec", "finalizers"]),
         "ephemeralcontainers" => Some(&["spec", "ephemeralContainers"]),
@@ -135,6 +140,20 @@ fn keep_other_parts(kind: &Kind, new: &mut Object, old: &Object, subresource: &s
             Some(value) => new.set(path, value),
             None => drop(new.unset(path)),
         }
+    }
+}
+
+/// The metadata that a write of the status leaves alone.
+fn metadata_of_status(kind: &Kind) -> &'static [&'static str] {
+    const ALL: [&str; 7] =
+        ["ownerReferences", "deletionTimestamp", "labels", "annotations", "finalizers", "generateName", "uid"];
+    match &*kind.names.kind {
+        _ if kind.custom.is_some() => &[],
+        "FlowSchema" | "PriorityLevelConfiguration" => &ALL,
+        "APIService" => &["labels", "annotations", "finalizers", "ownerReferences"],
+        "ResourceClaim" | "ServiceCIDR" | "ValidatingAdmissionPolicy" | "VolumeAttachment" => &ALL[..5],
+        "Pod" => &ALL[..2],
+        _ => &[],
     }
 }
 
@@ -172,5 +191,32 @@ fn refuse(kind: &Kind, object: &Object, errors: Vec<FieldError>) -> Result<(), S
         // Events are one kind, whatever group they come through.
         false if kind.names.plural == "events" => Err(Status::invalid("", &kind.names.kind, object.name(), &errors)),
         false => Err(Status::invalid(&kind.names.group, &kind.names.kind, object.name(), &errors)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_brings_only_the_metadata_that_it_may() {
+        let (labels, owners) = ("labels", "ownerReferences");
+        for (group, plural, key, kept) in [
+            ("", "pods", labels, false),
+            ("", "pods", owners, true),
+            ("", "nodes", owners, false),
+            ("resource.k8s.io", "resourceclaims", labels, true),
+            ("flowcontrol.apiserver.k8s.io", "flowschemas", "uid", true),
+            ("apiregistration.k8s.io", "apiservices", owners, true),
+            ("apiregistration.k8s.io", "apiservices", "deletionTimestamp", false),
+        ] {
+            let kind = api::kinds::find(group, "v1", plural).expect("a built-in kind");
+            let mut old = Object::default();
+            old.set(&["metadata", "name"], "x");
+            let mut new = old.clone();
+            new.set(&["metadata", key], "new");
+            keep(kind, &mut new, &old, "status");
+            assert_eq!(new.meta_text(key).is_empty(), kept, "{plural}: {key}");
+        }
     }
 }

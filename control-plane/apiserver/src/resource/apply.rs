@@ -86,6 +86,10 @@ pub(crate) fn configuration(
             decoded.value.json_type()
         )));
     };
+    let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
+    if let ([first, ..], FieldValidation::Strict) = (doubled.as_slice(), validation) {
+        return Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {first}")));
+    }
     let object = Object(map);
     if object.kind() != kind.names.kind || object.api_version() != kind.api_version() {
         // As Go prints a type: `GROUP/VERSION, Kind=KIND`.
@@ -100,7 +104,6 @@ pub(crate) fn configuration(
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     managed::fits(kind, &object)?;
-    let doubled = body::doubled(Sent::Yaml, &decoded.duplicates);
     // Only what was said is applied: the schema pass here finds mistakes, and its other effects are thrown away. Of
     // built-in types all but the doubled keys is found by what comes before and after.
     let mut copy = if kind.custom.is_some() { object.clone() } else { Object::default() };

@@ -253,11 +253,22 @@ pub(crate) fn unconvertible(wanted_group: &str, name: &str, given_version: &str,
     }
 }
 
+const YAML_ERRORS: &str = "yaml: unmarshal errors:\n  ";
+const YAML_NEXT: &str = "\n  ";
+
+/// What was found as warnings, one of each line of YAML.
+pub(crate) fn warned(found: Vec<String>) -> impl Iterator<Item = String> {
+    found.into_iter().flat_map(|one| match one.strip_prefix(YAML_ERRORS) {
+        Some(lines) => lines.split(YAML_NEXT).map(str::to_owned).collect(),
+        None => vec![one],
+    })
+}
+
 /// What is said of the keys that a document gives more than once.
 pub(crate) fn doubled(sent: Sent, duplicates: &[String]) -> Vec<String> {
     match (sent, duplicates) {
         (_, []) => Vec::new(),
-        (Sent::Yaml, lines) => vec![format!("yaml: unmarshal errors:\n  {}", lines.join("\n  "))],
+        (Sent::Yaml, lines) => vec![format!("{YAML_ERRORS}{}", lines.join(YAML_NEXT))],
         (Sent::Json | Sent::Protobuf, paths) => paths.iter().map(|path| format!("duplicate field {path:?}")).collect(),
     }
 }
@@ -291,7 +302,7 @@ pub(super) fn check_fields(
     match validation {
         FieldValidation::Strict => Err(unhandled(kind, &format!("strict decoding error: {}", found.join(", ")))),
         FieldValidation::Warn | FieldValidation::Ignore => {
-            warnings.extend(found);
+            warnings.extend(warned(found));
             Ok(())
         }
     }

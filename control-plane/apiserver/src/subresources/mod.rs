@@ -245,7 +245,7 @@ impl Call<'_> {
             "Strict" if !found.is_empty() => {
                 return Err(unhandled(&format!("strict decoding error: {}", found.join(", "))));
             }
-            _ => self.warnings.lock().extend(found),
+            _ => self.warnings.lock().extend(resource::body::warned(found)),
         }
         Ok(object)
     }
