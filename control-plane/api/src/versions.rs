@@ -33,6 +33,12 @@ pub fn stored_as(kind: &Kind) -> (&str, &str) {
     }
 }
 
+/// The kind whose rows are shown, where another version of it says more than this one.
+pub fn tells_more(kind: &Kind) -> Option<&'static Kind> {
+    let (group, version) = stored_as(kind);
+    is_autoscaler(kind).then(|| crate::kinds::find(group, version, &kind.names.plural)).flatten()
+}
+
 fn is_event(kind: &Kind) -> bool {
     kind.names.plural == "events" && kind.names.group == "events.k8s.io"
 }

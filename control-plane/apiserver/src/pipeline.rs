@@ -121,7 +121,7 @@ async fn other(ctx: &Arc<Ctx>, info: &RequestInfo, parts: &Parts) -> Result<Resp
     }
     let path = info.path.trim_end_matches('/');
     match path {
-        "/metrics" | "/metrics/slis" => Ok(metrics::handle(ctx, path).await),
+        "/metrics" | "/metrics/slis" => Ok(metrics::handle(ctx, path, &parts.headers).await),
         p if p == "/openapi" || p.starts_with("/openapi/") => openapi::handle(ctx, info, parts),
         _ => discovery::handle(ctx, info, parts).await,
     }

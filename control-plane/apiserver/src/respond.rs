@@ -53,8 +53,7 @@ pub(crate) fn chunks(code: u16, accept: &Accept, body: Chunks) -> Response<Body>
     };
     let size = crate::metrics::Size(body.size);
     if accept.gzip && body.size > GZIP_FROM {
-        let mut response = with(code, content_type, streamed(body.gzip()));
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        let mut response = gzipped(code, content_type, body);
         response.headers_mut().append(header::VARY, HeaderValue::from_static("Accept-Encoding"));
         response.extensions_mut().insert(size);
         return response;
@@ -67,6 +66,13 @@ pub(crate) fn chunks(code: u16, accept: &Accept, body: Chunks) -> Response<Body>
         }
         false => with(code, content_type, body.body()),
     }
+}
+
+/// A body that is compressed while it is sent.
+pub(crate) fn gzipped(code: u16, content_type: HeaderValue, body: Chunks) -> Response<Body> {
+    let mut response = with(code, content_type, streamed(body.gzip()));
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    response
 }
 
 fn streamed(body: Chunks) -> Body {

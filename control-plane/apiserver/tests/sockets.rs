@@ -11,6 +11,7 @@ use served::{start, stop};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tower::ServiceExt;
 
 const CONFIGMAPS: &str = "/api/v1/namespaces/default/configmaps";
@@ -61,19 +62,39 @@ async fn a_watch_runs_over_websocket() {
     let dir = tempfile::tempdir().expect("a directory");
     let (server, store) = start(dir.path()).await;
     create(&server, "first").await;
-    let path = format!("{CONFIGMAPS}?watch=1&labelSelector=part%3Dsocket&timeoutSeconds=2");
+    let path = format!("{CONFIGMAPS}?watch=1&labelSelector=part%3Dsocket");
     let mut text = open(&server, &path, "application/json").await;
     let mut binary = open(&server, &path, "application/vnd.kubernetes.protobuf").await;
     assert_eq!(event(&text.next().await.expect("a message").expect("it is whole")), "ADDED first");
     create(&server, "second").await;
     assert_eq!(event(&text.next().await.expect("a message").expect("it is whole")), "ADDED second");
-    // The end of the watch is the end of the socket.
-    assert!(matches!(text.next().await, Some(Ok(Message::Close(_))) | None));
     for name in ["first", "second"] {
         let message = binary.next().await.expect("a message").expect("it is whole");
         let Message::Binary(bytes) = message else { panic!("{message:?} is not binary") };
         assert!(bytes.windows(name.len()).any(|w| w == name.as_bytes()), "{bytes:?}");
     }
-    assert!(matches!(binary.next().await, Some(Ok(Message::Close(_))) | None));
+    stop(server, store).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_watch_is_the_end_of_its_socket() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (server, store) = start(dir.path()).await;
+    let path = format!("{CONFIGMAPS}?watch=1&labelSelector=part%3Dsocket&timeoutSeconds=1");
+    let mut socket = open(&server, &path, "application/json").await;
+    let end = socket.next().await;
+    let Some(Ok(Message::Close(Some(frame)))) = end else { panic!("{end:?} is no end") };
+    assert_eq!(frame.code, CloseCode::Normal);
+    stop(server, store).await;
+}
+
+#[tokio::test]
+async fn a_watch_that_cannot_begin_says_so_in_its_socket() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (server, store) = start(dir.path()).await;
+    let mut socket = open(&server, &format!("{CONFIGMAPS}?watch=1&resourceVersion=1"), "application/json").await;
+    let message = socket.next().await.expect("a message").expect("it is whole");
+    let event: Value = serde_json::from_str(message.to_text().expect("text")).expect("JSON");
+    assert_eq!((event["type"].as_str(), event["object"]["code"].as_u64()), (Some("ERROR"), Some(410)));
     stop(server, store).await;
 }

@@ -8,7 +8,7 @@ use crate::kind::Context;
 use crate::kind::{Kind, Scope};
 use crate::object::Object;
 use crate::table;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use std::borrow::Cow;
 
 pub static CUSTOM_RESOURCE_DEFINITION: Kind = Kind {
@@ -51,7 +51,7 @@ pub static API_SERVICE: Kind = Kind {
     has_status: true,
     unconditional_update: false,
     default: api_service,
-    prepare_create: reset_status,
+    prepare_create: new_api_service,
     prepare_update: keep_other_half,
     cells: table::api_services,
     validate: rules::api_service,
@@ -99,6 +99,22 @@ fn store_version(object: &mut Object) {
     if !known.contains(&name) {
         let all: Vec<Value> = known.iter().cloned().chain([name]).collect();
         object.set(&["status", "storedVersions"], Value::List(all));
+    }
+}
+
+/// What this server serves itself is there from the start.
+fn new_api_service(object: &mut Object, context: Context<'_>) {
+    reset_status(object, context);
+    if object.at(&["spec", "service"]).is_none_or(Value::is_null) {
+        let available = [
+            ("type", "Available"),
+            ("status", "True"),
+            ("lastTransitionTime", context.now),
+            ("reason", "Local"),
+            ("message", "Local APIServices are always available"),
+        ];
+        let available: Map = available.into_iter().collect();
+        object.set(&["status", "conditions"], Value::List(vec![Value::Map(available)]));
     }
 }
 

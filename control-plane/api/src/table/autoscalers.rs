@@ -66,19 +66,19 @@ fn target(spec: &Value, status: Option<&Value>) -> String {
         _ => return "<unknown type>".into(),
     };
     let (aim, now) = (spec.at(&[source, "target"]), status.and_then(|s| s.at(&[source, "current"])));
-    let shown = |v: Option<&Value>, key: &str| match v.map(|v| v.get(key)) {
-        Some(Some(Value::Int(i))) => format!("{i}%"),
-        Some(Some(Value::Str(text))) => text.to_string(),
-        // As Go prints a quantity that is not there.
-        Some(_) if key != "averageUtilization" => "<nil>".into(),
-        _ => "<unknown>".into(),
-    };
     let has = |key: &str| aim.is_some_and(|a| a.get(key).is_some());
     let (key, note) = match source {
         _ if has("averageUtilization") => ("averageUtilization", ""),
         "object" | "external" if has("averageValue") => ("averageValue", " (avg)"),
         _ if has("averageValue") => ("averageValue", ""),
         _ => ("value", ""),
+    };
+    let shown = |v: Option<&Value>, key: &str| match v.map(|v| v.get(key)) {
+        Some(Some(Value::Int(i))) => format!("{i}%"),
+        Some(Some(Value::Str(text))) => text.to_string(),
+        // As Go prints a quantity that is not there.
+        Some(_) if key != "averageUtilization" && note.is_empty() => "<nil>".into(),
+        _ => "<unknown>".into(),
     };
     let name = match source {
         "resource" | "containerResource" => format!("{}: ", part(spec, &[source, "name"])),

@@ -13,7 +13,9 @@ pub(crate) use target::scope;
 pub(crate) use text::Histogram;
 
 use crate::admission::Operation;
+use crate::chunks::Chunks;
 use crate::ctx::Ctx;
+use crate::negotiate;
 use crate::request::RequestInfo;
 use crate::respond;
 use crate::server::Body;
@@ -438,12 +440,17 @@ fn held(response: Response<Body>, lasts: Arc<LongRunning>) -> Response<Body> {
     })
 }
 
-pub(crate) async fn handle(ctx: &Ctx, path: &str) -> Response<Body> {
+pub(crate) async fn handle(ctx: &Ctx, path: &str, headers: &HeaderMap) -> Response<Body> {
+    const TEXT: HeaderValue =
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8; escaping=underscores");
     let text = match path {
         "/metrics/slis" => ctx.metrics.checks(),
         _ => all(ctx).await,
     };
-    respond::with(200, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"), text.into_string())
+    match negotiate::takes_gzip(headers) {
+        true => respond::gzipped(200, TEXT, Chunks::whole(text.into_string().into_bytes())),
+        false => respond::with(200, TEXT, text.into_string()),
+    }
 }
 
 async fn all(ctx: &Ctx) -> Text {

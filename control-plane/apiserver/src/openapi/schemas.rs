@@ -56,7 +56,8 @@ pub(super) fn of_type(schema: &Schema, kinds: &[Gvk], text: &dyn Fn(&str) -> Opt
     if !properties.is_empty() {
         out.insert("properties", properties);
     }
-    let required: Vec<&str> = schema.fields.iter().filter(|f| f.required && !f.hidden).map(|f| f.name).collect();
+    let mut required: Vec<&str> = schema.fields.iter().filter(|f| f.required && !f.hidden).map(|f| f.name).collect();
+    required.sort_by_key(|name| api::schema::position(schema, name));
     if !required.is_empty() {
         out.insert("required", required);
     }

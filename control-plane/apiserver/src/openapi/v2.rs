@@ -21,6 +21,7 @@ use std::sync::Arc;
 const ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const JSON: &str = "application/json";
+const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Accept");
 
 /// The document in the encoding that was asked for last.
 #[derive(Default)]
@@ -33,7 +34,11 @@ struct Made {
 }
 
 pub(super) fn handle(ctx: &Arc<Ctx>, parts: &Parts) -> Result<Response<Body>, Status> {
-    let protobuf = encoding(parts)?;
+    let Some(protobuf) = encoding(parts) else {
+        let mut response = super::unacceptable();
+        response.headers_mut().insert(header::VARY, VARY);
+        return Ok(response);
+    };
     let packed = packed(ctx, protobuf)?;
     let content_type = HeaderValue::from_static(if protobuf { PROTOBUF } else { JSON });
     let tag = format!("\"{}\"", packed.tag);
@@ -43,21 +48,21 @@ pub(super) fn handle(ctx: &Arc<Ctx>, parts: &Parts) -> Result<Response<Body>, St
         false => packed.answer(content_type, &parts.headers)?,
     };
     let headers = response.headers_mut();
-    headers.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+    headers.insert(header::VARY, VARY);
     headers.extend(HeaderValue::from_str(&tag).ok().map(|tag| (header::ETAG, tag)));
     Ok(response)
 }
 
-/// Whether the client wants protobuf.
-fn encoding(parts: &Parts) -> Result<bool, Status> {
+/// Whether the client wants protobuf; nothing where it takes neither encoding.
+fn encoding(parts: &Parts) -> Option<bool> {
     for clause in negotiate::clauses(&parts.headers) {
         match clause.media {
-            ASKED | PROTOBUF => return Ok(true),
-            JSON | "application/*" | "*/*" => return Ok(false),
+            ASKED | PROTOBUF => return Some(true),
+            JSON | "application/*" | "*/*" => return Some(false),
             _ => {}
         }
     }
-    Err(Status::not_acceptable(&format!("{JSON}, {PROTOBUF}")))
+    None
 }
 
 fn packed(ctx: &Ctx, protobuf: bool) -> Result<Packed, Status> {
@@ -160,11 +165,11 @@ fn older_operation(operation: Value, shared: &mut Map) -> Value {
         Some(Value::List(list)) => older_parameters(list, shared),
         _ => Vec::new(),
     };
-    let mut consumes = vec![Value::from("*/*")];
+    let mut consumes = None;
     if let Some(mut body) = out.remove("requestBody") {
         let mut parameter = Map::from_iter([("name", "body"), ("in", "body")]);
         if let Some((media, schema)) = body.at_mut(&["content"]).and_then(unpacked) {
-            consumes = media;
+            consumes = Some(media);
             parameter.insert("schema", schema);
         }
         if let Some(required) = body.as_map_mut().and_then(|body| body.remove("required")) {
@@ -184,16 +189,34 @@ fn older_operation(operation: Value, shared: &mut Map) -> Value {
             response.insert("schema", schema);
         }
     }
-    out.insert("consumes", consumes);
+    // What is no resource is said to take what it gives.
+    let lone = !out.contains_key("x-kubernetes-action") && !produces.is_empty();
+    let whatever = || if lone { produces.clone() } else { vec!["*/*".into()] };
+    out.insert("consumes", consumes.unwrap_or_else(whatever));
     out.insert("produces", produces);
     out.insert("schemes", vec!["https"]);
     Value::Map(out)
 }
 
+/// Encodings in the order in which upstream names them.
+const ENCODINGS: [&str; 9] = [
+    JSON,
+    "application/yaml",
+    "application/vnd.kubernetes.protobuf",
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    "application/strategic-merge-patch+json",
+    "application/apply-patch+yaml",
+];
+
 /// The encodings of a content, and what it holds in each of them.
 fn unpacked(content: &mut Value) -> Option<(Vec<Value>, Value)> {
     let content = content.as_map_mut()?;
-    let media = content.keys().map(|name| Value::from(name.clone())).collect();
+    let mut media: Vec<&api::value::Key> = content.keys().collect();
+    media.sort_by_key(|name| ENCODINGS.iter().position(|e| *e == name.as_str()).unwrap_or(ENCODINGS.len()));
+    let media = media.into_iter().map(|name| Value::from(name.clone())).collect();
     let mut schema = content.iter_mut().next()?.1.as_map_mut()?.remove("schema")?;
     older(&mut schema);
     Some((media, schema))

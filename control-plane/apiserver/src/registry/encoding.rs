@@ -195,6 +195,16 @@ mod tests {
     }
 
     #[test]
+    fn what_only_one_version_says_in_annotations_is_not_stored_there() {
+        let kind = api::kinds::find("autoscaling", "v1", "horizontalpodautoscalers").expect("a built-in kind");
+        let text = r#"{"metadata":{"name":"a","annotations":{"autoscaling.alpha.kubernetes.io/conditions":"[]","b":"c"}},"spec":{"maxReplicas":1},"status":{}}"#;
+        let stored = encode(kind, &object(text));
+        let meta = decode_metadata(metadata(&stored), 0).expect("metadata");
+        let annotations = meta.get("annotations").and_then(Value::as_map).expect("annotations");
+        assert_eq!(annotations.keys().map(|k| k.as_str()).collect::<Vec<_>>(), ["b"]);
+    }
+
+    #[test]
     fn stored_objects_come_back_with_type_and_version() {
         let text = r#"{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a","annotations":{"x":"}\"{"},"resourceVersion":"3"},"data":{"k":"v"}}"#;
         let stored = encode(config_map(), &object(text));

@@ -18,7 +18,7 @@ pub(crate) use kinds::Kinds;
 pub(crate) use storage::{Beside, Storage, Written, status as store_status};
 
 use crate::cache::{Caches, KindCache};
-pub(crate) use api::versions::{is_view, stored_as, type_of};
+pub(crate) use api::versions::{is_view, stored_as, tells_more, type_of};
 use api::{Kind, Object, Status};
 use arc_swap::ArcSwap;
 use deletion::{DeleteOptions, Deletion};

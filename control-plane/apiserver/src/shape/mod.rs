@@ -84,7 +84,7 @@ impl Shown {
                 let meta = ListMeta { revision, ..ListMeta::default() };
                 table::head(kind, version, &meta, columns, out);
                 out.push(b'[');
-                table::row(kind, version, *include, &decode(kind, &entry.value, revision)?, out);
+                table::row(kind, version, *include, entry, out)?;
                 out.extend_from_slice(b"]}");
             }
         }
@@ -164,7 +164,7 @@ impl Shown {
             if i > 0 {
                 out.push(b',');
             }
-            table::row(&self.kind, version, *include, &entry.decode(&self.kind)?, &mut out);
+            table::row(&self.kind, version, *include, entry, &mut out)?;
         }
         out.extend_from_slice(b"]}\n");
         Ok(Chunks::whole(out))

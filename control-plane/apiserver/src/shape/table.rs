@@ -4,10 +4,10 @@ use super::ListMeta;
 use crate::cache::Entry;
 use crate::lookup;
 use crate::negotiate::Include;
-use crate::registry::partial_value;
+use crate::registry::{partial_value, tells_more};
 use crate::request::api_version;
 use api::codec::json;
-use api::{Kind, Map, Object, Value};
+use api::{Kind, Map, Object, Status, Value};
 use std::sync::Arc;
 
 /// The list of a kind's rows where it has none: of kinds that upstream has no rows of its own for, null.
@@ -51,10 +51,24 @@ fn column(column: &api::kind::Column) -> Value {
     Value::Map(map)
 }
 
-pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object, out: &mut Vec<u8>) {
+pub(super) fn row(
+    kind: &Kind,
+    version: &str,
+    include: Include,
+    entry: &Entry,
+    out: &mut Vec<u8>,
+) -> Result<(), Status> {
+    let object = entry.decode(kind)?;
+    let now = jiff::Timestamp::now().as_second();
     let mut map = Map::new();
-    map.insert("cells", kind.cells(object, jiff::Timestamp::now().as_second()));
-    let conditions = api::table::conditions(kind, object);
+    map.insert(
+        "cells",
+        match tells_more(kind) {
+            Some(other) => other.cells(&entry.decode(other)?, now),
+            None => kind.cells(&object, now),
+        },
+    );
+    let conditions = api::table::conditions(kind, &object);
     if !conditions.is_empty() {
         map.insert("conditions", conditions);
     }
@@ -63,8 +77,9 @@ pub(super) fn row(kind: &Kind, version: &str, include: Include, object: &Object,
         match include {
             Include::None => Value::Null,
             Include::Metadata => partial_value(super::alone(kind, object.meta().cloned().unwrap_or_default()), version),
-            Include::Object => Value::Map(object.0.clone()),
+            Include::Object => Value::Map(object.0),
         },
     );
     json::encode_map_into(&map, out);
+    Ok(())
 }

@@ -5,12 +5,13 @@ mod socket;
 use super::selection::{self, Selection};
 use super::{Call, read};
 use crate::cache::{Change, Cursor, Entry, Lapsed};
+use crate::negotiate::{self, Accept};
+use crate::respond;
 use crate::server::Body;
 use crate::shape::Shown;
-use crate::{negotiate, respond};
 use api::Status;
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 use http::Response;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -61,7 +62,7 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
             let asked = options.resource_version.unwrap_or(0);
             let status = Status::expired(format!("too old resource version: {asked} ({oldest})"));
             let frame = shown.failure(&status);
-            return Ok(respond::stream(&shown.accept, stream::iter([frame])));
+            return answer(call, &shown.accept, stream::iter([frame]));
         }
     };
     let deadline = Instant::now() + Duration::from_secs(seconds);
@@ -83,14 +84,20 @@ pub(super) async fn watch(call: &Call<'_>) -> Result<Response<Body>, Status> {
         sent: call.ctx.metrics.watched(call.info),
         shown,
     };
-    if crate::websocket::wanted(&call.parts.headers) {
-        return socket::answer(call.parts, watching);
-    }
     let accept = watching.shown.accept.clone();
-    Ok(respond::stream(
-        &accept,
-        stream::unfold(watching, |mut w| async move { w.next().await.map(|frame| (frame, w)) }),
-    ))
+    answer(call, &accept, stream::unfold(watching, |mut w| async move { w.next().await.map(|frame| (frame, w)) }))
+}
+
+/// Sends the frames as the client wants them: over a WebSocket, or one after the other.
+fn answer(
+    call: &Call<'_>,
+    accept: &Accept,
+    frames: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Response<Body>, Status> {
+    match crate::websocket::wanted(&call.parts.headers) {
+        true => socket::answer(call.parts, accept.encoding, frames),
+        false => Ok(respond::stream(accept, frames)),
+    }
 }
 
 /// When the bookmark after this moment is due: every minute, and shortly before the end.

@@ -1,38 +1,49 @@
 //! A watch over WebSocket: each event is a message of its own, text as JSON and binary as protobuf, without what
 //! separates events in a plain stream.
 
-use super::Watching;
 use crate::metrics::LongRunning;
 use crate::negotiate::Encoding;
 use crate::server::Body;
 use crate::websocket;
 use api::Status;
 use bytes::Bytes;
-use futures::{SinkExt, StreamExt};
+use futures::{SinkExt, Stream, StreamExt};
 use http::Response;
 use http::request::Parts;
 use hyper::upgrade::OnUpgrade;
 use std::sync::Arc;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-/// Agrees to the WebSocket and sends the watch over it. Its protocol is the one that the client names: as upstream, any
-/// will do.
-pub(super) fn answer(parts: &Parts, watching: Watching) -> Result<Response<Body>, Status> {
-    let (response, upgrade) = websocket::agree(parts, websocket::protocols(&parts.headers).next())?;
+/// Agrees to the WebSocket and sends the frames of a watch over it. Its protocol is the one that the client names: as
+/// upstream, any will do, and of several none.
+pub(super) fn answer(
+    parts: &Parts,
+    encoding: Encoding,
+    frames: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Response<Body>, Status> {
+    let mut protocols = websocket::protocols(&parts.headers);
+    let protocol = protocols.next();
+    if protocols.next().is_some() {
+        return Err(Status::bad_request("a watch over WebSocket takes one protocol"));
+    }
+    let (response, upgrade) = websocket::agree(parts, protocol)?;
     let lasts = parts.extensions.get::<Arc<LongRunning>>().cloned();
     tokio::spawn(async move {
-        speak(upgrade, watching).await;
+        speak(upgrade, encoding, frames).await;
         drop(lasts);
     });
     Ok(response)
 }
 
-async fn speak(upgrade: OnUpgrade, mut watching: Watching) {
+async fn speak(upgrade: OnUpgrade, encoding: Encoding, frames: impl Stream<Item = Bytes>) {
+    let mut frames = std::pin::pin!(frames);
     let Some(socket) = websocket::open(upgrade).await else { return };
     let (mut sink, mut heard) = socket.split();
     loop {
         let frame = tokio::select! {
-            frame = watching.next() => frame,
+            frame = frames.next() => frame,
             message = heard.next() => match message {
                 Some(Ok(_)) => continue,
                 // The client has said goodbye, or left without.
@@ -40,13 +51,14 @@ async fn speak(upgrade: OnUpgrade, mut watching: Watching) {
             },
         };
         let Some(frame) = frame else { break };
-        for message in messages(frame, watching.shown.accept.encoding) {
+        for message in messages(frame, encoding) {
             if sink.send(message).await.is_err() {
                 return;
             }
         }
     }
     // The peer may be gone already.
+    let _ = sink.send(Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))).await;
     let _ = sink.close().await;
 }
 
