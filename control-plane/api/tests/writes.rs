@@ -147,6 +147,11 @@ fn owners_are_upstreams() {
         if refusal.as_deref().unwrap_or("") != text(&case, "refusal") {
             wrong.push(format!("{}: {refusal:?} instead of {:?}", text(&case, "what"), text(&case, "refusal")));
         }
+        let name = |object: &Value| object.at(&["metadata", "name"]).cloned();
+        let asked = steps.iter().find_map(|step| name(step.get("object")?));
+        if object.as_map().is_some_and(|map| !map.is_empty()) && name(&object) != asked {
+            wrong.push(format!("{}: the name is {:?}, not {asked:?}", text(&case, "what"), name(&object)));
+        }
         for (key, wanted) in case.get("part").and_then(Value::as_map).into_iter().flat_map(api::Map::iter) {
             let found = object.at(&["spec", key]).unwrap_or(&Value::Null);
             if found != wanted {

@@ -41,7 +41,8 @@ pub fn apply(
     let last = view::known(kind, &live.0, last.into_iter().collect()).map_err(failed)?.pop();
     owners = view::known(kind, &live.0, owners).map_err(failed)?;
     let mut merged = merge_map(shape, &live.0, &configuration.0);
-    owners.push(own.clone());
+    // All that it says holds what is around it, its name the metadata: nobody owns that, so it is not written down.
+    owners.push(Entry { fields: fields(shape, &configuration.0), ..own.clone() });
     if let Some(last) = last.filter(|last| !last.fields.is_empty()) {
         merged = prune(kind, merged, &last, &owners).map_err(failed)?;
     }
