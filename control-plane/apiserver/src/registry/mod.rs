@@ -142,7 +142,8 @@ impl Registry {
                 Written::Conflict => break,
             }
         }
-        Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()))
+        let there = self.get(kind, object.namespace(), object.name()).await;
+        Err(taken(kind, object.name(), there.is_ok_and(|there| there.deletion_timestamp().is_some())))
     }
 
     /// Replaces an object for the server itself. With a resourceVersion in it, only that version. `subresource` is empty or `status`.
@@ -302,6 +303,15 @@ fn typed(kind: &Kind, mut object: Object) -> Object {
 
 pub(crate) fn not_found(kind: &Kind, name: &str) -> Status {
     Status::not_found(&kind.names.group, &kind.names.plural, name)
+}
+
+/// The name of a new object is another's, which may be on its way out.
+pub(crate) fn taken(kind: &Kind, name: &str, ends: bool) -> Status {
+    let mut status = Status::already_exists(&kind.names.group, &kind.names.plural, name);
+    if ends {
+        status.message.insert_str(0, "object is being deleted: ");
+    }
+    status
 }
 
 pub(crate) fn modified(kind: &Kind, name: &str) -> Status {

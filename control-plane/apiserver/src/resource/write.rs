@@ -4,7 +4,7 @@ use super::{Call, body};
 use crate::admission::{self, Admission, Operation, resource_quota};
 use crate::allocators;
 use crate::registry::options::{self, WriteOptions};
-use crate::registry::{begin_create, decode, is_unlabelled, modified, not_found, now_text, rules};
+use crate::registry::{begin_create, decode, is_unlabelled, modified, not_found, now_text, rules, taken};
 use crate::server::Body;
 use api::managed::Writer;
 use api::{Kind, Map, Object, Status, Value};
@@ -66,8 +66,10 @@ async fn make(
     let mut object = admission.object.take().unwrap_or_default();
     let reservation = allocators::reserve(ctx, kind, &mut object, None, options.dry_run).await?;
     if options.dry_run {
-        if ctx.registry.storage().get_object(kind, object.namespace(), object.name()).await?.is_some() {
-            return Err(Status::already_exists(&kind.names.group, &kind.names.plural, object.name()));
+        match ctx.registry.get(kind, object.namespace(), object.name()).await {
+            Ok(there) => return Err(taken(kind, object.name(), there.deletion_timestamp().is_some())),
+            Err(status) if status.code == 404 => {}
+            Err(status) => return Err(status),
         }
         if !asked.is_empty() {
             // As upstream: what would be stored is shown with what was asked for.

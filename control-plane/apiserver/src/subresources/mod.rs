@@ -194,7 +194,7 @@ impl Call<'_> {
         let sent = negotiate::body(&self.parts.headers)?;
         let (object, twice) = resource::body::of_type(kind, type_name, sent, &bytes)?;
         let doubled = resource::body::doubled(sent, &twice);
-        let object = self.typed(object, api_version, kind, type_name, doubled, Some((sent, &bytes)))?;
+        let object = self.typed(object, api_version, kind, type_name, doubled, (sent, &bytes))?;
         let (namespace, given) = (self.info.namespace.as_str(), object.namespace());
         if !namespace.is_empty() && !given.is_empty() && given != namespace {
             let why = "the namespace of the provided object does not match the namespace sent on the request";
@@ -212,7 +212,7 @@ impl Call<'_> {
         kind: &str,
         type_name: &str,
         mut found: Vec<String>,
-        source: Option<(Sent, &[u8])>,
+        (sent, body): (Sent, &[u8]),
     ) -> Result<Object, Status> {
         let (given_version, given_kind) = (object.api_version(), object.kind());
         // The one older version that is still taken.
@@ -236,7 +236,7 @@ impl Call<'_> {
             return Err(unhandled(&error));
         }
         let mut unknown = checked.unknown;
-        if let Some((Sent::Json, body)) = source {
+        if sent == Sent::Json {
             json::sort_paths(body, &mut unknown);
         }
         found.extend(unknown.iter().map(|path| format!("unknown field {path:?}")));
