@@ -33,3 +33,21 @@ fn patterns_are_read_as_go_reads_them() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+#[test]
+fn deep_patterns_are_compiled_or_refused_on_a_small_stack() {
+    let compiled = |open: &str, close: &str, deep: usize| {
+        let pattern = format!("{}a{}", open.repeat(deep), close.repeat(deep));
+        let thread = std::thread::Builder::new().stack_size(1 << 20);
+        let compiled = thread.spawn(move || super::compile(&pattern, 10 << 20).map(|found| found.is_match("a")));
+        compiled.expect("a thread").join().expect("no end of the thread")
+    };
+    for (open, close) in [("(", ")"), ("(?:", ")"), ("(", ")?"), ("(?:b|", ")*"), ("(a|", ")")] {
+        assert_eq!(compiled(open, close, 45), Ok(true), "{open}{close}");
+        for deep in [60, 80, 120, 240, 500, 999, 5000] {
+            if let Err(error) = compiled(open, close, deep) {
+                assert!(error.to_string().contains("expression nests too deeply"), "{open}{close}: {error}");
+            }
+        }
+    }
+}
