@@ -66,14 +66,17 @@ impl Schedule {
         if text.is_empty() {
             return Err("empty spec string".to_owned());
         }
+        let text = match text.split_once('=') {
+            Some(("TZ" | "CRON_TZ", located)) => {
+                let (place, rest) = located.split_once(' ').unwrap_or((located, ""));
+                zone(place).map_err(|why| format!("provided bad location {place}: {why}"))?;
+                rest.trim()
+            }
+            _ => text,
+        };
         if let Some(period) = text.strip_prefix("@every ") {
             let period = duration::parse(period).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
             return Ok(Schedule(Timing::Every(SignedDuration::from_secs(period.as_secs().max(1)))));
-        }
-        if let Some((_, located)) = text.split_once('=').filter(|(what, _)| matches!(*what, "TZ" | "CRON_TZ")) {
-            let (place, rest) = located.split_once(' ').unwrap_or((located, ""));
-            zone(place).map_err(|why| format!("provided bad location {place}: {why}"))?;
-            return Schedule::parse(rest.trim());
         }
         let text = match text {
             "@yearly" | "@annually" => "0 0 1 1 *",

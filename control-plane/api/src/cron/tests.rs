@@ -103,3 +103,10 @@ fn what_is_wrong() {
         assert_eq!(zone(name).unwrap_err(), format!("unknown time zone {name}"));
     }
 }
+
+#[test]
+fn a_zone_is_said_once() {
+    assert!(Schedule::parse("TZ=UTC @daily").is_ok());
+    let again = "TZ=UTC ".repeat(100_000) + "* * * * *";
+    assert!(Schedule::parse(&again).is_err_and(|why| why.starts_with("expected exactly 5 fields, found 100004: [")));
+}
