@@ -6,8 +6,9 @@ use std::process::Command;
 
 /// A crate of ours and the crates of ours that it may use. `wherry` itself may use every role.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("api", &[]),
-    ("expr", &[]),
+    ("pattern", &[]),
+    ("api", &["pattern"]),
+    ("expr", &["pattern"]),
     ("stream", &[]),
     ("rpc", &[]),
     ("store", &[]),
