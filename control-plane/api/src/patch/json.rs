@@ -1,7 +1,7 @@
 //! JSON patch, RFC 6902, with the liberties that upstream's library takes: negative indexes count from the end,
 //! `replace` sets what is absent, `test` takes absent as null, and the first part of a path is not looked at.
 
-use super::{PatchError, json_type};
+use super::PatchError;
 use crate::codec::json::encode;
 use crate::value::{Map, Value};
 
@@ -68,7 +68,7 @@ fn well_formed(operation: &Value) -> Result<(), PatchError> {
         if let Some(other) = members.get(key).filter(|v| !matches!(v, Value::Str(_) | Value::Null)) {
             return Err(PatchError::Malformed(format!(
                 "json: cannot unmarshal {} into Go struct field jsonPatchOp.{key} of type string",
-                json_type(other)
+                other.json_type()
             )));
         }
     }
@@ -76,7 +76,7 @@ fn well_formed(operation: &Value) -> Result<(), PatchError> {
 }
 
 fn wrong_type(value: &Value, go_type: &str) -> PatchError {
-    PatchError::Malformed(format!("json: cannot unmarshal {} into Go value of type {go_type}", json_type(value)))
+    PatchError::Malformed(format!("json: cannot unmarshal {} into Go value of type {go_type}", value.json_type()))
 }
 
 fn reject(message: impl Into<String>) -> PatchError {

@@ -1,6 +1,6 @@
 //! JSON merge patch, RFC 7386.
 
-use super::{PatchError, json_type};
+use super::PatchError;
 use crate::value::Value;
 
 /// Whether a value can patch an object: it must be a map.
@@ -12,7 +12,7 @@ pub fn check(patch: &Value) -> Result<(), PatchError> {
         Value::Map(_) => Ok(()),
         other => Err(PatchError::Malformed(format!(
             "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
-            json_type(other)
+            other.json_type()
         ))),
     }
 }

@@ -80,15 +80,3 @@ pub(crate) fn go_type(value: &Value, null: &'static str) -> &'static str {
         Value::Map(_) => "map[string]interface {}",
     }
 }
-
-/// A value's JSON type, as Go's decoder names it.
-pub(crate) fn json_type(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Int(_) | Value::Float(_) => "number",
-        Value::Str(_) => "string",
-        Value::List(_) => "array",
-        Value::Map(_) => "object",
-    }
-}

@@ -120,7 +120,7 @@ fn bytes(value: &Value) -> Result<(), String> {
 fn at_time(value: &Value, micro: bool) -> Result<(), String> {
     match value {
         Value::Str(text) => time::normalize(text, micro).map(drop),
-        other => Err(format!("json: cannot unmarshal {} into Go value of type string", json_kind(other))),
+        other => Err(format!("json: cannot unmarshal {} into Go value of type string", other.json_type())),
     }
 }
 
@@ -142,15 +142,11 @@ fn int_or_string(value: &Value) -> Result<(), String> {
             let shown = match other {
                 Value::Int(i) => format!("number {i}"),
                 Value::Float(f) => format!("number {}", json::float_text(*f)),
-                other => json_kind(other).to_owned(),
+                other => other.json_type().to_owned(),
             };
             Err(format!("json: cannot unmarshal {shown} into Go value of type int32"))
         }
     }
-}
-
-fn json_kind(value: &Value) -> &'static str {
-    crate::patch::json_type(value)
 }
 
 /// A value as the converter names what holds it.

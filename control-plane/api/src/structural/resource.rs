@@ -22,7 +22,7 @@ fn in_map(schema: &Structural, map: &mut Map, path: &str, root: bool, unknown: &
     {
         let at = child(path, "metadata");
         if !meta.is_null() && meta.as_map().is_none() {
-            let what = crate::patch::json_type(meta);
+            let what = meta.json_type();
             return Err(format!("json: cannot unmarshal {what} into Go value of type v1.ObjectMeta"));
         }
         let checked = schema::normalize(OBJECT_META, meta);

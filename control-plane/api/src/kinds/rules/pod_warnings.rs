@@ -3,7 +3,7 @@
 use super::volumes;
 use crate::quantity::Quantity;
 use crate::value::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = (usize, &'a Value)> + use<'a> {
     value.get(key).and_then(Value::as_list).unwrap_or(&[]).iter().enumerate()
@@ -123,8 +123,8 @@ fn affinity(spec: &Value, path: &str, out: &mut Vec<String>) {
 
 /// Entries of a list that say again what an earlier one says.
 fn twice(spec: &Value, of: &str, key: &str, path: &str, out: &mut Vec<String>) {
-    let all: Vec<&str> = list(spec, of).map(|(_, one)| text(one, key)).collect();
-    for (i, one) in all.iter().enumerate().filter(|(i, one)| all[..*i].contains(one)) {
+    let mut known = HashSet::new();
+    for (i, one) in list(spec, of).map(|(i, one)| (i, text(one, key))).filter(|(_, one)| !known.insert(*one)) {
         out.push(format!("{path}.{of}[{i}].{key}: duplicate {key} {one:?}"));
     }
 }
@@ -203,10 +203,10 @@ fn place(mut new: Placed, known: &mut Vec<Placed>, volume: &str, what: &str, out
 }
 
 fn variables(container: &Value, path: &str, out: &mut Vec<String>) {
-    let all: Vec<&Value> = list(container, "env").map(|(_, v)| v).collect();
-    for (i, one) in all.iter().enumerate() {
+    let mut known = HashSet::new();
+    for (i, one) in list(container, "env") {
         let name = text(one, "name");
-        if !all[..i].iter().any(|earlier| text(earlier, "name") == name) {
+        if known.insert(name) {
             continue;
         }
         // A variable made from its earlier self is meant, unless it is nothing else.
